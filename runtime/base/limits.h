@@ -1,0 +1,66 @@
+/* Every number of the protocol: limits and timeouts, each with its unit.
+ * No other file of the project holds one. docs/protocol.md, section 2.4. */
+#ifndef PH_BASE_LIMITS_H
+#define PH_BASE_LIMITS_H
+
+enum {
+    PH_PROTOCOL_VERSION_MIN = 1,
+    PH_PROTOCOL_VERSION_MAX = 1,
+
+    PH_DEFAULT_PORT = 1025,
+
+    /* Frames. */
+    PH_FRAME_HEADER_BYTES = 48,
+    PH_BANNER_BYTES = 16,
+    PH_HELLO_MAX_BYTES = 4096,
+    PH_MESSAGE_MAX_BYTES = 256 * 1024,
+    PH_PAYLOAD_MAX_BYTES = 1024 * 1024,
+
+    /* Decoded form of one message: base + factor * encoded bytes, never over the cap. */
+    PH_ARENA_BASE_BYTES = 32 * 1024,
+    PH_ARENA_FACTOR = 16,
+    PH_ARENA_CAP_BYTES = 4 * 1024 * 1024,
+
+    /* Names and values. */
+    PH_NAME_MAX_BYTES = 255,
+    PH_TARGET_MAX_BYTES = 4095,
+    PH_XATTR_MAX_BYTES = 64 * 1024,
+    PH_GROUPS_MAX = 1024,
+
+    /* What one session may hold at the server. */
+    PH_SESSION_SLOTS = 64,
+    PH_SESSION_CREDITS = 256,
+    PH_CREDIT_PAYLOAD_BYTES = 64 * 1024, /* a request costs 1 + payload (either way) / this */
+    PH_SESSION_HANDLES_MAX = 65536,
+    PH_SESSION_LOCKS_MAX = 65536,
+    PH_SESSION_LOCK_WAITS_MAX = 4096,
+    PH_SESSION_IDS_MAX_PER_GRANT = 65536,
+
+    /* Unsent bytes after which a peer that does not read is no longer served,
+     * and after which it is cut off. */
+    PH_OUTPUT_PAUSE_BYTES = 8 * 1024 * 1024,
+    PH_OUTPUT_CUT_BYTES = 64 * 1024 * 1024,
+
+    /* Connections. */
+    PH_HANDSHAKE_TIMEOUT_MS = 5000,      /* banner, hello, session open */
+    PH_FRAME_TIMEOUT_MS = 30000,         /* from a frame's first byte to its last */
+    PH_PING_IDLE_MS = 10000,             /* silence after which a ping is sent */
+    PH_PING_TIMEOUT_MS = 30000,          /* silence after which the peer is gone */
+    PH_LEASE_TTL_MS = 60000,
+    PH_UNAUTHENTICATED_CONNECTIONS_MAX = 256,
+    PH_CONNECTIONS_MAX = 4096,
+
+    /* Client. */
+    PH_RECONNECT_FIRST_MS = 100,
+    PH_RECONNECT_MAX_MS = 5000,
+    PH_IDS_LOW_WATER = 16384, /* ids left when the next range is asked for */
+};
+
+/* Object ids. Those of objects found on the server's disk lie below the first
+ * given out, so that people see the inode numbers that the server sees; all
+ * lie below 2^53, so that programs that keep them in a double do not mix them up. */
+#define PH_OBJECT_ROOT UINT64_C(1)
+#define PH_OBJECT_GIVEN_FIRST (UINT64_C(1) << 48)
+#define PH_OBJECT_GIVEN_END (UINT64_C(1) << 53)
+
+#endif

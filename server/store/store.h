@@ -1,0 +1,40 @@
+/* A store: where the objects of one export live. Backends implement the
+ * generated struct ph_store_ops (one function for each command of layer STORE)
+ * and what stands here. No path and no descriptor leaks through; a second
+ * backend can sit on anything that keeps objects. All functions may be called
+ * from any thread at the same time, and may wait. docs/architecture.md, "Store". */
+#ifndef PH_SERVER_STORE_STORE_H
+#define PH_SERVER_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ph_dispatch.h" /* generated: struct ph_store_ops, ph_dispatch_change */
+
+struct ph_store {
+    const struct ph_store_ops *ops; /* NULL members are answered UNSUPPORTED by the dispatcher */
+    void *self;                     /* first argument of every function here and of OPS */
+
+    /* Fills in what SESSION_OPEN tells of the export; memory from ARENA. */
+    uint32_t (*describe)(void *self, struct ph_arena *arena, Pohmel__ExportInfo *info, Pohmel__Attr *root,
+                         struct ph_fault *fault);
+
+    /* Number of this start of the store, raised and made durable at each. */
+    uint64_t (*epoch)(void *self);
+
+    /* Executes the commands of a transaction, all or nothing, in order; fills
+     * in one result each. Returns the status of the first that failed. */
+    uint32_t (*transact)(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
+                         Pohmel__TransactReply *reply);
+
+    /* Closes one handle of a session. An unknown handle is closed already. */
+    uint32_t (*close)(void *self, uint64_t session, uint64_t handle);
+
+    /* The session is over: closes all its handles. */
+    void (*end_session)(void *self, uint64_t session);
+
+    /* Makes everything answered so far stable, and frees the store. */
+    void (*free)(void *self);
+};
+
+#endif
