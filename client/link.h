@@ -1,0 +1,71 @@
+/* The link of a mount to its server: connection, session, requests in flight,
+ * ids; the shell around client/core. All functions may be called from any
+ * thread; none waits for the network except where it says so. */
+#ifndef PH_CLIENT_LINK_H
+#define PH_CLIENT_LINK_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ph_protocol.h"
+#include "runtime/io/address.h"
+#include "runtime/wire/stub.h"
+
+struct ph_link;
+
+struct ph_link_options {
+    struct ph_address address;
+    const char *export_name; /* "" for the server's only one */
+    bool read_only;
+    /* Seconds for which requests wait while the server cannot be reached before
+     * they are answered IO_ERROR; 0: at once. */
+    guint patience_s;
+};
+
+/* What the session was given; fixed for the life of the link but for SPACE. */
+struct ph_link_info {
+    uint64_t root;
+    bool read_only, xattrs, acls, acts_as_caller;
+    uint8_t volume[16];
+    char *server_name; /* "host:port" */
+    uint32_t payload_max;
+};
+
+/* Connects and opens a session; waits until it is open or has failed. Then
+ * runs on a thread of its own until closed, and opens a new session by itself
+ * whenever the connection was lost. NULL with ERROR, one line for a person. */
+struct ph_link *ph_link_open(const struct ph_link_options *options, GError **error);
+
+/* Ends the session in order and frees the link. Requests in flight are answered first. Waits. */
+void ph_link_close(struct ph_link *link);
+
+const struct ph_link_info *ph_link_info(struct ph_link *link);
+
+/* What the generated stubs send through. Requests that find no free slot or credit are queued. */
+const struct ph_stub *ph_link_stub(struct ph_link *link);
+
+/* The requester no longer waits for TICKET: a request still queued is answered
+ * CANCELLED at once; of one that is under way the server is told, and its answer
+ * comes as usual. Unknown tickets are ignored. */
+void ph_link_cancel(struct ph_link *link, uint64_t ticket);
+
+/* The requester is gone (killed): its callback runs at once with CANCELLED,
+ * and the server's answer is dropped when it comes. */
+void ph_link_abandon(struct ph_link *link, uint64_t ticket);
+
+/* COUNT ids in a row for new objects, from the ranges the server gave; waits
+ * for the server only when none are left. 0 when there are none to be had. */
+uint64_t ph_link_new_objects(struct ph_link *link, uint32_t count);
+
+/* A handle never used in this session. */
+uint64_t ph_link_new_handle(struct ph_link *link);
+
+/* Number of sessions opened so far. Handles belong to the session in which
+ * they were opened; they are dead (EIO) when this has moved on. */
+uint64_t ph_link_generation(struct ph_link *link);
+
+/* Counters and state as "key: value" lines for pohmelctl status; free with g_free. */
+char *ph_link_status_text(struct ph_link *link);
+
+#endif
