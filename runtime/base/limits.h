@@ -3,6 +3,8 @@
 #ifndef PH_BASE_LIMITS_H
 #define PH_BASE_LIMITS_H
 
+#include <stdint.h>
+
 enum {
     PH_PROTOCOL_VERSION_MIN = 1,
     PH_PROTOCOL_VERSION_MAX = 1,
@@ -24,6 +26,7 @@ enum {
     /* Names and values. */
     PH_NAME_MAX_BYTES = 255,
     PH_TARGET_MAX_BYTES = 4095,
+    PH_FAULT_TEXT_MAX_BYTES = 255, /* words behind a status, in the payload of its reply */
     PH_XATTR_MAX_BYTES = 64 * 1024,
     PH_GROUPS_MAX = 1024,
 
@@ -62,5 +65,13 @@ enum {
 #define PH_OBJECT_ROOT UINT64_C(1)
 #define PH_OBJECT_GIVEN_FIRST (UINT64_C(1) << 48)
 #define PH_OBJECT_GIVEN_END (UINT64_C(1) << 53)
+
+/* Credits that a request costs from its arrival until its reply: PAYLOAD bytes
+ * behind the request, WANTED bytes of payload asked for (READ's length, else 0).
+ * docs/protocol.md, section 3.6. */
+static inline uint32_t ph_credit_cost(uint32_t payload, uint32_t wanted)
+{
+    return 1 + (uint32_t) (((uint64_t) payload + wanted) / PH_CREDIT_PAYLOAD_BYTES);
+}
 
 #endif

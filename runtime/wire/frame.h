@@ -16,6 +16,18 @@
  *   36   4  payload length
  *   40   4  CRC-32C of message and payload
  *   44   4  CRC-32C of bytes 0 to 43
+ *
+ * Replies. Status 0: the message is the command's reply. Any other status: the
+ * message is empty (but a TRANSACT whose commands were run always carries its
+ * TransactReply), and the payload holds words for a person: UTF-8, no NUL,
+ * at most PH_FAULT_TEXT_MAX_BYTES, none where there is nothing to add.
+ *
+ * Credits. A request costs ph_credit_cost(payload_len, wanted), wanted being
+ * `length` for READ and 0 for all else; its reply gives back exactly that.
+ *
+ * Slots. The first transaction of a slot in a session has sequence number 1, each
+ * further one the number before plus 1 (0 follows 2^32 - 1). All else has
+ * slot PH_NO_SLOT and sequence 0.
  */
 #ifndef PH_WIRE_FRAME_H
 #define PH_WIRE_FRAME_H
