@@ -99,4 +99,7 @@ uint32_t ph_frame_header_decode(const uint8_t in[PH_FRAME_HEADER_BYTES], uint32_
  * processor's instruction where there is one. RFC 3720, appendix B.4. */
 uint32_t ph_crc32c(uint32_t crc, const void *bytes, size_t len);
 
+/* The same without the instruction: what other processors run, and its check. */
+uint32_t ph_crc32c_tables(uint32_t crc, const void *bytes, size_t len);
+
 #endif
