@@ -65,6 +65,19 @@ uint64_t ph_link_new_handle(struct ph_link *link);
  * they were opened; they are dead (EIO) when this has moved on. */
 uint64_t ph_link_generation(struct ph_link *link);
 
+/* Whether a session is open now. */
+bool ph_link_connected(struct ph_link *link);
+
+/* OBJECT was seen under NAME (LEN bytes) in PARENT. With what was learned the
+ * link finds objects again that a server forgot in a restart: a request that is
+ * answered STALE is sent once more after the path was walked from the root
+ * and led to the same object. Kept for a bounded number of objects. */
+void ph_link_learn(struct ph_link *link, uint64_t object, uint64_t parent, const void *name, size_t len);
+
+/* NAME in PARENT does not stand for OBJECT any more (removed, moved away). A
+ * newer place learned for OBJECT stays. */
+void ph_link_forget_name(struct ph_link *link, uint64_t object, uint64_t parent, const void *name, size_t len);
+
 /* Counters and state as "key: value" lines for pohmelctl status; free with g_free. */
 char *ph_link_status_text(struct ph_link *link);
 
