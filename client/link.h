@@ -40,6 +40,7 @@ struct ph_link *ph_link_open(const struct ph_link_options *options, GError **err
 /* Ends the session in order and frees the link. Requests in flight are answered first. Waits. */
 void ph_link_close(struct ph_link *link);
 
+/* Valid for the life of LINK. */
 const struct ph_link_info *ph_link_info(struct ph_link *link);
 
 /* What the generated stubs send through. Requests that find no free slot or credit are queued. */

@@ -3,7 +3,7 @@
 import json
 import re
 
-RESULT = re.compile(r"^(ok|not ok)\s+\d*\s*-?\s*([^#]*?)\s*(?:#\s*(SKIP|TODO)\b\s*(.*))?$", re.IGNORECASE)
+RESULT = re.compile(r"^(ok|not ok)\s+\d*\s*-?\s*([^#]*?)\s*(?:#\s*(SKIP)\b\s*(.*))?$", re.IGNORECASE)
 
 
 def subtests(stdout):

@@ -25,6 +25,7 @@ struct ph_channel *ph_channel_new(int fd, enum ph_conn_role role, const struct p
 /* Begins to read, on CONTEXT. */
 void ph_channel_attach(struct ph_channel *channel, GMainContext *context);
 
+/* References; any thread. The last one closes and frees. */
 struct ph_channel *ph_channel_ref(struct ph_channel *channel);
 void ph_channel_unref(struct ph_channel *channel);
 
