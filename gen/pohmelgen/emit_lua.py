@@ -1,0 +1,2 @@
+def dissector(schema):
+    return ""
