@@ -52,8 +52,14 @@ struct ph_frame *ph_conn_take(struct ph_conn *conn);
 bool ph_conn_ready(const struct ph_conn *conn);
 const struct ph_hello *ph_conn_peer(const struct ph_conn *conn);
 
+/* Nothing more is read: after a fault, or (without one) after the peer's GOAWAY
+ * with status 0, its goodbye. Frames that came before can still be taken. */
+bool ph_conn_ended(const struct ph_conn *conn);
+
 /* Queues a frame: lengths and checksums of HEADER are filled in here. MESSAGE
- * is copied; of PAYLOAD (NULL for none) a reference is taken. */
+ * is copied; of PAYLOAD (NULL for none) a reference is taken, its len must not
+ * change any more. Both must be within the limits of ph_conn_peer. Dropped
+ * after a GOAWAY of ours. */
 void ph_conn_send(struct ph_conn *conn, const struct ph_frame_header *header, const uint8_t *message,
                   size_t message_len, struct ph_blob *payload);
 
@@ -67,7 +73,11 @@ size_t ph_conn_output_bytes(const struct ph_conn *conn);
 /* COUNT bytes of the output were written. */
 void ph_conn_sent(struct ph_conn *conn, size_t count);
 
-/* When ph_conn_tick wants to be called next (monotonic ms). */
+/* While HOLD, the caller reads nothing on purpose, and the peer's silence is
+ * not held against it. */
+void ph_conn_hold(struct ph_conn *conn, bool hold, uint64_t now_ms);
+
+/* When ph_conn_tick wants to be called next (monotonic ms); UINT64_MAX for never. */
 uint64_t ph_conn_deadline(const struct ph_conn *conn);
 
 /* Time passed: pings, timeouts. Returns 0, or a status with FAULT: the end. */
