@@ -1,0 +1,142 @@
+/* State of the client's end of a session, shared by the files of client/core. */
+#ifndef PH_CLIENT_CORE_PRIVATE_H
+#define PH_CLIENT_CORE_PRIVATE_H
+
+#include "client/core/session.h"
+#include "runtime/base/arena.h"
+#include "runtime/base/limits.h"
+#include "runtime/base/random.h"
+
+enum client_state {
+    CLIENT_DOWN,       /* waits for connect_at_ms */
+    CLIENT_CONNECTING, /* the shell connects */
+    CLIENT_OPENING,    /* SESSION_OPEN is under way */
+    CLIENT_OPEN,
+    CLIENT_DROPPING,   /* DISCONNECT was asked for, the end is not yet told */
+    CLIENT_CLOSED,     /* after the shutdown */
+};
+
+enum { CLIENT_BUCKETS = 1024, CLIENT_RANGES_MAX = 8 };
+
+struct client_queue {
+    struct ph_client_request *head, *tail;
+    size_t count;
+};
+
+struct client_slot {
+    uint32_t sequence; /* of the last transaction sent; 0 for none yet */
+    struct ph_client_request *request; /* in flight in it */
+};
+
+struct client_range {
+    uint64_t first, count;
+};
+
+struct ph_client {
+    /* Fixed. */
+    uint8_t id[16];
+    char *export_name, *host, *server_name;
+    bool want_read_only;
+    uint64_t patience_ms;
+
+    enum client_state state;
+    struct ph_random random;
+    uint64_t connect_at_ms, backoff_ms;
+    uint64_t open_deadline_ms;
+    uint64_t session_number;
+    struct ph_client_opened opened;
+    uint32_t message_max, payload_max;
+    char trouble[600]; /* why there is no session */
+
+    uint64_t next_id;
+    struct client_queue queues[PH_QUEUE_COUNT];
+    struct ph_client_request *sent[CLIENT_BUCKETS]; /* in flight and parked, by id */
+    size_t sent_count;
+
+    uint32_t credits_free, credits_reserved, credits_waiting, credits_waiting_max;
+    struct client_slot *slots;
+    uint32_t *free_slots, free_slot_count; /* a stack */
+
+    uint64_t last_sent_ms; /* when the server last had a sign of life due to a request */
+    bool renewing;
+
+    struct client_range ranges[CLIENT_RANGES_MAX];
+    size_t range_count;
+    bool ids_asked;
+
+    bool closing, close_sent;
+    uint64_t close_deadline_ms;
+
+    struct ph_client_counters counters;
+};
+
+/* Appends an action of KIND. */
+struct ph_client_action *ph_client_act(struct ph_client_actions *actions, enum ph_client_action_kind kind);
+
+/* REQUEST (in no queue or table any more) ends with STATUS and TEXT. */
+void ph_client_complete(struct ph_client_request *request, uint32_t status, const char *text,
+                        struct ph_client_actions *actions);
+
+/* queue.c: the queues, the table of what was sent, credits and slots. */
+
+/* Puts REQUEST (one reference passes over) at the end of its queue. */
+void ph_client_enqueue(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms);
+
+/* Takes REQUEST out of its queue; the reference passes to the caller. */
+void ph_client_unqueue(struct ph_client *client, struct ph_client_request *request);
+
+/* The request sent with that id, or NULL. */
+struct ph_client_request *ph_client_find_sent(struct ph_client *client, uint64_t id);
+
+/* The queued request with that id, or NULL. */
+struct ph_client_request *ph_client_find_queued(struct ph_client *client, uint64_t id);
+
+/* Takes REQUEST out of the table of what was sent; the reference passes to the caller. */
+void ph_client_unsend(struct ph_client *client, struct ph_client_request *request);
+
+/* Gives back the credits and the slot of REQUEST. */
+void ph_client_settle(struct ph_client *client, struct ph_client_request *request);
+
+/* Sends REQUEST (one reference passes over) now, with the slot and credits it takes. */
+void ph_client_send_now(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
+                        struct ph_client_actions *actions);
+
+/* Sends what may be sent. */
+void ph_client_pump(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
+
+/* Takes CREDITS and SLOTS of a new session into use; nothing is in flight. */
+void ph_client_reset_flow(struct ph_client *client, uint32_t credits, uint32_t slots);
+
+/* Fails queued requests whose time has come. */
+void ph_client_expire(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
+
+/* session.c */
+
+/* A request of the session itself, with MESSAGE. */
+struct ph_client_request *ph_client_own_request(enum ph_request_purpose purpose, uint16_t command,
+                                                const ProtobufCMessage *message);
+
+/* The peer broke a rule, or the session cannot be had: the connection is given up. */
+void ph_client_drop(struct ph_client *client, uint32_t status, const char *text,
+                    struct ph_client_actions *actions);
+
+/* Checks whether a shutdown can go on. */
+void ph_client_closing_step(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
+
+/* open.c: SESSION_OPEN and its answer. */
+void ph_client_send_open(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
+void ph_client_open_reply(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms,
+                          struct ph_client_actions *actions);
+
+/* ids.c: asks for ids when they run low; the answer. */
+void ph_client_refill_ids(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
+void ph_client_ids_reply(struct ph_client *client, struct ph_frame *frame, struct ph_client_actions *actions);
+
+/* orphan.c: REQUEST, which nobody waits for, was answered well: what it opened is closed again. */
+void ph_client_undo_orphan(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms);
+
+/* Words behind a failed reply: the server's own where there are any, made printable;
+ * else those of the status. OUT holds SIZE bytes. */
+void ph_client_words(const struct ph_frame *frame, char *out, size_t size);
+
+#endif

@@ -1,0 +1,79 @@
+/* One request of a client, from its submission to its completion. Counted by
+ * reference: one belongs to the session core while the request is open, one to
+ * each action that names it. */
+#ifndef PH_CLIENT_CORE_REQUEST_H
+#define PH_CLIENT_CORE_REQUEST_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/base/blob.h"
+#include "runtime/wire/frame.h"
+#include "runtime/wire/stub.h"
+
+/* Who asked: the user of the link, or the session for its own ends. */
+enum ph_request_purpose {
+    PH_PURPOSE_USER = 0,
+    PH_PURPOSE_OPEN,
+    PH_PURPOSE_RENEW,
+    PH_PURPOSE_IDS,
+    PH_PURPOSE_CLOSE,
+};
+
+enum ph_request_state {
+    PH_REQUEST_NEW = 0,
+    PH_REQUEST_QUEUED,    /* waits for a session, a credit or a slot */
+    PH_REQUEST_IN_FLIGHT, /* sent; its reply is awaited */
+    PH_REQUEST_PARKED,    /* answered STALE; the shell walks the path before it is sent again */
+    PH_REQUEST_DONE,
+};
+
+/* What a request may be held up by; each kind has a queue of its own. */
+enum ph_request_queue {
+    PH_QUEUE_RELEASE,  /* gives something back: may use the reserved credits */
+    PH_QUEUE_PLAIN,
+    PH_QUEUE_TRANSACT, /* needs a slot */
+    PH_QUEUE_WAIT,     /* may be answered very late (locks); takes a share of the credits only */
+    PH_QUEUE_COUNT,
+};
+
+/* Bits of `wire`: what the shell did with the request, so that a CANCEL never
+ * overtakes the request it names. */
+enum ph_request_wire { PH_WIRE_SENT = 1, PH_WIRE_CANCEL = 2 };
+
+struct ph_client_request {
+    atomic_int refs;
+    atomic_int wire;
+
+    /* Fixed at creation. */
+    uint16_t command;
+    uint8_t purpose, queue;
+    uint32_t cost; /* credits: ph_credit_cost */
+    ph_reply_fn fn;
+    void *data;
+    struct ph_blob *payload; /* reference, or NULL */
+    size_t message_len;
+
+    /* Of the session core. */
+    uint8_t state;
+    bool orphan;  /* nobody waits for the answer any more */
+    bool retried; /* sent again after STALE */
+    uint64_t id;  /* ticket and frame id */
+    uint32_t slot, sequence;
+    uint64_t deadline_ms; /* while queued without a session: when to give up; else UINT64_MAX */
+    struct ph_client_request *next, *prev; /* in its queue, or in its bucket while sent */
+
+    uint8_t message[]; /* encoded */
+};
+
+/* New request with room for MESSAGE_LEN encoded bytes, which the caller fills
+ * in; takes a reference of PAYLOAD. One reference is returned. Never NULL. */
+struct ph_client_request *ph_request_new(uint16_t command, size_t message_len, struct ph_blob *payload);
+
+/* One reference more, one less; NULL is fine for unref. Any thread. */
+struct ph_client_request *ph_request_ref(struct ph_client_request *request);
+void ph_request_unref(struct ph_client_request *request);
+
+#endif

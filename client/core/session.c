@@ -1,0 +1,315 @@
+/* Life of a client's session: connecting, losing the connection, trying again, ending. */
+#include "client/core/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/core/private.h"
+#include "ph_commands.h"
+#include "runtime/wire/command.h"
+
+static char *
+copy_text(const char *text)
+{
+    char *copy = strdup(text ? text : "");
+    if (!copy)
+        abort();
+    return copy;
+}
+
+struct ph_client *
+ph_client_new(const struct ph_client_config *config, uint64_t now_ms)
+{
+    struct ph_client *client = calloc(1, sizeof(*client));
+    if (!client)
+        abort();
+    memcpy(client->id, config->client, sizeof(client->id));
+    client->export_name = copy_text(config->export_name);
+    client->host = copy_text(config->host);
+    client->server_name = copy_text(config->server_name);
+    client->want_read_only = config->read_only;
+    client->patience_ms = config->patience_ms;
+    ph_random_seed(&client->random, config->seed);
+    client->state = CLIENT_DOWN;
+    client->connect_at_ms = now_ms;
+    client->open_deadline_ms = UINT64_MAX;
+    client->close_deadline_ms = UINT64_MAX;
+    client->message_max = PH_MESSAGE_MAX_BYTES;
+    client->payload_max = PH_PAYLOAD_MAX_BYTES;
+    return client;
+}
+
+static void
+drop_requests(struct ph_client_request *request)
+{
+    while (request) {
+        struct ph_client_request *next = request->next;
+        ph_request_unref(request);
+        request = next;
+    }
+}
+
+void
+ph_client_free(struct ph_client *client)
+{
+    if (!client)
+        return;
+    for (int i = 0; i < PH_QUEUE_COUNT; i++)
+        drop_requests(client->queues[i].head);
+    for (int i = 0; i < CLIENT_BUCKETS; i++)
+        drop_requests(client->sent[i]);
+    free(client->slots);
+    free(client->free_slots);
+    free(client->export_name);
+    free(client->host);
+    free(client->server_name);
+    free(client);
+}
+
+struct ph_client_request *
+ph_client_own_request(enum ph_request_purpose purpose, uint16_t command, const ProtobufCMessage *message)
+{
+    struct ph_client_request *request = ph_request_new(command, ph_encoded_size(message), NULL);
+    ph_encode(message, request->message);
+    request->purpose = purpose;
+    return request;
+}
+
+void
+ph_client_drop(struct ph_client *client, uint32_t status, const char *text, struct ph_client_actions *actions)
+{
+    snprintf(client->trouble, sizeof(client->trouble), "%s", text);
+    struct ph_client_action *action = ph_client_act(actions, PH_CLIENT_DISCONNECT);
+    action->status = status;
+    action->text = copy_text(text);
+    if (client->state == CLIENT_OPENING) {
+        action = ph_client_act(actions, PH_CLIENT_REFUSED);
+        action->status = status;
+        action->text = copy_text(text);
+    }
+    client->state = CLIENT_DROPPING;
+    client->open_deadline_ms = UINT64_MAX;
+}
+
+void
+ph_client_connected(struct ph_client *client, uint32_t message_max, uint32_t payload_max, uint64_t now_ms,
+                    struct ph_client_actions *actions)
+{
+    if (client->state != CLIENT_CONNECTING)
+        return;
+    client->message_max = message_max < PH_MESSAGE_MAX_BYTES ? message_max : PH_MESSAGE_MAX_BYTES;
+    client->payload_max = payload_max < PH_PAYLOAD_MAX_BYTES ? payload_max : PH_PAYLOAD_MAX_BYTES;
+    client->state = CLIENT_OPENING;
+    client->open_deadline_ms = now_ms + PH_HANDSHAKE_TIMEOUT_MS;
+    ph_client_send_open(client, now_ms, actions);
+}
+
+/* Ends one request that was under way when the connection was lost. */
+static void
+fail_sent(struct ph_client *client, struct ph_client_request *request, uint32_t status, const char *text,
+          struct ph_client_actions *actions)
+{
+    if (request->purpose == PH_PURPOSE_RENEW)
+        client->renewing = false;
+    if (request->purpose == PH_PURPOSE_IDS) {
+        client->ids_asked = false;
+        ph_client_act(actions, PH_CLIENT_IDS);
+    }
+    if (request->purpose == PH_PURPOSE_USER && !request->orphan) {
+        ph_client_complete(request, status, text, actions);
+        client->counters.failures++;
+    }
+    request->state = PH_REQUEST_DONE;
+    ph_request_unref(request);
+}
+
+static void
+fail_all_sent(struct ph_client *client, uint32_t status, const char *text, struct ph_client_actions *actions)
+{
+    for (int i = 0; i < CLIENT_BUCKETS; i++) {
+        while (client->sent[i]) {
+            struct ph_client_request *request = client->sent[i];
+            ph_client_unsend(client, request);
+            fail_sent(client, request, status, text, actions);
+        }
+    }
+}
+
+/* Users' requests get PATIENCE from now on; the session's own are of no use any more. */
+static void
+sort_out_queued(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+{
+    for (int i = 0; i < PH_QUEUE_COUNT; i++) {
+        for (struct ph_client_request *at = client->queues[i].head, *next; at; at = next) {
+            next = at->next;
+            at->deadline_ms = now_ms + client->patience_ms;
+            if (at->purpose == PH_PURPOSE_USER && !at->orphan)
+                continue;
+            ph_client_unqueue(client, at);
+            fail_sent(client, at, PH_ST_IO_ERROR, "", actions);
+        }
+    }
+}
+
+static void
+plan_reconnect(struct ph_client *client, bool was_open, uint64_t now_ms)
+{
+    if (was_open || client->backoff_ms == 0)
+        client->backoff_ms = PH_RECONNECT_FIRST_MS;
+    else if (client->backoff_ms < PH_RECONNECT_MAX_MS)
+        client->backoff_ms *= 2;
+    if (client->backoff_ms > PH_RECONNECT_MAX_MS)
+        client->backoff_ms = PH_RECONNECT_MAX_MS;
+    /* Half to whole: clients of one server that went down do not come back in step. */
+    uint64_t half = client->backoff_ms / 2;
+    client->connect_at_ms = now_ms + half + ph_random_below(&client->random, half + 1);
+}
+
+void
+ph_client_disconnected(struct ph_client *client, const struct ph_fault *fault, uint64_t now_ms,
+                       struct ph_client_actions *actions)
+{
+    if (client->state == CLIENT_DOWN || client->state == CLIENT_CLOSED)
+        return;
+    bool was_open = client->state == CLIENT_OPEN;
+    const char *why = fault && fault->text[0] ? fault->text : "it closed the connection";
+    uint32_t status = fault && fault->status ? fault->status : PH_ST_IO_ERROR;
+    char text[600];
+    if (was_open)
+        snprintf(text, sizeof(text), "connection to %s lost: %s", client->server_name, why);
+    else
+        snprintf(text, sizeof(text), "%s", why);
+    if (client->state != CLIENT_DROPPING)
+        snprintf(client->trouble, sizeof(client->trouble), "%s", text);
+    if (client->state == CLIENT_CONNECTING || client->state == CLIENT_OPENING) {
+        struct ph_client_action *action = ph_client_act(actions, PH_CLIENT_REFUSED);
+        action->status = status;
+        action->text = copy_text(text);
+    }
+    bool session_was_open = was_open || client->slots != NULL;
+    client->state = CLIENT_DOWN;
+    client->open_deadline_ms = UINT64_MAX;
+    fail_all_sent(client, PH_ST_IO_ERROR, was_open ? text : client->trouble, actions);
+    free(client->slots);
+    client->slots = NULL;
+    client->free_slot_count = 0;
+    plan_reconnect(client, session_was_open, now_ms);
+    sort_out_queued(client, now_ms, actions);
+    ph_client_expire(client, now_ms, actions);
+    ph_client_closing_step(client, now_ms, actions);
+}
+
+void
+ph_client_fail_all(struct ph_client *client, uint32_t status, const char *text,
+                   struct ph_client_actions *actions)
+{
+    fail_all_sent(client, status, text, actions);
+    for (int i = 0; i < PH_QUEUE_COUNT; i++) {
+        while (client->queues[i].head) {
+            struct ph_client_request *request = client->queues[i].head;
+            ph_client_unqueue(client, request);
+            fail_sent(client, request, status, text, actions);
+        }
+    }
+}
+
+void
+ph_client_shutdown(struct ph_client *client, uint64_t deadline_ms, uint64_t now_ms,
+                   struct ph_client_actions *actions)
+{
+    client->closing = true;
+    client->close_deadline_ms = deadline_ms;
+    ph_client_closing_step(client, now_ms, actions);
+}
+
+static void
+finish_closing(struct ph_client *client, struct ph_client_actions *actions)
+{
+    ph_client_fail_all(client, PH_ST_IO_ERROR, "the mount is ending", actions);
+    client->state = CLIENT_CLOSED;
+    client->close_deadline_ms = UINT64_MAX;
+    ph_client_act(actions, PH_CLIENT_CLOSED);
+}
+
+void
+ph_client_closing_step(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+{
+    if (!client->closing || client->state == CLIENT_CLOSED)
+        return;
+    if (client->state != CLIENT_OPEN || now_ms >= client->close_deadline_ms) {
+        finish_closing(client, actions);
+        return;
+    }
+    if (client->close_sent || client->sent_count > 0 || ph_client_queued(client) > 0)
+        return;
+    client->close_sent = true;
+    Pohmel__SessionCloseRequest message = POHMEL__SESSION_CLOSE_REQUEST__INIT;
+    struct ph_client_request *request =
+        ph_client_own_request(PH_PURPOSE_CLOSE, PH_CMD_SESSION_CLOSE, &message.base);
+    request->queue = PH_QUEUE_RELEASE;
+    request->id = ++client->next_id;
+    ph_client_enqueue(client, request, now_ms);
+    ph_client_pump(client, now_ms, actions);
+}
+
+static uint64_t
+renew_at_ms(const struct ph_client *client)
+{
+    return client->last_sent_ms + client->opened.lease_ttl_ms / 3;
+}
+
+static void
+renew(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+{
+    Pohmel__SessionRenewRequest message = POHMEL__SESSION_RENEW_REQUEST__INIT;
+    struct ph_client_request *request =
+        ph_client_own_request(PH_PURPOSE_RENEW, PH_CMD_SESSION_RENEW, &message.base);
+    request->queue = PH_QUEUE_RELEASE;
+    request->id = ++client->next_id;
+    client->renewing = true;
+    ph_client_enqueue(client, request, now_ms);
+    ph_client_pump(client, now_ms, actions);
+}
+
+static uint64_t
+earliest(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t
+ph_client_deadline(const struct ph_client *client)
+{
+    uint64_t deadline = earliest(client->open_deadline_ms, client->close_deadline_ms);
+    if (client->state == CLIENT_DOWN && !client->closing)
+        deadline = earliest(deadline, client->connect_at_ms);
+    if (client->state == CLIENT_OPEN)
+        return client->renewing ? deadline : earliest(deadline, renew_at_ms(client));
+    for (int i = 0; i < PH_QUEUE_COUNT; i++) {
+        if (client->queues[i].head)
+            deadline = earliest(deadline, client->queues[i].head->deadline_ms);
+    }
+    return deadline;
+}
+
+void
+ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+{
+    if (client->state == CLIENT_DOWN && !client->closing && now_ms >= client->connect_at_ms) {
+        client->state = CLIENT_CONNECTING;
+        ph_client_act(actions, PH_CLIENT_CONNECT);
+    }
+    if (client->state == CLIENT_OPENING && now_ms >= client->open_deadline_ms) {
+        char text[256];
+        snprintf(text, sizeof(text), "%s did not answer the opening of a session within %d seconds",
+                 client->server_name, PH_HANDSHAKE_TIMEOUT_MS / 1000);
+        ph_client_drop(client, PH_ST_IO_ERROR, text, actions);
+    }
+    if (client->state != CLIENT_OPEN)
+        ph_client_expire(client, now_ms, actions);
+    else if (!client->renewing && now_ms >= renew_at_ms(client))
+        renew(client, now_ms, actions);
+    if (client->closing && now_ms >= client->close_deadline_ms)
+        ph_client_closing_step(client, now_ms, actions);
+}

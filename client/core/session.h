@@ -1,0 +1,157 @@
+/* The client's end of a session, pure: what to send when, and what became of
+ * each request. Stepped: every function takes the time and appends what is to be
+ * done to ACTIONS. docs/protocol.md, sections 4 and 5.
+ *
+ * Not thread safe: the shell holds a lock around each call and carries out the
+ * actions after letting go of it. Frames may then reach the connection in another
+ * order than the core decided; that is allowed, because sequence numbers
+ * count within a slot and a slot has one request in flight. */
+#ifndef PH_CLIENT_CORE_SESSION_H
+#define PH_CLIENT_CORE_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/core/request.h"
+#include "ph_protocol.h"
+#include "runtime/base/fault.h"
+#include "runtime/wire/frame.h"
+
+struct ph_client_config {
+    uint8_t client[16];      /* random, chosen once */
+    const char *export_name; /* copied */
+    const char *host;        /* of this machine, for the server's log; copied */
+    const char *server_name; /* "host:port", for texts; copied */
+    bool read_only;
+    uint64_t patience_ms; /* how long requests wait for a session */
+    uint64_t seed;        /* of the jitter in reconnecting */
+};
+
+enum ph_client_action_kind {
+    PH_CLIENT_SEND,       /* HEADER with the message and payload of REQUEST */
+    PH_CLIENT_SEND_CANCEL, /* a CANCEL for REQUEST, once REQUEST itself was sent */
+    PH_CLIENT_COMPLETE,   /* REQUEST is answered by FRAME, or failed with STATUS and TEXT */
+    PH_CLIENT_WALK,       /* REQUEST was answered STALE: find its objects again, then resume it */
+    PH_CLIENT_CONNECT,    /* connect, then tell connected or connect_failed */
+    PH_CLIENT_DISCONNECT, /* close the connection with STATUS and TEXT, then tell disconnected */
+    PH_CLIENT_OPENED,     /* a session is open; see ph_client_opened */
+    PH_CLIENT_REFUSED,    /* no session: STATUS and TEXT. It is tried again later */
+    PH_CLIENT_IDS,        /* ids came, or none are to be had: ask again */
+    PH_CLIENT_CLOSED,     /* the shutdown is complete */
+};
+
+/* REQUEST is a reference, FRAME and TEXT belong to the action: freed by ph_client_actions_clear. */
+struct ph_client_action {
+    enum ph_client_action_kind kind;
+    struct ph_client_request *request;
+    struct ph_frame_header header;
+    struct ph_frame *frame;
+    uint32_t status;
+    char *text;
+};
+
+enum { PH_CLIENT_ACTIONS_INLINE = 6 };
+
+struct ph_client_actions {
+    struct ph_client_action *items;
+    size_t count, capacity;
+    struct ph_client_action inline_items[PH_CLIENT_ACTIONS_INLINE];
+};
+
+/* Empty list; nothing is allocated for a few actions. */
+void ph_client_actions_init(struct ph_client_actions *actions);
+
+/* Frees what the actions own, and the list's memory. */
+void ph_client_actions_clear(struct ph_client_actions *actions);
+
+/* What a session was given. */
+struct ph_client_opened {
+    uint64_t generation; /* number of sessions opened so far */
+    uint64_t root, epoch;
+    bool read_only, xattrs, acls, acts_as_caller;
+    uint8_t volume[16];
+    uint32_t lease_ttl_ms, slots, credits;
+};
+
+struct ph_client_counters {
+    uint64_t requests, transactions, replies, failures, reconnects, walks, cancels;
+    uint64_t queued_peak, in_flight_peak;
+    uint64_t payload_out_bytes, payload_in_bytes;
+};
+
+struct ph_client;
+
+/* New end, not connected; the first tick asks to connect. Never NULL. */
+struct ph_client *ph_client_new(const struct ph_client_config *config, uint64_t now_ms);
+
+/* Frees it. Requests still open are dropped without completion: call ph_client_fail_all before. */
+void ph_client_free(struct ph_client *client);
+
+/* The connection asked for by CONNECT stands and the hellos fit; PEER says what
+ * the server accepts. Sends SESSION_OPEN. */
+void ph_client_connected(struct ph_client *client, uint32_t message_max, uint32_t payload_max, uint64_t now_ms,
+                         struct ph_client_actions *actions);
+
+/* It could not be made, or ended. FAULT (status 0: the peer closed) says why.
+ * What was in flight fails with IO_ERROR; what was queued waits for the next session. */
+void ph_client_disconnected(struct ph_client *client, const struct ph_fault *fault, uint64_t now_ms,
+                            struct ph_client_actions *actions);
+
+/* FRAME came in; it belongs to the core from now on. */
+void ph_client_frame(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms,
+                     struct ph_client_actions *actions);
+
+/* REQUEST (its reference passes to the core) is to be sent. Returns its ticket; it may
+ * be completed by ACTIONS already. */
+uint64_t ph_client_submit(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
+                          struct ph_client_actions *actions);
+
+/* Nobody waits for TICKET any longer: queued or parked, it completes CANCELLED; in
+ * flight, the server is told and its answer completes it. Unknown: nothing. */
+void ph_client_cancel(struct ph_client *client, uint64_t ticket, struct ph_client_actions *actions);
+
+/* The same, but it completes CANCELLED at once in any case; a later answer is dropped. */
+void ph_client_abandon(struct ph_client *client, uint64_t ticket, struct ph_client_actions *actions);
+
+/* A WALK ended: sends REQUEST once more when FOUND, else completes it STALE.
+ * Nothing happens when it was cancelled or failed meanwhile. */
+void ph_client_resume(struct ph_client *client, struct ph_client_request *request, bool found, uint64_t now_ms,
+                      struct ph_client_actions *actions);
+
+/* COUNT ids in a row; 0 when there are none now. Asks for more in the background;
+ * IDS comes when that was answered. */
+uint64_t ph_client_take_ids(struct ph_client *client, uint32_t count, uint64_t now_ms,
+                            struct ph_client_actions *actions);
+
+/* Whether it makes sense to wait for IDS after take_ids returned 0. */
+bool ph_client_ids_coming(const struct ph_client *client);
+
+/* Ends the session in order: nothing new is taken; once all is answered, or at
+ * DEADLINE_MS, the session is closed; then CLOSED. */
+void ph_client_shutdown(struct ph_client *client, uint64_t deadline_ms, uint64_t now_ms,
+                        struct ph_client_actions *actions);
+
+/* Completes everything that is open with STATUS and TEXT. */
+void ph_client_fail_all(struct ph_client *client, uint32_t status, const char *text,
+                        struct ph_client_actions *actions);
+
+/* When tick wants to be called next; UINT64_MAX for never. */
+uint64_t ph_client_deadline(const struct ph_client *client);
+
+/* Time passed. */
+void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
+
+/* State, for status lines and tests. */
+bool ph_client_is_open(const struct ph_client *client);
+const struct ph_client_opened *ph_client_opened(const struct ph_client *client);
+const struct ph_client_counters *ph_client_counters(const struct ph_client *client);
+size_t ph_client_queued(const struct ph_client *client);
+size_t ph_client_in_flight(const struct ph_client *client);
+uint32_t ph_client_credits_free(const struct ph_client *client);
+uint64_t ph_client_ids_left(const struct ph_client *client);
+uint32_t ph_client_payload_max(const struct ph_client *client);
+uint32_t ph_client_message_max(const struct ph_client *client);
+const char *ph_client_last_trouble(const struct ph_client *client); /* "" for none; until the next call */
+
+#endif
