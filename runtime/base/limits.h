@@ -33,6 +33,7 @@ enum {
     /* What one session may hold at the server. */
     PH_SESSION_SLOTS = 64,
     PH_SESSION_CREDITS = 256,
+    PH_SESSION_CREDITS_RESERVED = 32, /* beyond these, for requests of class RELEASE only */
     PH_CREDIT_PAYLOAD_BYTES = 64 * 1024, /* a request costs 1 + payload (either way) / this */
     PH_SESSION_HANDLES_MAX = 65536,
     PH_SESSION_LOCKS_MAX = 65536,
@@ -49,6 +50,8 @@ enum {
     PH_FRAME_TIMEOUT_MS = 30000,         /* from a frame's first byte to its last */
     PH_PING_IDLE_MS = 10000,             /* silence after which a ping is sent */
     PH_PING_TIMEOUT_MS = 30000,          /* silence after which the peer is gone */
+    PH_LINGER_MS = 1000,                 /* for a last word to reach a peer that is cut off */
+    PH_SOCKET_BUFFER_BYTES = 4 * 1024 * 1024,
     PH_LEASE_TTL_MS = 60000,
     PH_UNAUTHENTICATED_CONNECTIONS_MAX = 256,
     PH_CONNECTIONS_MAX = 4096,
