@@ -50,6 +50,7 @@ struct ph_conn {
 
     struct ph_output output;
     bool greeting_unseen; /* nobody has looked at the output yet */
+    bool greeted;         /* the peer's hello has come and fits */
     bool said_goodbye;
 
     uint64_t born_ms, heard_ms, frame_since_ms; /* NEVER while no frame is half there */
@@ -413,6 +414,7 @@ static bool take_hello(struct ph_conn *conn)
     }
     conn->input_start += conn->banner.hello_len;
     conn->state = OPEN;
+    conn->greeted = true;
     return true;
 }
 
@@ -462,7 +464,7 @@ uint32_t ph_conn_received(struct ph_conn *conn, size_t count, uint64_t now_ms, s
 
 bool ph_conn_ready(const struct ph_conn *conn)
 {
-    return conn->state == OPEN;
+    return conn->greeted;
 }
 
 bool ph_conn_ended(const struct ph_conn *conn)

@@ -48,7 +48,8 @@ uint32_t ph_conn_received(struct ph_conn *conn, size_t count, uint64_t now_ms, s
 /* The next whole frame (owned by the caller), or NULL. Pings and pongs are dealt with inside. */
 struct ph_frame *ph_conn_take(struct ph_conn *conn);
 
-/* Both hellos are exchanged and fit; PEER is then filled in. */
+/* Both hellos were exchanged and fit (true to the end of the connection and
+ * beyond); ph_conn_peer is then filled in and no longer changes. */
 bool ph_conn_ready(const struct ph_conn *conn);
 const struct ph_hello *ph_conn_peer(const struct ph_conn *conn);
 

@@ -18,11 +18,14 @@ struct ph_channel_events {
     void (*closed)(void *data, struct ph_channel *channel, const struct ph_fault *fault);
 };
 
-/* Takes FD (non-blocking from now on). Starts when attached. One reference is returned. */
+/* Takes FD (non-blocking from now on). Starts when attached. One reference is
+ * returned; an attached channel holds one more until `closed` was told, so that
+ * dropping yours does not end it: close it first. */
 struct ph_channel *ph_channel_new(int fd, enum ph_conn_role role, const struct ph_hello *own,
                                   const struct ph_channel_events *events, void *data);
 
-/* Begins to read, on CONTEXT. */
+/* Begins to read, on CONTEXT. Once in the life of a channel. The threads that
+ * iterate CONTEXT may change; events of one channel never overlap. */
 void ph_channel_attach(struct ph_channel *channel, GMainContext *context);
 
 /* References; any thread. The last one closes and frees. */
