@@ -1,0 +1,20 @@
+/* What must be known of a request before it is decoded: how much payload it
+ * asks for, and whether it may take long. Reads the encoded message with a
+ * bounded cursor; a message that is malformed here is so for the decoder as well. */
+#ifndef PH_SERVER_CORE_PEEK_H
+#define PH_SERVER_CORE_PEEK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Payload bytes that a request of COMMAND asks for: READ's length, at most
+ * PH_PAYLOAD_MAX_BYTES; 0 for all other commands. R-3.6. */
+uint32_t ph_peek_wanted(uint16_t command, const uint8_t *message, size_t len);
+
+/* Whether the request may wait for a disk and belongs on the pool. Of a
+ * transaction the first command decides; one that stays on the loop though it
+ * takes long is not wrong, only taken over. */
+bool ph_peek_slow(uint16_t command, const uint8_t *message, size_t len);
+
+#endif

@@ -1,0 +1,131 @@
+/* Inside of the server core; only the files of this folder include this. */
+#ifndef PH_SERVER_CORE_PRIVATE_H
+#define PH_SERVER_CORE_PRIVATE_H
+
+#include <sys/queue.h>
+
+#include "ph_dispatch.h"
+#include "runtime/base/limits.h"
+#include "server/core/handles.h"
+#include "server/core/range_lock.h"
+#include "server/core/server_core.h"
+#include "server/core/slot.h"
+#include "server/core/table.h"
+
+/* An export with what the core puts between the dispatcher and its store. */
+struct ph_export_entry {
+    uint64_t index;
+    const struct ph_server_export *export;
+    struct ph_store_ops ops;
+};
+
+struct ph_server {
+    struct ph_export_entry *exports;
+    size_t export_count;
+    struct ph_server_guard guard;
+    uint64_t seed, last_session;
+    bool shutting_down;
+    size_t running, session_count;
+    struct ph_table clients; /* sessions, by client */
+    struct ph_locks *locks;
+    struct ph_actions *out; /* of the step that is being made */
+    LIST_HEAD(, ph_server_conn) conns;
+    struct ph_server_call *spare; /* calls kept for the next request */
+    size_t spare_count;
+};
+
+enum ph_conn_state {
+    PH_CONN_NEW = 0, /* no session yet */
+    PH_CONN_OPENING, /* SESSION_OPEN is being executed */
+    PH_CONN_OPEN,
+    PH_CONN_ENDED, /* the session is over; nothing but closing is left */
+};
+
+struct ph_server_conn {
+    struct ph_server *server;
+    int refs; /* atomic */
+    void *data;
+    void (*release)(void *data);
+    enum ph_conn_state state;
+    bool closed; /* it is gone, or was told to go */
+    bool listed;
+    uint32_t credits; /* in use */
+    struct ph_session *session;
+    LIST_HEAD(, ph_server_call) calls;
+    LIST_ENTRY(ph_server_conn) of_server;
+};
+
+enum { PH_CLIENT_ID_BYTES = 16 };
+
+struct ph_session {
+    struct ph_table_node node; /* by client */
+    uint8_t client[PH_CLIENT_ID_BYTES];
+    uint64_t id;     /* never used twice in this run of the server */
+    uint64_t number; /* given by the client */
+    const struct ph_export_entry *entry;
+    struct ph_server_conn *conn;
+    bool ended;
+    size_t running;
+    struct ph_handles handles;
+    struct ph_lock_session locks;
+    struct ph_slot slots[PH_SESSION_SLOTS];
+};
+
+struct ph_server_call {
+    struct ph_call call; /* what the handlers see */
+    struct ph_server *server;
+    struct ph_server_conn *conn; /* a reference */
+    struct ph_session *session;  /* NULL before it is open */
+    struct ph_frame *frame;
+    uint32_t cost;
+    bool cancelled;
+    uint32_t status;
+    struct ph_blob *message, *payload; /* of the reply */
+    struct ph_actions actions;         /* of what the handler set in motion */
+    LIST_ENTRY(ph_server_call) of_conn;
+    struct ph_server_call *next_spare;
+};
+
+/* Inside the guard, what is to be done goes to ACTIONS. */
+void ph_server_enter(struct ph_server *server, struct ph_actions *actions);
+void ph_server_leave(struct ph_server *server);
+
+extern const struct ph_session_ops ph_server_session_ops;
+
+/* Puts itself before the store's own functions where the session is charged. */
+void ph_server_wrap_store(struct ph_export_entry *entry);
+
+/* The export of that name, or (empty name) the only one; NULL with FAULT. */
+const struct ph_export_entry *ph_server_find_export(struct ph_server *server, const uint8_t *name, size_t len,
+                                                    struct ph_fault *fault);
+
+/* Opens a session on CONN, ending an older one of the client. Guard held. Returns a status. */
+uint32_t ph_session_open(struct ph_server_conn *conn, const uint8_t client[PH_CLIENT_ID_BYTES],
+                         uint64_t number, const struct ph_export_entry *entry, struct ph_fault *fault);
+
+/* Ends SESSION: locks, waits, and, when nothing of it runs, all else. Guard held. */
+void ph_session_end(struct ph_server *server, struct ph_session *session);
+
+/* A call of SESSION is done; the last one of an ended session takes it along. Guard held. */
+void ph_session_call_done(struct ph_server *server, struct ph_session *session);
+
+/* Sends a reply to REQUEST. MESSAGE and PAYLOAD may be NULL; references are taken. Guard held. */
+void ph_server_reply(struct ph_server_conn *conn, const struct ph_frame_header *request, uint64_t id,
+                     uint32_t cost, uint32_t status, struct ph_blob *message, struct ph_blob *payload);
+
+/* Words as the payload of a reply; NULL for none. */
+struct ph_blob *ph_server_words(const struct ph_fault *fault);
+
+/* CONN is to be closed with STATUS. Guard held. */
+void ph_server_close(struct ph_server_conn *conn, uint32_t status, const char *reason);
+
+/* A call for FRAME, running from now on. Guard held. */
+struct ph_server_call *ph_server_call_new(struct ph_server_conn *conn, struct ph_frame *frame, uint32_t cost);
+
+/* Frees the calls that are kept. */
+void ph_server_free_spare(struct ph_server *server);
+
+/* A wait for a lock ended; called by the lock table. Guard held. */
+void ph_server_lock_answer(void *data, struct ph_lock_session *session, uint64_t request, uint32_t status);
+
+#endif

@@ -1,0 +1,116 @@
+/* The core of the server: connections, sessions, slots, credits, locks; pure.
+ * It is told what happened and says what is to be done. What it decides, it
+ * decides under a guard that the caller provides (a mutex in the server, nothing
+ * in the simulator) and holds for a moment only; commands are decoded, executed
+ * and encoded outside of it, on any thread.
+ *
+ *   frame arrives     -> ph_server_frame    -> actions, perhaps a call to run
+ *   call, any thread  -> ph_server_execute, then ph_server_done -> actions
+ *   connection closed -> ph_server_conn_closed -> actions
+ *
+ * Whoever gets actions performs them in order (actions.h), then clears them.
+ *
+ * Sessions. One for each connection; it ends with SESSION_CLOSE, with its connection,
+ * or when the same client opens another one with the same or a higher number.
+ * Then its locks are released, its waits dropped, and, once the commands that
+ * it has running are done, its handles closed. Nothing is kept for a client to
+ * come back to in this version: SESSION_OPEN with `resume` is answered NO_SESSION.
+ *
+ * Credits. A request costs ph_credit_cost() from its arrival until its reply.
+ * A connection may have PH_SESSION_CREDITS in use, requests of class RELEASE
+ * PH_SESSION_CREDITS_RESERVED more; whoever sends more is told NO_CREDIT and cut
+ * off. A lock that waits gives its credits back at once (the waits have a limit
+ * of their own), though the reply that ends the wait still carries them.
+ *
+ * Ids of requests. That they are unique among those in flight is in the
+ * requester's own interest and not checked. */
+#ifndef PH_SERVER_CORE_SERVER_CORE_H
+#define PH_SERVER_CORE_SERVER_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/wire/frame.h"
+#include "server/core/actions.h"
+#include "server/store/store.h"
+
+struct ph_server;
+struct ph_server_conn;
+struct ph_server_call;
+
+/* An export: a store under a name. */
+struct ph_server_export {
+    const char *name;
+    struct ph_store *store;
+    bool read_only; /* changes are refused before the store is asked */
+};
+
+/* Keeps two threads from being inside the core at once. */
+struct ph_server_guard {
+    void (*enter)(void *data);
+    void (*leave)(void *data);
+    void *data;
+};
+
+/* A server of COUNT exports, which stay the caller's and live longer. SEED is
+ * random; it keeps peers from choosing bad shapes of tables and trees. */
+struct ph_server *ph_server_new(const struct ph_server_export *exports, size_t count,
+                                const struct ph_server_guard *guard, uint64_t seed);
+
+/* Frees it; all connections are closed and all calls done. NULL is fine. */
+void ph_server_free(struct ph_server *server);
+
+/* A connection that was accepted. DATA is handed back by ph_server_conn_data,
+ * RELEASE(DATA) called with the last reference. One reference is returned. */
+struct ph_server_conn *ph_server_conn_new(struct ph_server *server, void *data, void (*release)(void *data));
+struct ph_server_conn *ph_server_conn_ref(struct ph_server_conn *conn);
+void ph_server_conn_unref(struct ph_server_conn *conn); /* NULL is fine; any thread */
+void *ph_server_conn_data(const struct ph_server_conn *conn);
+
+/* Whether a session was opened on it (and not ended since). */
+bool ph_server_conn_in_session(struct ph_server_conn *conn);
+
+/* The connection is gone; its session ends. Call it once. */
+void ph_server_conn_closed(struct ph_server_conn *conn, struct ph_actions *actions);
+
+enum ph_admission {
+    PH_ADMIT_NOTHING = 0, /* nothing to run */
+    PH_ADMIT_QUICK,       /* *CALL is to be run where the caller is */
+    PH_ADMIT_SLOW,        /* *CALL may wait for a disk */
+};
+
+/* FRAME came in; it belongs to the core now. Frames of one connection are given in order. */
+enum ph_admission ph_server_frame(struct ph_server_conn *conn, struct ph_frame *frame,
+                                  struct ph_actions *actions, struct ph_server_call **call);
+
+/* Executes CALL. May wait, when it was admitted as slow. */
+void ph_server_execute(struct ph_server_call *call);
+
+/* CALL was executed: its answer is recorded and handed out. CALL is gone afterwards. */
+void ph_server_done(struct ph_server_call *call, struct ph_actions *actions);
+
+/* For the log: command, status and words of a call that was executed, the
+ * status being PH_PENDING for a lock that waits. */
+struct ph_call_summary {
+    uint16_t command;
+    uint32_t status;
+    const char *text; /* lives as long as the call */
+    struct ph_server_conn *conn;
+};
+struct ph_call_summary ph_server_call_summary(const struct ph_server_call *call);
+
+/* New requests are answered SHUTTING_DOWN from now on. */
+void ph_server_shut_down(struct ph_server *server);
+
+/* Calls admitted and not done. */
+size_t ph_server_running(struct ph_server *server);
+
+/* Sessions that have not ended. */
+size_t ph_server_sessions(struct ph_server *server);
+
+/* All connections are to be told STATUS and closed. */
+void ph_server_close_all(struct ph_server *server, uint32_t status, const char *reason,
+                         struct ph_actions *actions);
+
+#endif
