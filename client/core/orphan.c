@@ -45,7 +45,6 @@ ph_client_undo_orphan(struct ph_client *client, struct ph_client_request *reques
         struct ph_client_request *undo =
             ph_client_own_request(PH_PURPOSE_USER, PH_CMD_CLOSE, &close.base);
         undo->orphan = true;
-        undo->queue = PH_QUEUE_RELEASE;
         undo->id = ++client->next_id;
         ph_client_enqueue(client, undo, now_ms);
     }

@@ -135,8 +135,4 @@ void ph_client_ids_reply(struct ph_client *client, struct ph_frame *frame, struc
 /* orphan.c: REQUEST, which nobody waits for, was answered well: what it opened is closed again. */
 void ph_client_undo_orphan(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms);
 
-/* Words behind a failed reply: the server's own where there are any, made printable;
- * else those of the status. OUT holds SIZE bytes. */
-void ph_client_words(const struct ph_frame *frame, char *out, size_t size);
-
 #endif

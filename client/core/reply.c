@@ -6,11 +6,11 @@
 #include "ph_commands.h"
 
 static void
-protocol_error(struct ph_client *client, const char *what, struct ph_client_actions *actions)
+protocol_error(struct ph_client *client, uint32_t status, const char *what, struct ph_client_actions *actions)
 {
     char text[256];
     snprintf(text, sizeof(text), "%s broke the protocol: %s", client->server_name, what);
-    ph_client_drop(client, PH_ST_MALFORMED, text, actions);
+    ph_client_drop(client, status, text, actions);
 }
 
 /* What is wrong with a reply to REQUEST, or NULL. */
@@ -88,13 +88,13 @@ reply(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms, struct 
     struct ph_client_request *request = ph_client_find_sent(client, frame->header.id);
     if (!request || request->state != PH_REQUEST_IN_FLIGHT) {
         ph_frame_free(frame);
-        protocol_error(client, "a reply to a request that was not made", actions);
+        protocol_error(client, PH_ST_MALFORMED, "a reply to a request that was not made", actions);
         return;
     }
     const char *wrong = wrong_with(request, &frame->header);
     if (wrong) {
         ph_frame_free(frame);
-        protocol_error(client, wrong, actions);
+        protocol_error(client, PH_ST_MALFORMED, wrong, actions);
         return;
     }
     client->counters.replies++;
@@ -141,7 +141,7 @@ ph_client_frame(struct ph_client *client, struct ph_frame *frame, uint64_t now_m
             ph_client_drop(client, PH_ST_FENCED, ph_status_text(PH_ST_FENCED), actions);
         break;
     case PH_FRAME_REQUEST:
-        protocol_error(client, "a server sent a request", actions);
+        protocol_error(client, PH_ST_WRONG_STATE, "a server sent a request", actions);
         break;
     default:
         break; /* controls are dealt with by the connection */

@@ -2,6 +2,10 @@
 
 #include <stdlib.h>
 
+#include "ph_commands.h"
+#include "runtime/base/limits.h"
+#include "runtime/wire/command.h"
+
 struct ph_client_request *
 ph_request_new(uint16_t command, size_t message_len, struct ph_blob *payload)
 {
@@ -17,6 +21,37 @@ ph_request_new(uint16_t command, size_t message_len, struct ph_blob *payload)
     request->message_len = message_len;
     request->slot = PH_NO_SLOT;
     request->deadline_ms = UINT64_MAX;
+    return request;
+}
+
+static enum ph_request_queue
+queue_of(uint16_t command, const ProtobufCMessage *message)
+{
+    switch (command) {
+    case PH_CMD_TRANSACT:
+        return PH_QUEUE_TRANSACT;
+    case PH_CMD_LOCK:
+        return ((const Pohmel__LockRequest *) message)->wait ? PH_QUEUE_WAIT : PH_QUEUE_PLAIN;
+    case PH_CMD_UNLOCK:
+    case PH_CMD_CLOSE:
+    case PH_CMD_LEASE_RELEASE:
+    case PH_CMD_GLIMPSE_ANSWER:
+    case PH_CMD_SESSION_RENEW:
+    case PH_CMD_SESSION_CLOSE:
+        return PH_QUEUE_RELEASE;
+    default:
+        return PH_QUEUE_PLAIN;
+    }
+}
+
+struct ph_client_request *
+ph_request_encode(uint16_t command, const ProtobufCMessage *message, struct ph_blob *payload)
+{
+    struct ph_client_request *request = ph_request_new(command, ph_encoded_size(message), payload);
+    ph_encode(message, request->message);
+    request->queue = queue_of(command, message);
+    uint32_t wanted = command == PH_CMD_READ ? ((const Pohmel__ReadRequest *) message)->length : 0;
+    request->cost = ph_credit_cost(payload ? (uint32_t) payload->len : 0, wanted);
     return request;
 }
 

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ph_protocol.h"
+#include "runtime/base/arena.h"
 #include "runtime/base/blob.h"
 #include "runtime/wire/frame.h"
 #include "runtime/wire/stub.h"
@@ -68,6 +70,11 @@ struct ph_client_request {
     uint8_t message[]; /* encoded */
 };
 
+/* New request for COMMAND with MESSAGE, which is encoded, and a reference of
+ * PAYLOAD (NULL for none): queue and cost follow from them. One reference is returned. Never NULL. */
+struct ph_client_request *ph_request_encode(uint16_t command, const ProtobufCMessage *message,
+                                            struct ph_blob *payload);
+
 /* New request with room for MESSAGE_LEN encoded bytes, which the caller fills
  * in; takes a reference of PAYLOAD. One reference is returned. Never NULL. */
 struct ph_client_request *ph_request_new(uint16_t command, size_t message_len, struct ph_blob *payload);
@@ -75,5 +82,11 @@ struct ph_client_request *ph_request_new(uint16_t command, size_t message_len, s
 /* One reference more, one less; NULL is fine for unref. Any thread. */
 struct ph_client_request *ph_request_ref(struct ph_client_request *request);
 void ph_request_unref(struct ph_client_request *request);
+
+/* Objects that REQUEST names, each once, up to MAX into OBJECTS, and who asks in
+ * *CALLER (NULL where the command does not say). Decodes the request into ARENA,
+ * in which *CALLER lives. Returns their number. */
+size_t ph_request_objects(const struct ph_client_request *request, struct ph_arena *arena, uint64_t *objects,
+                          size_t max, const Pohmel__Caller **caller);
 
 #endif

@@ -70,8 +70,7 @@ ph_client_free(struct ph_client *client)
 struct ph_client_request *
 ph_client_own_request(enum ph_request_purpose purpose, uint16_t command, const ProtobufCMessage *message)
 {
-    struct ph_client_request *request = ph_request_new(command, ph_encoded_size(message), NULL);
-    ph_encode(message, request->message);
+    struct ph_client_request *request = ph_request_encode(command, message, NULL);
     request->purpose = purpose;
     return request;
 }
@@ -247,7 +246,6 @@ ph_client_closing_step(struct ph_client *client, uint64_t now_ms, struct ph_clie
     Pohmel__SessionCloseRequest message = POHMEL__SESSION_CLOSE_REQUEST__INIT;
     struct ph_client_request *request =
         ph_client_own_request(PH_PURPOSE_CLOSE, PH_CMD_SESSION_CLOSE, &message.base);
-    request->queue = PH_QUEUE_RELEASE;
     request->id = ++client->next_id;
     ph_client_enqueue(client, request, now_ms);
     ph_client_pump(client, now_ms, actions);
@@ -265,7 +263,6 @@ renew(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actio
     Pohmel__SessionRenewRequest message = POHMEL__SESSION_RENEW_REQUEST__INIT;
     struct ph_client_request *request =
         ph_client_own_request(PH_PURPOSE_RENEW, PH_CMD_SESSION_RENEW, &message.base);
-    request->queue = PH_QUEUE_RELEASE;
     request->id = ++client->next_id;
     client->renewing = true;
     ph_client_enqueue(client, request, now_ms);

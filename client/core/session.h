@@ -154,4 +154,8 @@ uint32_t ph_client_payload_max(const struct ph_client *client);
 uint32_t ph_client_message_max(const struct ph_client *client);
 const char *ph_client_last_trouble(const struct ph_client *client); /* "" for none; until the next call */
 
+/* Words behind a failed reply: the server's own where there are any, made printable;
+ * else those of the status. OUT holds SIZE bytes. */
+void ph_client_words(const struct ph_frame *frame, char *out, size_t size);
+
 #endif

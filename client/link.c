@@ -1,0 +1,219 @@
+/* Opening, running and closing a link: its thread, and the main loop on it. */
+#include "client/link.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "client/link_private.h"
+#include "ph_commands.h"
+#include "runtime/base/limits.h"
+
+enum { LINK_DRAIN_MS = 1000 }; /* for the last bytes of a connection that is being closed */
+
+uint64_t
+ph_link_now_ms(void)
+{
+    return (uint64_t) (g_get_monotonic_time() / 1000);
+}
+
+static gboolean
+timer_dispatch(GSource *source, GSourceFunc callback, gpointer data)
+{
+    (void) callback, (void) data;
+    g_source_set_ready_time(source, -1); /* the loop looks at the core after each turn anyway */
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs timer_funcs = {.dispatch = timer_dispatch};
+
+/* Steps the core if its time has come, and sets the timer for the next. False once the link is to stop. */
+static bool
+tick(struct ph_link *link)
+{
+    struct ph_client_actions actions;
+    ph_client_actions_init(&actions);
+    pthread_mutex_lock(&link->mutex);
+    uint64_t now_ms = ph_link_now_ms();
+    if (now_ms >= ph_client_deadline(link->core))
+        ph_client_tick(link->core, now_ms, &actions);
+    uint64_t deadline_ms = ph_client_deadline(link->core);
+    bool going = !link->stop;
+    ph_link_finish(link, &actions);
+
+    bool never = deadline_ms > INT64_MAX / 1000;
+    g_source_set_ready_time(link->timer, never ? -1 : (gint64) deadline_ms * 1000);
+    return going;
+}
+
+/* Waits a moment for the channel to get its last bytes out and to end. */
+static void
+drain(struct ph_link *link)
+{
+    uint64_t until_ms = ph_link_now_ms() + LINK_DRAIN_MS;
+    for (;;) {
+        pthread_mutex_lock(&link->mutex);
+        bool ended = !link->channel;
+        pthread_mutex_unlock(&link->mutex);
+        if (ended || ph_link_now_ms() >= until_ms)
+            return;
+        g_source_set_ready_time(link->timer, (gint64) until_ms * 1000);
+        g_main_context_iteration(link->context, TRUE);
+    }
+}
+
+static void *
+run(void *data)
+{
+    struct ph_link *link = data;
+    g_main_context_push_thread_default(link->context);
+    while (tick(link)) {
+        g_main_context_iteration(link->context, TRUE);
+        ph_link_connect_collect(link);
+    }
+    ph_link_connect_abandon(link);
+    drain(link);
+    g_main_context_pop_thread_default(link->context);
+    return NULL;
+}
+
+static void
+link_free(struct ph_link *link)
+{
+    if (link->channel)
+        ph_channel_unref(link->channel);
+    ph_client_free(link->core);
+    ph_hints_free(link->hints);
+    ph_arena_free(link->arena);
+    if (link->timer) {
+        g_source_destroy(link->timer);
+        g_source_unref(link->timer);
+    }
+    if (link->context)
+        g_main_context_unref(link->context);
+    ph_address_clear(&link->address);
+    g_free(link->info.server_name);
+    g_free(link->first_error);
+    pthread_cond_destroy(&link->changed);
+    pthread_mutex_destroy(&link->mutex);
+    pthread_mutex_destroy(&link->hints_mutex);
+    g_free(link);
+}
+
+static uint64_t
+stub_send(void *self, uint16_t command, const ProtobufCMessage *message, struct ph_blob *payload, ph_reply_fn fn,
+          void *data)
+{
+    return ph_link_send(self, command, message, payload, false, fn, data);
+}
+
+static void
+init_core(struct ph_link *link, const struct ph_link_options *options)
+{
+    char host[PH_HOST_MAX_BYTES + 1] = "";
+    gethostname(host, sizeof(host) - 1);
+    struct ph_client_config config = {
+        .export_name = options->export_name,
+        .host = host,
+        .server_name = link->info.server_name,
+        .read_only = options->read_only,
+        .patience_ms = (uint64_t) options->patience_s * 1000,
+    };
+    /* Random bytes cannot fail once the system has started. */
+    while (getrandom(config.client, sizeof(config.client), 0) != sizeof(config.client))
+        continue;
+    memcpy(&config.seed, config.client, sizeof(config.seed));
+    link->core = ph_client_new(&config, ph_link_now_ms());
+}
+
+static struct ph_link *
+link_new(const struct ph_link_options *options)
+{
+    struct ph_link *link = g_new0(struct ph_link, 1);
+    link->stub = (struct ph_stub){.send = stub_send, .self = link};
+    link->address = (struct ph_address){.host = g_strdup(options->address.host),
+                                        .path = g_strdup(options->address.path),
+                                        .port = options->address.port};
+    link->info.server_name = ph_address_text(&options->address);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&link->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&link->mutex, NULL);
+    pthread_mutex_init(&link->hints_mutex, NULL);
+    link->hints = ph_hints_new(PH_HINTS_MAX);
+    link->arena = ph_arena_new(PH_ARENA_BASE_BYTES);
+    link->context = g_main_context_new();
+    link->timer = g_source_new(&timer_funcs, sizeof(GSource));
+    g_source_attach(link->timer, link->context);
+    init_core(link, options);
+    return link;
+}
+
+/* Stops the thread, which runs, and frees the link. */
+static void
+link_stop(struct ph_link *link)
+{
+    pthread_mutex_lock(&link->mutex);
+    link->stop = true;
+    struct ph_channel *channel = link->channel ? ph_channel_ref(link->channel) : NULL;
+    pthread_mutex_unlock(&link->mutex);
+    if (channel) {
+        ph_channel_close(channel, PH_ST_OK, "the client ended the link");
+        ph_channel_unref(channel);
+    }
+    g_main_context_wakeup(link->context);
+    pthread_join(link->thread, NULL);
+    link_free(link);
+}
+
+struct ph_link *
+ph_link_open(const struct ph_link_options *options, GError **error)
+{
+    GQuark domain = g_quark_from_static_string("ph-link");
+    if (options->export_name && strlen(options->export_name) > PH_NAME_MAX_BYTES) {
+        g_set_error(error, domain, PH_ST_INVALID, "the name of the export is longer than %d bytes",
+                    PH_NAME_MAX_BYTES);
+        return NULL;
+    }
+    struct ph_link *link = link_new(options);
+    int failed = pthread_create(&link->thread, NULL, run, link);
+    if (failed) {
+        g_set_error(error, domain, PH_ST_NO_MEMORY, "cannot start a thread: %s", g_strerror(failed));
+        link_free(link);
+        return NULL;
+    }
+    pthread_mutex_lock(&link->mutex);
+    while (!link->opened_once && !link->first_error)
+        pthread_cond_wait(&link->changed, &link->mutex);
+    bool opened = link->opened_once;
+    if (!opened)
+        g_set_error_literal(error, domain, PH_ST_IO_ERROR, link->first_error);
+    pthread_mutex_unlock(&link->mutex);
+    if (opened)
+        return link;
+    link_stop(link);
+    return NULL;
+}
+
+void
+ph_link_close(struct ph_link *link)
+{
+    if (!link)
+        return;
+    struct ph_client_actions actions;
+    ph_client_actions_init(&actions);
+    pthread_mutex_lock(&link->mutex);
+    uint64_t now_ms = ph_link_now_ms();
+    ph_client_shutdown(link->core, now_ms + PH_CLOSE_TIMEOUT_MS, now_ms, &actions);
+    ph_link_finish(link, &actions);
+    g_main_context_wakeup(link->context); /* its deadline has changed */
+
+    pthread_mutex_lock(&link->mutex);
+    while (!link->core_closed)
+        pthread_cond_wait(&link->changed, &link->mutex);
+    pthread_mutex_unlock(&link->mutex);
+    link_stop(link);
+}

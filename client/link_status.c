@@ -1,0 +1,65 @@
+/* The link in words, for pohmelctl status. */
+#include <inttypes.h>
+
+#include "client/link_private.h"
+
+static void
+add(GString *text, const char *key, uint64_t value)
+{
+    g_string_append_printf(text, "%s: %" PRIu64 "\n", key, value);
+}
+
+static void
+add_session(GString *text, struct ph_link *link)
+{
+    const struct ph_client_opened *opened = ph_client_opened(link->core);
+    g_string_append_printf(text, "server: %s\n", link->info.server_name);
+    g_string_append_printf(text, "session: %s\n", ph_client_is_open(link->core) ? "open" : "lost");
+    if (!ph_client_is_open(link->core))
+        g_string_append_printf(text, "trouble: %s\n", ph_client_last_trouble(link->core));
+    g_string_append(text, "volume: ");
+    for (size_t i = 0; i < sizeof(opened->volume); i++)
+        g_string_append_printf(text, "%02x", opened->volume[i]);
+    g_string_append_c(text, '\n');
+    g_string_append_printf(text, "export: %s%s%s%s\n", opened->read_only ? "read-only" : "read-write",
+                           opened->xattrs ? ", extended attributes" : "", opened->acls ? ", access lists" : "",
+                           opened->acts_as_caller ? ", acts as the caller" : ", everything belongs to one user");
+    add(text, "sessions-opened", opened->generation);
+    add(text, "server-epoch", opened->epoch);
+}
+
+static void
+add_flow(GString *text, struct ph_link *link)
+{
+    const struct ph_client_opened *opened = ph_client_opened(link->core);
+    const struct ph_client_counters *counters = ph_client_counters(link->core);
+    add(text, "requests-in-flight", ph_client_in_flight(link->core));
+    add(text, "requests-in-flight-peak", counters->in_flight_peak);
+    add(text, "requests-queued", ph_client_queued(link->core));
+    add(text, "requests-queued-peak", counters->queued_peak);
+    g_string_append_printf(text, "credits: %u of %u free\n", ph_client_credits_free(link->core), opened->credits);
+    add(text, "slots", opened->slots);
+    add(text, "object-ids-left", ph_client_ids_left(link->core));
+    add(text, "requests", counters->requests);
+    add(text, "transactions", counters->transactions);
+    add(text, "replies", counters->replies);
+    add(text, "failures", counters->failures);
+    add(text, "cancelled", counters->cancels);
+    add(text, "path-walks", counters->walks);
+    add(text, "payload-sent-bytes", counters->payload_out_bytes);
+    add(text, "payload-received-bytes", counters->payload_in_bytes);
+}
+
+char *
+ph_link_status_text(struct ph_link *link)
+{
+    GString *text = g_string_new(NULL);
+    pthread_mutex_lock(&link->mutex);
+    add_session(text, link);
+    add_flow(text, link);
+    pthread_mutex_unlock(&link->mutex);
+    pthread_mutex_lock(&link->hints_mutex);
+    add(text, "paths-remembered", ph_hints_count(link->hints));
+    pthread_mutex_unlock(&link->hints_mutex);
+    return g_string_free(text, FALSE);
+}
