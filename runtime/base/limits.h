@@ -20,7 +20,7 @@ enum {
 
     /* Decoded form of one message: base + factor * encoded bytes, never over the cap. */
     PH_ARENA_BASE_BYTES = 32 * 1024,
-    PH_ARENA_FACTOR = 16,
+    PH_ARENA_FACTOR = 32, /* a path of one-letter names takes nearly that much */
     PH_ARENA_CAP_BYTES = 4 * 1024 * 1024,
 
     /* Names and values. */

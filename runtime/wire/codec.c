@@ -23,7 +23,8 @@ ProtobufCMessage *ph_decode(const struct ph_message_rule *rule, const uint8_t *b
     ProtobufCMessage *message =
         protobuf_c_message_unpack(rule->descriptor, &allocator, len, bytes != NULL ? bytes : &nothing);
     if (message == NULL) {
-        ph_fault_set(fault, PH_ST_MALFORMED, "%s of %zu bytes: not a valid encoding, or too large when decoded",
+        ph_fault_set(fault, PH_ST_MALFORMED,
+                     "%s of %zu bytes: not a valid encoding, or too large when decoded",
                      rule->descriptor->short_name, len);
         return NULL;
     }

@@ -19,7 +19,8 @@ static ProtobufCMessage *reply_new(const struct ph_command_info *command, struct
 }
 
 /* Replaces what FAULT says; the words so far stay as the reason. */
-static uint32_t fault_replace(struct ph_fault *fault, const char *command, const char *problem, const char *detail)
+static uint32_t fault_replace(struct ph_fault *fault, const char *command, const char *problem,
+                              const char *detail)
 {
     struct ph_fault before = *fault;
     fault->status = PH_ST_OK;
@@ -34,8 +35,10 @@ static uint32_t answer_check(const struct ph_command_info *command, struct ph_ca
     if (status == PH_PENDING)
         return status;
     if (!ph_command_may_answer(command, status))
-        return fault_replace(&call->fault, command->name, "the server has no answer for", ph_status_name(status));
-    if (status == PH_ST_OK && call->payload_out != NULL && call->payload_out->len > command->reply_payload_max) {
+        return fault_replace(&call->fault, command->name, "the server has no answer for",
+                             ph_status_name(status));
+    if (status == PH_ST_OK && call->payload_out != NULL &&
+        call->payload_out->len > command->reply_payload_max) {
         char size[32];
         snprintf(size, sizeof size, "%zu bytes", call->payload_out->len);
         return fault_replace(&call->fault, command->name, "the reply's payload is too large:", size);
@@ -52,7 +55,8 @@ static void payload_drop(struct ph_call *call)
 }
 
 /* A transaction that failed tells the result of each of its commands. */
-static bool reply_counts(const struct ph_command_info *command, uint32_t status, const ProtobufCMessage *reply)
+static bool reply_counts(const struct ph_command_info *command, uint32_t status,
+                         const ProtobufCMessage *reply)
 {
     if (status == PH_ST_OK)
         return true;
@@ -67,7 +71,8 @@ uint32_t ph_dispatch_message(const struct ph_dispatch *dispatch, const struct ph
     ProtobufCMessage *built = reply_new(command, call);
     if (built == NULL)
         return PH_ST_NO_MEMORY;
-    uint32_t status = answer_check(command, call, ph_dispatch_handler(dispatch, command->number, call, request, built));
+    uint32_t status =
+        answer_check(command, call, ph_dispatch_handler(dispatch, command->number, call, request, built));
     if (status != PH_ST_OK && status != PH_PENDING)
         payload_drop(call);
     if (reply_counts(command, status, built))
@@ -83,9 +88,11 @@ uint32_t ph_dispatch_request(const struct ph_dispatch *dispatch, uint16_t number
     if (command == NULL)
         return ph_fault_set(&call->fault, PH_ST_UNKNOWN_COMMAND, "command %u is not known", number);
     if (command->layer == PH_LAYER_PEER)
-        return ph_fault_set(&call->fault, PH_ST_WRONG_STATE, "%s is for the other side to send", command->name);
+        return ph_fault_set(&call->fault, PH_ST_WRONG_STATE, "%s is for the other side to send",
+                            command->name);
     if (command->effect == PH_EFFECT_CHANGES)
-        return ph_fault_set(&call->fault, PH_ST_WRONG_STATE, "%s was sent outside a transaction", command->name);
+        return ph_fault_set(&call->fault, PH_ST_WRONG_STATE, "%s was sent outside a transaction",
+                            command->name);
     if (call->payload_in != NULL && call->payload_in->len > command->request_payload_max)
         return ph_fault_set(&call->fault, PH_ST_MALFORMED, "%s: payload of %zu bytes where %u are allowed",
                             command->name, call->payload_in->len, command->request_payload_max);

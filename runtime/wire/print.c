@@ -48,7 +48,8 @@ static void put_bytes(struct text *text, const ProtobufCBinaryData *bytes)
     put(text, "\"");
 }
 
-static void put_message(struct text *text, const ProtobufCMessage *message, const struct ph_message_rule *rule);
+static void put_message(struct text *text, const ProtobufCMessage *message,
+                        const struct ph_message_rule *rule);
 
 /* Times read as "2025-03-01T12:00:00.000000042Z". */
 static bool put_time(struct text *text, const ProtobufCMessage *message)
@@ -59,7 +60,8 @@ static bool put_time(struct text *text, const ProtobufCMessage *message)
     char words[40];
     time_t seconds = (time_t) moment->seconds;
     struct tm broken;
-    if (gmtime_r(&seconds, &broken) == NULL || strftime(words, sizeof words, "%Y-%m-%dT%H:%M:%S", &broken) == 0)
+    if (gmtime_r(&seconds, &broken) == NULL ||
+        strftime(words, sizeof words, "%Y-%m-%dT%H:%M:%S", &broken) == 0)
         return false;
     put(text, "%s.%09" PRIu32 "Z", words, moment->nanoseconds);
     return true;
@@ -142,7 +144,8 @@ static void put_repeated(struct text *text, const uint8_t *base, const ProtobufC
     put(text, "]");
 }
 
-static void put_message(struct text *text, const ProtobufCMessage *message, const struct ph_message_rule *rule)
+static void put_message(struct text *text, const ProtobufCMessage *message,
+                        const struct ph_message_rule *rule)
 {
     const uint8_t *base = (const uint8_t *) message;
     const char *gap = "";

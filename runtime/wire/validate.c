@@ -86,7 +86,8 @@ static uint32_t check_message(const ProtobufCMessage *message, const struct ph_m
 
 /* One value, at VALUE in memory. */
 static uint32_t check_value(const void *value, const ProtobufCFieldDescriptor *field,
-                            const struct ph_field_rule *rule, const struct place *place, struct ph_fault *fault)
+                            const struct ph_field_rule *rule, const struct place *place,
+                            struct ph_fault *fault)
 {
     switch (field->type) {
     case PROTOBUF_C_TYPE_UINT32:
@@ -146,14 +147,16 @@ static uint32_t check_message(const ProtobufCMessage *message, const struct ph_m
     const ProtobufCMessageDescriptor *descriptor = rule->descriptor;
     for (unsigned i = 0; i < descriptor->n_fields; i++) {
         struct place place = {.above = above, .field = descriptor->fields[i].name};
-        uint32_t status = check_field((const uint8_t *) message, &descriptor->fields[i], &rule->fields[i], &place, fault);
+        uint32_t status =
+            check_field((const uint8_t *) message, &descriptor->fields[i], &rule->fields[i], &place, fault);
         if (status != 0)
             return status;
     }
     return 0;
 }
 
-uint32_t ph_validate(const ProtobufCMessage *message, const struct ph_message_rule *rule, struct ph_fault *fault)
+uint32_t ph_validate(const ProtobufCMessage *message, const struct ph_message_rule *rule,
+                     struct ph_fault *fault)
 {
     struct place place = {.message = rule->descriptor->short_name};
     if (message->descriptor != rule->descriptor)

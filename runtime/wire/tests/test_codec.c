@@ -22,7 +22,7 @@ static struct encoded encode(const ProtobufCMessage *message)
 
 static ProtobufCBinaryData bytes(const char *text)
 {
-    return (ProtobufCBinaryData) {.len = strlen(text), .data = (uint8_t *) text};
+    return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *) text};
 }
 
 /* A lookup of one name, for the tests to spoil. */
@@ -45,7 +45,8 @@ static void lookup_init(struct lookup *lookup)
     lookup->request.names = lookup->names;
 }
 
-static void assert_refused(const ProtobufCMessage *message, const struct ph_message_rule *rule, const char *words)
+static void assert_refused(const ProtobufCMessage *message, const struct ph_message_rule *rule,
+                           const char *words)
 {
     struct ph_fault fault = {0};
     g_assert_cmpuint(ph_validate(message, rule, &fault), ==, PH_ST_MALFORMED);
@@ -129,6 +130,62 @@ static void test_amplification_stays_within_the_cap(void)
     g_free(bomb);
 }
 
+static void assert_fits(const ProtobufCMessage *message, const struct ph_message_rule *rule)
+{
+    struct encoded wire = encode(message);
+    size_t cap = PH_ARENA_BASE_BYTES + PH_ARENA_FACTOR * wire.len;
+    struct ph_arena *arena = ph_arena_new(MIN(cap, PH_ARENA_CAP_BYTES));
+    struct ph_fault fault = {0};
+    g_assert_nonnull(ph_decode(rule, wire.bytes, wire.len, arena, &fault));
+    ph_arena_free(arena);
+    g_free(wire.bytes);
+}
+
+/* The worst for an arena is as many of the smallest parts as are allowed. */
+static void test_every_valid_message_fits_its_arena(void)
+{
+    struct lookup lookup;
+    lookup_init(&lookup);
+    ProtobufCBinaryData names[2048];
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+        names[i] = bytes("a");
+    Pohmel__MkpathRequest mkpath = POHMEL__MKPATH_REQUEST__INIT;
+    mkpath.caller = &lookup.caller;
+    mkpath.parent = 1;
+    mkpath.first_object = 2;
+    mkpath.n_names = G_N_ELEMENTS(names);
+    mkpath.names = names;
+    assert_fits(&mkpath.base, &ph_rule_mkpath_request);
+    Pohmel__Time moment = POHMEL__TIME__INIT;
+    Pohmel__Attr attr = POHMEL__ATTR__INIT;
+    attr.object = 1;
+    attr.accessed = attr.modified = attr.changed = attr.created = &moment;
+    Pohmel__DirEntry entry = POHMEL__DIR_ENTRY__INIT, *entries[1024];
+    entry.name = names[0];
+    entry.object = 1;
+    for (size_t i = 0; i < G_N_ELEMENTS(entries); i++)
+        entries[i] = &entry;
+    Pohmel__ReaddirReply listing = POHMEL__READDIR_REPLY__INIT;
+    listing.n_entries = G_N_ELEMENTS(entries);
+    listing.entries = entries;
+    assert_fits(&listing.base, &ph_rule_readdir_reply);
+    entry.attr = &attr;
+    assert_fits(&listing.base, &ph_rule_readdir_reply);
+    Pohmel__RemoveRequest removal = POHMEL__REMOVE_REQUEST__INIT;
+    removal.caller = &lookup.caller;
+    removal.parent = 1;
+    removal.name = names[0];
+    Pohmel__Change change = POHMEL__CHANGE__INIT, *changes[256];
+    change.command_case = POHMEL__CHANGE__COMMAND_REMOVE;
+    change.remove = &removal;
+    for (size_t i = 0; i < G_N_ELEMENTS(changes); i++)
+        changes[i] = &change;
+    Pohmel__TransactRequest transact = POHMEL__TRANSACT_REQUEST__INIT;
+    transact.n_changes = G_N_ELEMENTS(changes);
+    transact.changes = changes;
+    assert_fits(&transact.base, &ph_rule_transact_request);
+}
+
 static void test_unknown_fields_are_allowed_and_charged(void)
 {
     uint8_t wire[4 + 2 * 1000] = {1 << 3 | 0, 5}; /* IdsGrantRequest.count = 5 */
@@ -172,7 +229,7 @@ static void test_names_that_are_none_are_refused(void)
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         struct lookup lookup;
         lookup_init(&lookup);
-        lookup.names[1] = (ProtobufCBinaryData) {.len = cases[i].len, .data = (uint8_t *) cases[i].name};
+        lookup.names[1] = (ProtobufCBinaryData){.len = cases[i].len, .data = (uint8_t *) cases[i].name};
         g_autofree char *words = g_strdup_printf("LookupRequest.names[1]: %s", cases[i].words);
         assert_refused(&lookup.request.base, &ph_rule_lookup_request, words);
     }
@@ -182,7 +239,7 @@ static void test_names_that_are_none_are_refused(void)
     g_assert_cmpuint(ph_validate(&lookup.request.base, &ph_rule_lookup_request, NULL), ==, 0);
     char longest[PH_NAME_MAX_BYTES + 1];
     memset(longest, 'n', sizeof longest);
-    lookup.names[0] = (ProtobufCBinaryData) {.len = PH_NAME_MAX_BYTES, .data = (uint8_t *) longest};
+    lookup.names[0] = (ProtobufCBinaryData){.len = PH_NAME_MAX_BYTES, .data = (uint8_t *) longest};
     g_assert_cmpuint(ph_validate(&lookup.request.base, &ph_rule_lookup_request, NULL), ==, 0);
     lookup.names[0].len++;
     assert_refused(&lookup.request.base, &ph_rule_lookup_request,
@@ -256,7 +313,8 @@ static void test_another_message_is_refused(void)
 {
     struct lookup lookup;
     lookup_init(&lookup);
-    assert_refused(&lookup.request.base, &ph_rule_mkdir_request, "MkdirRequest: another message than expected");
+    assert_refused(&lookup.request.base, &ph_rule_mkdir_request,
+                   "MkdirRequest: another message than expected");
 }
 
 static void test_a_message_is_printed_on_one_line(void)
@@ -304,7 +362,9 @@ int main(int argc, char **argv)
     g_test_add_func("/codec/truncations", test_every_truncation_is_refused_or_valid_but_never_read_beyond);
     g_test_add_func("/codec/random-bytes-are-survived", test_random_bytes_are_survived);
     g_test_add_func("/codec/amplification-stays-within-the-cap", test_amplification_stays_within_the_cap);
-    g_test_add_func("/codec/unknown-fields-are-allowed-and-charged", test_unknown_fields_are_allowed_and_charged);
+    g_test_add_func("/codec/every-valid-message-fits-its-arena", test_every_valid_message_fits_its_arena);
+    g_test_add_func("/codec/unknown-fields-are-allowed-and-charged",
+                    test_unknown_fields_are_allowed_and_charged);
     g_test_add_func("/codec/empty-message-from-nothing", test_an_empty_message_may_be_decoded_from_nothing);
     g_test_add_func("/validate/names-that-are-none", test_names_that_are_none_are_refused);
     g_test_add_func("/validate/counts-at-every-depth", test_counts_are_limited_at_every_depth);

@@ -80,10 +80,13 @@ static void test_statuses_have_names_and_words(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/command/every-command-is-found-by-its-number", test_every_command_is_found_by_its_number);
+    g_test_add_func("/command/every-command-is-found-by-its-number",
+                    test_every_command_is_found_by_its_number);
     g_test_add_func("/command/table-tells-what-the-idl-says", test_table_tells_what_the_idl_says);
-    g_test_add_func("/command/answers-own-and-common-statuses", test_a_command_answers_its_own_and_the_common_statuses);
-    g_test_add_func("/command/transaction-answers-what-its-changes-may", test_a_transaction_answers_what_its_changes_may);
+    g_test_add_func("/command/answers-own-and-common-statuses",
+                    test_a_command_answers_its_own_and_the_common_statuses);
+    g_test_add_func("/command/transaction-answers-what-its-changes-may",
+                    test_a_transaction_answers_what_its_changes_may);
     g_test_add_func("/command/statuses-and-errnos-go-both-ways", test_statuses_and_errnos_go_both_ways);
     g_test_add_func("/command/statuses-have-names-and-words", test_statuses_have_names_and_words);
     return g_test_run();

@@ -60,7 +60,8 @@ static uint32_t fake_transact(void *self, struct ph_call *call, const Pohmel__Tr
     return fake->status;
 }
 
-static const struct ph_store_ops store_ops = {.getattr = fake_getattr, .read = fake_read, .mkdir = fake_mkdir};
+static const struct ph_store_ops store_ops = {
+    .getattr = fake_getattr, .read = fake_read, .mkdir = fake_mkdir};
 static const struct ph_session_ops session_ops = {.transact = fake_transact};
 
 struct bench {
@@ -77,14 +78,14 @@ struct bench {
 static void setup(struct bench *bench, gconstpointer data)
 {
     memset(bench, 0, sizeof *bench);
-    bench->dispatch = (struct ph_dispatch) {&session_ops, &bench->fake, &store_ops, &bench->fake};
+    bench->dispatch = (struct ph_dispatch){&session_ops, &bench->fake, &store_ops, &bench->fake};
     bench->call.arena = ph_arena_new(PH_ARENA_BASE_BYTES);
     pohmel__caller__init(&bench->caller);
     pohmel__mkdir_request__init(&bench->mkdir);
     bench->mkdir.caller = &bench->caller;
     bench->mkdir.parent = 1;
     bench->mkdir.object = 99;
-    bench->mkdir.name = (ProtobufCBinaryData) {.len = 1, .data = (uint8_t *) "d"};
+    bench->mkdir.name = (ProtobufCBinaryData){.len = 1, .data = (uint8_t *) "d"};
     pohmel__change__init(&bench->change);
     bench->change.command_case = POHMEL__CHANGE__COMMAND_MKDIR;
     bench->change.mkdir = &bench->mkdir;
@@ -196,7 +197,8 @@ static void test_pending_passes_through(struct bench *bench, gconstpointer data)
     g_assert_null(bench->reply);
 }
 
-static void test_a_payload_too_large_for_the_reply_becomes_an_io_error(struct bench *bench, gconstpointer data)
+static void test_a_payload_too_large_for_the_reply_becomes_an_io_error(struct bench *bench,
+                                                                       gconstpointer data)
 {
     bench->fake.payload = ph_blob_new(PH_PAYLOAD_MAX_BYTES + 1);
     bench->fake.payload->len = PH_PAYLOAD_MAX_BYTES;
@@ -214,7 +216,8 @@ static void test_a_full_arena_is_an_answer_too(struct bench *bench, gconstpointe
     while (ph_arena_alloc(bench->call.arena, 16) != NULL)
         continue;
     g_assert_cmpuint(ph_dispatch_message(&bench->dispatch, ph_command_info(PH_CMD_GETATTR), &request.base,
-                                         &bench->call, &bench->reply), ==, PH_ST_NO_MEMORY);
+                                         &bench->call, &bench->reply),
+                     ==, PH_ST_NO_MEMORY);
     g_assert_cmpuint(bench->fake.calls, ==, 0);
 }
 
@@ -230,8 +233,8 @@ static void test_a_failed_transaction_tells_its_results(struct bench *bench, gco
     size_t len = ph_encoded_size(bench->reply);
     g_autofree uint8_t *wire = g_malloc(len + 1);
     ph_encode(bench->reply, wire);
-    Pohmel__TransactReply *back = (Pohmel__TransactReply *) ph_decode(
-        ph_command_info(PH_CMD_TRANSACT)->reply, wire, len, bench->call.arena, NULL);
+    Pohmel__TransactReply *back = (Pohmel__TransactReply *) ph_decode(ph_command_info(PH_CMD_TRANSACT)->reply,
+                                                                      wire, len, bench->call.arena, NULL);
     g_assert_nonnull(back);
     g_assert_cmpuint(back->results[0]->status, ==, PH_ST_NOT_EMPTY);
 }
@@ -242,7 +245,8 @@ static void test_a_change_reaches_its_handler(struct bench *bench, gconstpointer
     g_assert_true(ph_change_info(&bench->change, &command));
     g_assert_cmpuint(command->number, ==, PH_CMD_MKDIR);
     Pohmel__ChangeResult result = POHMEL__CHANGE_RESULT__INIT;
-    g_assert_cmpuint(ph_dispatch_change(&store_ops, &bench->fake, &bench->call, &bench->change, &result), ==, 0);
+    g_assert_cmpuint(ph_dispatch_change(&store_ops, &bench->fake, &bench->call, &bench->change, &result), ==,
+                     0);
     g_assert_cmpint(result.result_case, ==, POHMEL__CHANGE_RESULT__RESULT_MKDIR);
     g_assert_cmpuint(result.mkdir->attr->object, ==, 99);
 }
@@ -259,7 +263,7 @@ static void test_a_failed_change_has_no_result(struct bench *bench, gconstpointe
     g_assert_cmpuint(ph_dispatch_change(&store_ops, &bench->fake, &bench->call, &bench->change, &result), ==,
                      PH_ST_UNSUPPORTED);
     bench->change.command_case = POHMEL__CHANGE__COMMAND__NOT_SET;
-    g_assert_false(ph_change_info(&bench->change, &(const struct ph_command_info *) {NULL}));
+    g_assert_false(ph_change_info(&bench->change, &(const struct ph_command_info *){NULL}));
     g_assert_cmpuint(ph_dispatch_change(&store_ops, &bench->fake, &bench->call, &bench->change, &result), ==,
                      PH_ST_MALFORMED);
 }
@@ -278,8 +282,8 @@ static void test_the_payload_is_cut_up_in_order(struct bench *bench, gconstpoint
 }
 
 /* A wire that runs what is sent through the dispatcher at once. */
-static uint64_t loop_send(void *self, uint16_t command, const ProtobufCMessage *message, struct ph_blob *payload,
-                          ph_reply_fn fn, void *data)
+static uint64_t loop_send(void *self, uint16_t command, const ProtobufCMessage *message,
+                          struct ph_blob *payload, ph_reply_fn fn, void *data)
 {
     struct bench *bench = self;
     struct ph_reply reply = {.text = ""};
