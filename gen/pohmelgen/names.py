@@ -23,7 +23,7 @@ def c_comment(text, indent=''):
 
 
 def c_string(text):
-    """Text as a C literal; also right as a Lua one."""
+    """Text as a C literal. Plain ASCII is right in Lua as well."""
     out = ''
     for byte in text.encode():
         char = chr(byte)
