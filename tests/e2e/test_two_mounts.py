@@ -1,0 +1,233 @@
+"""Two mounts of one export, and the exported directory itself: what one changes,
+the others see at once."""
+
+import mmap
+import os
+import subprocess
+import sys
+import threading
+
+from calls import attempt, read, write
+from harness import MountCase
+
+PIECE = 100
+APPENDS = 400
+
+
+class Freshness(MountCase):
+    """No kind of change is hidden by a cache."""
+
+    mounts = 2
+
+    def pair(self, name):
+        """Paths of NAME in both mounts."""
+        return os.path.join(self.here, name), os.path.join(self.there, name)
+
+    def test_new_contents_are_seen(self):
+        """Also of a file of the same size, read just before."""
+        one, two = self.pair("f")
+        for number in range(50):
+            text = b"version %08d" % number
+            write((one, two)[number % 2], text)
+            self.assertEqual(read((two, one)[number % 2]), text)
+
+    def test_new_contents_are_seen_through_an_open_descriptor(self):
+        """Without reopening, and without the writer closing."""
+        one, two = self.pair("f")
+        write(one, b"x" * 10000)
+        reader = os.open(two, os.O_RDONLY)
+        writer = os.open(one, os.O_WRONLY)
+        for number in range(50):
+            os.pread(reader, 20, 5000)
+            text = b"%020d" % number
+            os.pwrite(writer, text, 5000)
+            os.fstat(reader)
+            self.assertEqual(os.pread(reader, 20, 5000), text)
+        os.close(reader)
+        os.close(writer)
+
+    def test_attributes_are_seen(self):
+        """Size, mode, owner, times, link count."""
+        one, two = self.pair("f")
+        write(one, b"x")
+        os.stat(two)
+        for action in (lambda: os.truncate(one, 100), lambda: os.chmod(one, 0o600), lambda: os.chown(one, 12, 34),
+                       lambda: os.utime(one, (1, 2)), lambda: os.link(one, one + "2"), lambda: os.unlink(one + "2")):
+            action()
+            mine, other = os.stat(one), os.stat(two)
+            self.assertEqual(mine[:8], other[:8])
+            self.assertEqual(mine.st_mtime_ns, other.st_mtime_ns)
+
+    def test_names_come_and_go(self):
+        """Entries looked up before, missing ones as well, and listings."""
+        one, two = self.pair("f")
+        for number in range(30):
+            self.assertFalse(os.path.exists(two))
+            write(one, b"%d" % number)
+            self.assertTrue(os.path.exists(two))
+            self.assertEqual(os.listdir(self.there), ["f"])
+            os.rename(two, two + "2")
+            self.assertEqual(attempt(os.stat, one), "ENOENT")
+            self.assertEqual(read(one + "2"), b"%d" % number)
+            os.unlink(one + "2")
+            self.assertEqual(os.listdir(self.there), [])
+
+    def test_a_name_that_stands_for_something_else_now_is_seen(self):
+        """A file becomes a directory, a link, another file."""
+        one, two = self.pair("x")
+        write(one, b"file")
+        self.assertEqual(read(two), b"file")
+        os.unlink(one)
+        os.mkdir(one)
+        self.assertEqual(os.listdir(two), [])
+        os.rmdir(one)
+        os.symlink("f", one)
+        self.assertEqual(os.readlink(two), "f")
+        os.unlink(one)
+        os.symlink("g", one)
+        self.assertEqual(os.readlink(two), "g")
+        write(one + "new", b"replaced")
+        os.rename(one + "new", one)
+        self.assertEqual(read(two), b"replaced")
+
+    def test_moved_directories_are_seen(self):
+        """From inside and outside."""
+        one, two = self.pair("d")
+        os.makedirs(one + "/sub")
+        write(one + "/sub/f", b"x")
+        self.assertEqual(read(two + "/sub/f"), b"x")
+        descriptor = os.open(two + "/sub", os.O_RDONLY)
+        os.rename(one, one + "2")
+        self.assertEqual(attempt(os.stat, two + "/sub/f"), "ENOENT")
+        self.assertEqual(read(two + "2/sub/f"), b"x")
+        self.assertEqual(os.listdir(descriptor), ["f"])
+        os.close(descriptor)
+
+    def test_extended_attributes_are_seen(self):
+        """Set, changed, removed."""
+        one, two = self.pair("f")
+        write(one, b"x")
+        for value in (b"1", b"22"):
+            os.setxattr(one, "user.a", value)
+            self.assertEqual(os.getxattr(two, "user.a"), value)
+        os.removexattr(two, "user.a")
+        self.assertEqual(os.listxattr(one), [])
+
+    def test_what_is_done_in_the_exported_directory_is_seen(self):
+        """By programs on the server."""
+        one, below = os.path.join(self.here, "f"), os.path.join(self.below, "f")
+        write(below, b"first")
+        self.assertEqual(read(one), b"first")
+        write(below, b"2nd, longer")
+        self.assertEqual(read(one), b"2nd, longer")
+        os.rename(below, below + "2")
+        self.assertEqual(attempt(os.stat, one), "ENOENT")
+        self.assertEqual(read(one + "2"), b"2nd, longer")
+        os.unlink(below + "2")
+        os.mkdir(below)
+        self.assertEqual(os.listdir(self.here), ["f"])
+        self.assertEqual(os.listdir(one), [])
+        write(one + "/g", b"up")
+        self.assertEqual(read(below + "/g"), b"up")
+
+    def test_inode_numbers_agree(self):
+        """Both mounts show the same ones."""
+        one, two = self.pair("f")
+        write(one)
+        os.mkdir(one + "d")
+        for name in ("", "d"):
+            self.assertEqual(os.stat(one + name).st_ino, os.stat(two + name).st_ino)
+
+    def test_a_mapping_shows_the_others_writes_once_asked_for(self):
+        """After fstat on the descriptor."""
+        one, two = self.pair("f")
+        write(one, b"a" * 8192)
+        descriptor = os.open(two, os.O_RDONLY)
+        mapping = mmap.mmap(descriptor, 8192, prot=mmap.PROT_READ)
+        self.assertEqual(mapping[4096:4100], b"aaaa")
+        with open(one, "r+b") as file:
+            file.seek(4096)
+            file.write(b"news")
+        os.fstat(descriptor)
+        self.assertEqual(os.pread(descriptor, 4, 4096), b"news")
+        self.assertEqual(mapping[4096:4100], b"news")
+        mapping.close()
+        os.close(descriptor)
+
+
+class TwoWriters(MountCase):
+    """Both mounts at work in one place."""
+
+    mounts = 2
+
+    def test_appends_of_two_mounts_lose_nothing(self):
+        """O_APPEND decides at the server."""
+        code = ("import os,sys\nd=os.open(sys.argv[1],os.O_WRONLY|os.O_APPEND|os.O_CREAT)\n"
+                "for n in range(%d): os.write(d,(sys.argv[2]*%d).encode())\n" % (APPENDS, PIECE))
+        writers = [subprocess.Popen([sys.executable, "-c", code, where + "/log", letter])
+                   for where, letter in ((self.here, "a"), (self.there, "b"), (self.here, "c"), (self.there, "d"))]
+        for writer in writers:
+            self.assertEqual(writer.wait(), 0)
+        data = read(os.path.join(self.below, "log"))
+        pieces = [data[at:at + PIECE] for at in range(0, len(data), PIECE)]
+        self.assertEqual(len(pieces), 4 * APPENDS)
+        self.assertTrue(all(len(set(piece)) == 1 for piece in pieces))
+        self.assertEqual({letter: pieces.count(letter * PIECE) for letter in (b"a", b"b", b"c", b"d")},
+                         {letter: APPENDS for letter in (b"a", b"b", b"c", b"d")})
+        self.assertEqual(read(os.path.join(self.here, "log")), data)
+        self.assertEqual(read(os.path.join(self.there, "log")), data)
+
+    def test_of_many_who_create_one_name_exactly_one_wins(self):
+        """O_EXCL and mkdir."""
+        for number in range(40):
+            answers = []
+            threads = [threading.Thread(target=lambda w=where, n=number: answers.append(
+                attempt(write, "%s/x%d" % (w, n), b"x", 0o600, os.O_EXCL) == 1))
+                       for where in (self.here, self.there, self.here, self.there)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(sorted(answers), [False, False, False, True])
+
+    def test_a_file_removed_by_the_other_stays_readable_while_open(self):
+        """Open in one mount, removed through the other or on the server."""
+        for remove in (lambda: os.unlink(self.there + "/f"), lambda: os.unlink(self.below + "/f")):
+            write(self.here + "/f", b"still here")
+            descriptor = os.open(self.here + "/f", os.O_RDWR)
+            remove()
+            self.assertEqual(os.pread(descriptor, 99, 0), b"still here")
+            os.pwrite(descriptor, b"more", 10)
+            self.assertEqual(os.fstat(descriptor).st_size, 14)
+            self.assertEqual(os.fstat(descriptor).st_nlink, 0)
+            self.assertEqual(attempt(os.stat, self.here + "/f"), "ENOENT")
+            os.close(descriptor)
+
+    def test_a_file_replaced_by_the_other_keeps_its_data_while_open(self):
+        """rename over it, as editors do."""
+        write(self.here + "/f", b"old")
+        descriptor = os.open(self.here + "/f", os.O_RDONLY)
+        write(self.there + "/new", b"new")
+        os.rename(self.there + "/new", self.there + "/f")
+        self.assertEqual(os.pread(descriptor, 9, 0), b"old")
+        self.assertEqual(read(self.here + "/f"), b"new")
+        os.close(descriptor)
+
+    def test_two_mounts_that_hammer_one_directory_end_in_the_same_state(self):
+        """Creating, renaming, removing in a crowd."""
+        code = ("import os,sys,random\nr=random.Random(int(sys.argv[2]))\nos.chdir(sys.argv[1])\n"
+                "for n in range(400):\n"
+                "  a,b='n%d'%r.randrange(20),'n%d'%r.randrange(20)\n"
+                "  try:\n"
+                "    r.choice([lambda:open(a,'w').write('x'*r.randrange(5000)),lambda:os.rename(a,b),"
+                "lambda:os.unlink(a),lambda:os.link(a,b),lambda:os.listdir('.'),lambda:os.stat(a)])()\n"
+                "  except (FileNotFoundError,FileExistsError): pass\n")
+        workers = [subprocess.Popen([sys.executable, "-c", code, where, str(seed)])
+                   for seed, where in enumerate((self.here, self.there, self.here, self.there))]
+        for worker in workers:
+            self.assertEqual(worker.wait(), 0)
+        states = []
+        for where in (self.here, self.there, self.below):
+            states.append({name: read(os.path.join(where, name)) for name in os.listdir(where)})
+        self.assertEqual(states[0], states[2])
+        self.assertEqual(states[1], states[2])
