@@ -1,0 +1,38 @@
+/* What the parts of the FUSE adapter share: one mount and its threads. */
+#ifndef PH_CLIENT_FUSE_MOUNT_H
+#define PH_CLIENT_FUSE_MOUNT_H
+
+#define FUSE_USE_VERSION 314
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "client/core/versions.h"
+#include "client/link.h"
+
+struct ph_buffers;
+struct ph_groups_cache;
+struct ph_interrupts;
+struct ph_notifier;
+struct ph_lock_owners;
+
+struct ph_mount {
+    struct ph_link *link;
+    const struct ph_stub *stub;
+    struct fuse_session *session;
+
+    struct ph_buffers *buffers;
+    struct ph_groups_cache *groups;
+    struct ph_interrupts *interrupts;
+    struct ph_notifier *notifier;
+    struct ph_lock_owners *lock_owners;
+
+    pthread_mutex_t versions_mutex;
+    struct ph_versions *versions;
+
+    /* Asked of the kernel in the answer to INIT. */
+    bool read_only;
+};
+
+#endif

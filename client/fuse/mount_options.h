@@ -1,0 +1,37 @@
+/* The command line of pohmelfs and of mount.fuse.pohmelfs. */
+#ifndef PH_CLIENT_FUSE_MOUNT_OPTIONS_H
+#define PH_CLIENT_FUSE_MOUNT_OPTIONS_H
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "runtime/io/address.h"
+
+/* How long requests wait for a server that cannot be reached: a restart of it goes unnoticed
+ * by those who ask just then, and a dead one does not hold anybody for long. */
+#define PH_PATIENCE_DEFAULT_S 5
+
+struct ph_mount_options {
+    enum { PH_DO_MOUNT, PH_DO_NOTHING, PH_DO_HELP, PH_DO_VERSION } action;
+    char *spec;            /* as written; what mount(8) shows */
+    struct ph_address address;
+    char *export_name;     /* "" for the server's only one */
+    char *mount_point;     /* as written */
+    bool foreground;
+    bool read_only;
+    guint patience_s;
+    char *kernel;          /* options for the kernel, "rw,suid,..." */
+};
+
+/* Parses the command line. ROOT: of the superuser, who mounts for everybody and
+ * with suid and dev unless told otherwise. Called under a name that begins with
+ * "mount.", it understands what mount(8) passes. FALSE with ERROR in words. */
+gboolean ph_mount_options_parse(int argc, char **argv, bool root, struct ph_mount_options *out, GError **error);
+
+void ph_mount_options_clear(struct ph_mount_options *options);
+
+/* "HOST[:PORT]:/[EXPORT]", "[V6][:PORT]:/[EXPORT]", "unix:/SOCKET:/[EXPORT]". PORT where it names none. */
+gboolean ph_mount_spec_parse(const char *spec, guint16 port, struct ph_address *address, char **export_name,
+                             GError **error);
+
+#endif

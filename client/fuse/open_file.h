@@ -1,0 +1,37 @@
+/* Files and directories that are open: what the kernel's fh points to. */
+#ifndef PH_CLIENT_FUSE_OPEN_FILE_H
+#define PH_CLIENT_FUSE_OPEN_FILE_H
+
+#include <stdatomic.h>
+
+#include "client/fuse/mount.h"
+
+struct ph_listing;
+
+struct ph_open {
+    uint64_t object;
+    uint64_t handle;
+    uint64_t generation;          /* of the session that the handle belongs to */
+    pthread_mutex_t mutex;        /* guards what follows */
+    struct ph_listing *listing;   /* directories: entries read ahead; NULL until needed */
+    _Atomic int refs;
+};
+
+/* New open object with one reference; its generation is set when the server has opened it. */
+struct ph_open *ph_open_new(uint64_t object, uint64_t handle);
+struct ph_open *ph_open_ref(struct ph_open *open);
+void ph_open_unref(struct ph_open *open);
+
+/* What INFO stands for. */
+static inline struct ph_open *ph_open_of(const struct fuse_file_info *info)
+{
+    return (struct ph_open *) (uintptr_t) info->fh;
+}
+
+/* Whether the server still knows the handle: it does not after a new session. */
+bool ph_open_alive(struct ph_mount *mount, const struct ph_open *open);
+
+/* Tells the server that HANDLE is closed, without waiting. */
+void ph_open_send_close(struct ph_mount *mount, uint64_t object, uint64_t handle);
+
+#endif

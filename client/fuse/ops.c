@@ -1,0 +1,77 @@
+#include "client/fuse/ops.h"
+
+#include "runtime/base/limits.h"
+
+enum {
+    BACKGROUND_MAX = 256, /* requests without a waiting process (read-ahead, releases) in flight */
+    BACKGROUND_CONGESTED = 192,
+};
+
+/* Settles with the kernel what the mount relies on. */
+static void init(void *data, struct fuse_conn_info *conn)
+{
+    /* On: pages go when times or size moved; the umask is the server's to apply
+     * (default ACLs replace it); locks hold between clients. */
+    const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_AUTO_INVAL_DATA |
+                            FUSE_CAP_ASYNC_DIO | FUSE_CAP_IOCTL_DIR | FUSE_CAP_DONT_MASK |
+                            FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+    /* Off, though libfuse would have it: truncation at open comes as SETATTR, which tells
+     * about set-id bits; splicing never pays where data is looked at; attributes
+     * with listings are of no use while the kernel keeps them for no time. */
+    conn->want = wanted & conn->capable;
+    conn->max_write = PH_PAYLOAD_MAX_BYTES;
+    conn->max_background = BACKGROUND_MAX;
+    conn->congestion_threshold = BACKGROUND_CONGESTED;
+}
+
+/* The server keeps objects for as long as it has them; nothing is counted here. */
+static void forget(fuse_req_t req, fuse_ino_t object, uint64_t lookups)
+{
+    fuse_reply_none(req);
+}
+
+static void forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+    fuse_reply_none(req);
+}
+
+const struct fuse_lowlevel_ops ph_ops = {
+    .init = init,
+    .lookup = ph_op_lookup,
+    .forget = forget,
+    .forget_multi = forget_multi,
+    .getattr = ph_op_getattr,
+    .setattr = ph_op_setattr,
+    .readlink = ph_op_readlink,
+    .mknod = ph_op_mknod,
+    .mkdir = ph_op_mkdir,
+    .unlink = ph_op_unlink,
+    .rmdir = ph_op_rmdir,
+    .symlink = ph_op_symlink,
+    .rename = ph_op_rename,
+    .link = ph_op_link,
+    .open = ph_op_open,
+    .create = ph_op_create,
+    .read = ph_op_read,
+    .write = ph_op_write,
+    .flush = ph_op_flush,
+    .release = ph_op_release,
+    .fsync = ph_op_fsync,
+    .opendir = ph_op_opendir,
+    .readdir = ph_op_readdir,
+    .releasedir = ph_op_releasedir,
+    .fsyncdir = ph_op_fsync,
+    .statfs = ph_op_statfs,
+    .setxattr = ph_op_setxattr,
+    .getxattr = ph_op_getxattr,
+    .listxattr = ph_op_listxattr,
+    .removexattr = ph_op_removexattr,
+    .access = ph_op_access,
+    .getlk = ph_op_getlk,
+    .setlk = ph_op_setlk,
+    .flock = ph_op_flock,
+    .ioctl = ph_op_ioctl,
+    .fallocate = ph_op_fallocate,
+    .copy_file_range = ph_op_copy_file_range,
+    .lseek = ph_op_lseek,
+};

@@ -1,0 +1,141 @@
+#include <errno.h>
+
+#include "client/fuse/attr.h"
+#include "client/fuse/hook.h"
+#include "client/fuse/ops.h"
+#include "client/fuse/request.h"
+#include "ph_commands.h"
+#include "ph_stubs.h"
+
+enum {
+    SET_SIZE = 1 << 3,            /* SetattrRequest.which, section 7.10 */
+    SET_KILL_PRIVILEGES = 1 << 8,
+    ACCESS_BITS = 7,
+};
+
+/* How STATX or GETATTR wants its answer. */
+enum { ANSWER_STAT, ANSWER_STATX };
+
+static void reply_attr(struct ph_request *request, const Pohmel__Attr *attr)
+{
+    ph_request_settle(request);
+    if (request->flags == ANSWER_STATX) {
+        struct fuse_statx_out out = {0};
+        ph_attr_to_statx(attr, &out.stat);
+        fuse_reply_buf(request->req, (const char *) &out, sizeof out);
+    } else {
+        struct stat stat;
+        ph_attr_to_stat(attr, &stat);
+        fuse_reply_attr(request->req, &stat, 0);
+    }
+    ph_request_end(request);
+}
+
+static void getattr_done(void *data, const struct ph_reply *reply)
+{
+    const Pohmel__GetattrReply *result = ph_reply_getattr(reply);
+    if (result == NULL)
+        ph_request_finish(data, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
+    else
+        reply_attr(data, result->attr);
+}
+
+/* Handle to name in a request on attributes; without one the object is asked for by its id. */
+static uint64_t handle_of(struct ph_mount *mount, const struct fuse_file_info *info)
+{
+    const struct ph_open *open = info != NULL ? ph_open_of(info) : NULL;
+    return open != NULL && ph_open_alive(mount, open) ? open->handle : 0;
+}
+
+void ph_op_getattr(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
+{
+    bool statx = ph_hook_note()->statx;
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    request->flags = statx ? ANSWER_STATX : ANSWER_STAT;
+    Pohmel__GetattrRequest message = POHMEL__GETATTR_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    message.handle = handle_of(request->mount, info);
+    ph_request_sent(request, ph_send_getattr(request->mount->stub, &message, NULL, getattr_done, request));
+}
+
+static void setattr_done(void *data, const struct ph_reply *reply)
+{
+    const Pohmel__AttrResult *result = ph_reply_setattr(reply);
+    if (result == NULL)
+        ph_request_finish(data, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
+    else
+        reply_attr(data, result->attr);
+}
+
+void ph_op_setattr(fuse_req_t req, fuse_ino_t object, struct stat *stat, int to_set, struct fuse_file_info *info)
+{
+    uint32_t which = ph_setattr_bits(to_set);
+    if (ph_hook_note()->kill_privileges)
+        which |= SET_KILL_PRIVILEGES;
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    uint64_t handle = handle_of(request->mount, info);
+    if (info != NULL && handle == 0 && (which & SET_SIZE) != 0) {
+        ph_request_refuse(request, EIO); /* the right to cut the file went with the handle */
+        return;
+    }
+    Pohmel__Time accessed = ph_time_to_wire(&stat->st_atim);
+    Pohmel__Time modified = ph_time_to_wire(&stat->st_mtim);
+    Pohmel__SetattrRequest message = POHMEL__SETATTR_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    message.handle = handle;
+    message.which = which;
+    message.mode = which & 1 ? stat->st_mode & ALLPERMS : 0;
+    message.uid = to_set & FUSE_SET_ATTR_UID ? stat->st_uid : 0;
+    message.gid = to_set & FUSE_SET_ATTR_GID ? stat->st_gid : 0;
+    message.size = to_set & FUSE_SET_ATTR_SIZE ? (uint64_t) stat->st_size : 0;
+    message.accessed = to_set & FUSE_SET_ATTR_ATIME ? &accessed : NULL;
+    message.modified = to_set & FUSE_SET_ATTR_MTIME ? &modified : NULL;
+    ph_request_sent(request, ph_send_setattr(request->mount->stub, &message, NULL, setattr_done, request));
+}
+
+void ph_op_access(fuse_req_t req, fuse_ino_t object, int mask)
+{
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    Pohmel__AccessRequest message = POHMEL__ACCESS_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    message.mask = (uint32_t) mask & ACCESS_BITS;
+    ph_request_sent(request, ph_send_access(request->mount->stub, &message, NULL, ph_request_done, request));
+}
+
+static void statfs_done(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    const Pohmel__StatfsReply *result = ph_reply_statfs(reply);
+    if (result == NULL) {
+        ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
+        return;
+    }
+    const Pohmel__Space *space = result->space;
+    uint64_t unit = MAX(space->block_size, 1);
+    struct statvfs out = {
+        .f_bsize = unit,
+        .f_frsize = unit,
+        .f_blocks = space->size / unit,
+        .f_bfree = (space->size - MIN(space->used, space->size)) / unit,
+        .f_bavail = space->available / unit,
+        .f_files = space->objects,
+        .f_ffree = space->objects_free,
+        .f_favail = space->objects_free,
+        .f_namemax = space->name_max,
+    };
+    ph_request_settle(request);
+    fuse_reply_statfs(request->req, &out);
+    ph_request_end(request);
+}
+
+void ph_op_statfs(fuse_req_t req, fuse_ino_t object)
+{
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    Pohmel__StatfsRequest message = POHMEL__STATFS_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    ph_request_sent(request, ph_send_statfs(request->mount->stub, &message, NULL, statfs_done, request));
+}

@@ -1,0 +1,227 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <unistd.h>
+
+#include "client/fuse/buffers.h"
+#include "client/fuse/hook.h"
+#include "client/fuse/notify.h"
+#include "client/fuse/ops.h"
+#include "client/fuse/request.h"
+#include "ph_commands.h"
+#include "ph_stubs.h"
+#include "runtime/base/limits.h"
+
+enum {
+    STABLE_DATA = 1 << 0, /* WriteRequest.stable */
+    STABLE_METADATA = 1 << 1,
+    ALLOCATE_KEEP_SIZE = 1 << 0, /* AllocateRequest.mode */
+    ALLOCATE_PUNCH = 1 << 1,
+    ALLOCATE_ZERO = 1 << 2,
+};
+
+/* Starts a request through an open file; NULL when it was refused because the
+ * server does not know the handle any more. */
+static struct ph_request *begin_open(fuse_req_t req, const struct fuse_file_info *info)
+{
+    struct ph_open *open = ph_open_of(info);
+    if (!ph_open_alive(ph_mount_of(req), open)) {
+        fuse_reply_err(req, EIO);
+        return NULL;
+    }
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    request->open = ph_open_ref(open);
+    return request;
+}
+
+static void read_done(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    size_t len = reply->payload != NULL ? reply->payload->len : 0;
+    if (reply->status != PH_ST_OK || len > request->size) {
+        ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
+        return;
+    }
+    ph_request_settle(request);
+    fuse_reply_buf(request->req, len > 0 ? (const char *) reply->payload->data : NULL, len);
+    ph_request_end(request);
+}
+
+void ph_op_read(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset, struct fuse_file_info *info)
+{
+    struct ph_request *request = begin_open(req, info);
+    if (request == NULL)
+        return;
+    request->size = MIN(size, (size_t) PH_PAYLOAD_MAX_BYTES);
+    Pohmel__ReadRequest message = POHMEL__READ_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    message.handle = request->open->handle;
+    message.offset = (uint64_t) offset;
+    message.length = (uint32_t) request->size;
+    ph_request_sent(request, ph_send_read(request->mount->stub, &message, NULL, read_done, request));
+}
+
+static void write_done(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    const Pohmel__WriteResult *result = ph_reply_write(reply);
+    if (result == NULL || result->written > request->size) {
+        ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
+        return;
+    }
+    /* Another client appended meanwhile: the kernel has the data in the wrong
+     * place. The answer goes first, for the kernel holds the pages until then. */
+    bool elsewhere = result->offset != request->offset;
+    ph_request_settle(request);
+    fuse_reply_write(request->req, result->written);
+    if (elsewhere)
+        ph_notifier_drop_range(request->mount->notifier, request->object, request->offset, request->size);
+    ph_request_end(request);
+}
+
+static uint32_t stable_of(int flags)
+{
+    if ((flags & O_SYNC) == O_SYNC)
+        return STABLE_DATA | STABLE_METADATA;
+    return (flags & O_DSYNC) != 0 ? STABLE_DATA : 0;
+}
+
+void ph_op_write(fuse_req_t req, fuse_ino_t object, const char *data, size_t size, off_t offset,
+                 struct fuse_file_info *info)
+{
+    bool kill_privileges = ph_hook_note()->kill_privileges;
+    struct ph_request *request = begin_open(req, info);
+    if (request == NULL)
+        return;
+    struct ph_blob *payload = size <= PH_PAYLOAD_MAX_BYTES ? ph_buffers_steal(data, size) : NULL;
+    if (payload == NULL) {
+        ph_request_refuse(request, size <= PH_PAYLOAD_MAX_BYTES ? ENOMEM : EINVAL);
+        return;
+    }
+    request->object = object;
+    request->offset = (uint64_t) offset;
+    request->size = size;
+    Pohmel__WriteRequest message = POHMEL__WRITE_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    message.handle = request->open->handle;
+    message.offset = (uint64_t) offset;
+    message.length = (uint32_t) size;
+    message.append = (info->flags & O_APPEND) != 0 && !info->writepage;
+    message.kill_privileges = kill_privileges;
+    message.stable = stable_of(info->flags);
+    message.laundered = info->writepage;
+    uint64_t ticket = ph_send_write(request->mount->stub, &message, payload, write_done, request);
+    ph_blob_unref(payload);
+    ph_request_sent(request, ticket);
+}
+
+void ph_op_fsync(fuse_req_t req, fuse_ino_t object, int data_only, struct fuse_file_info *info)
+{
+    struct ph_request *request = begin_open(req, info);
+    if (request == NULL)
+        return;
+    Pohmel__SyncRequest message = POHMEL__SYNC_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    message.handle = request->open->handle;
+    message.data_only = data_only != 0;
+    ph_request_sent(request, ph_send_sync(request->mount->stub, &message, NULL, ph_request_done, request));
+}
+
+void ph_op_fallocate(fuse_req_t req, fuse_ino_t object, int mode, off_t offset, off_t length,
+                     struct fuse_file_info *info)
+{
+    if ((mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0) {
+        fuse_reply_err(req, EOPNOTSUPP);
+        return;
+    }
+    struct ph_request *request = begin_open(req, info);
+    if (request == NULL)
+        return;
+    Pohmel__Range range = POHMEL__RANGE__INIT;
+    range.offset = (uint64_t) offset;
+    range.length = (uint64_t) length;
+    Pohmel__AllocateRequest message = POHMEL__ALLOCATE_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    message.handle = request->open->handle;
+    message.range = &range;
+    message.mode = (mode & FALLOC_FL_KEEP_SIZE ? ALLOCATE_KEEP_SIZE : 0) |
+                   (mode & FALLOC_FL_PUNCH_HOLE ? ALLOCATE_PUNCH : 0) |
+                   (mode & FALLOC_FL_ZERO_RANGE ? ALLOCATE_ZERO : 0);
+    ph_request_sent(request, ph_send_allocate(request->mount->stub, &message, NULL, ph_request_done, request));
+}
+
+static void copy_done(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    const Pohmel__CopyResult *result = ph_reply_copy(reply);
+    if (result == NULL || result->copied > request->size) {
+        ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
+        return;
+    }
+    ph_request_settle(request);
+    fuse_reply_write(request->req, (size_t) result->copied);
+    ph_request_end(request);
+}
+
+/* Largest part of a page that the 32 bits of the kernel's answer can tell. */
+enum { COPY_MAX_BYTES = 0x7ffff000 };
+
+void ph_op_copy_file_range(fuse_req_t req, fuse_ino_t source, off_t source_offset,
+                           struct fuse_file_info *source_info, fuse_ino_t target, off_t target_offset,
+                           struct fuse_file_info *target_info, size_t length, int flags)
+{
+    struct ph_open *from = ph_open_of(source_info);
+    if (!ph_open_alive(ph_mount_of(req), from)) {
+        fuse_reply_err(req, EIO);
+        return;
+    }
+    struct ph_request *request = begin_open(req, target_info);
+    if (request == NULL)
+        return;
+    request->size = MIN(length, (size_t) COPY_MAX_BYTES);
+    Pohmel__CopyRequest message = POHMEL__COPY_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.source = source;
+    message.source_handle = from->handle;
+    message.source_offset = (uint64_t) source_offset;
+    message.target = target;
+    message.target_handle = request->open->handle;
+    message.target_offset = (uint64_t) target_offset;
+    message.length = request->size;
+    ph_request_sent(request, ph_send_copy(request->mount->stub, &message, NULL, copy_done, request));
+}
+
+static void seek_done(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    const Pohmel__SeekReply *found = ph_reply_seek(reply);
+    if (found == NULL || found->offset > INT64_MAX) {
+        ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
+        return;
+    }
+    ph_request_settle(request);
+    fuse_reply_lseek(request->req, (off_t) found->offset);
+    ph_request_end(request);
+}
+
+void ph_op_lseek(fuse_req_t req, fuse_ino_t object, off_t offset, int whence, struct fuse_file_info *info)
+{
+    if ((whence != SEEK_DATA && whence != SEEK_HOLE) || offset < 0) {
+        fuse_reply_err(req, offset < 0 ? ENXIO : EINVAL);
+        return;
+    }
+    struct ph_request *request = begin_open(req, info);
+    if (request == NULL)
+        return;
+    Pohmel__SeekRequest message = POHMEL__SEEK_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    message.handle = request->open->handle;
+    message.offset = (uint64_t) offset;
+    message.hole = whence == SEEK_HOLE;
+    ph_request_sent(request, ph_send_seek(request->mount->stub, &message, NULL, seek_done, request));
+}

@@ -1,0 +1,281 @@
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "client/fuse/attr.h"
+#include "client/fuse/names.h"
+#include "client/fuse/ops.h"
+#include "ph_commands.h"
+#include "ph_stubs.h"
+#include "runtime/base/limits.h"
+
+bool ph_name_fits(fuse_req_t req, const char *name)
+{
+    if (strlen(name) <= PH_NAME_MAX_BYTES)
+        return true;
+    fuse_reply_err(req, ENAMETOOLONG);
+    return false;
+}
+
+bool ph_name_new_object(struct ph_request *request, uint64_t *object)
+{
+    if (ph_link_info(request->mount->link)->read_only) {
+        ph_request_refuse(request, EROFS);
+        return false;
+    }
+    *object = ph_link_new_objects(request->mount->link, 1);
+    if (*object == 0)
+        ph_request_refuse(request, ph_link_connected(request->mount->link) ? ENOSPC : EIO);
+    return *object != 0;
+}
+
+void ph_name_reply_entry(struct ph_request *request, const Pohmel__Attr *attr)
+{
+    if (attr == NULL) {
+        ph_request_fail(request, EIO);
+        return;
+    }
+    struct fuse_entry_param entry;
+    ph_attr_to_entry(attr, &entry);
+    ph_link_learn(request->mount->link, attr->object, request->object, request->name, strlen(request->name));
+    ph_request_settle(request);
+    fuse_reply_entry(request->req, &entry);
+    ph_request_end(request);
+}
+
+/* Starts a request about NAME in PARENT. */
+static struct ph_request *begin_name(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    request->object = parent;
+    request->name = g_strdup(name);
+    return request;
+}
+
+static void lookup_done(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    const Pohmel__LookupReply *found = ph_reply_lookup(reply);
+    if (found == NULL)
+        ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
+    else if (found->n_found == 0)
+        ph_request_finish(request, found->failure != PH_ST_OK ? found->failure : PH_ST_NOT_FOUND);
+    else
+        ph_name_reply_entry(request, found->found[0]);
+}
+
+void ph_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    if (!ph_name_fits(req, name))
+        return;
+    struct ph_request *request = begin_name(req, parent, name);
+    ProtobufCBinaryData names[] = {ph_name_bytes(name)};
+    Pohmel__LookupRequest message = POHMEL__LOOKUP_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.parent = parent;
+    message.n_names = 1;
+    message.names = names;
+    ph_request_sent(request, ph_send_lookup(request->mount->stub, &message, NULL, lookup_done, request));
+}
+
+static void readlink_done(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    if (reply->status != PH_ST_OK || reply->payload == NULL || reply->payload->len > PH_TARGET_MAX_BYTES) {
+        ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
+        return;
+    }
+    ph_request_settle(request);
+    fuse_reply_buf(request->req, (const char *) reply->payload->data, reply->payload->len);
+    ph_request_end(request);
+}
+
+void ph_op_readlink(fuse_req_t req, fuse_ino_t object)
+{
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    Pohmel__ReadlinkRequest message = POHMEL__READLINK_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    ph_request_sent(request, ph_send_readlink(request->mount->stub, &message, NULL, readlink_done, request));
+}
+
+static void create_done(void *data, const struct ph_reply *reply)
+{
+    const Pohmel__CreateResult *result = ph_reply_create(reply);
+    if (reply->status != PH_ST_OK)
+        ph_request_finish(data, reply->status);
+    else
+        ph_name_reply_entry(data, result != NULL ? result->attr : NULL);
+}
+
+/* mknod(2) of a regular file. */
+static void make_file(struct ph_request *request, uint64_t object, const char *name, mode_t mode)
+{
+    Pohmel__CreateRequest message = POHMEL__CREATE_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.parent = request->object;
+    message.name = ph_name_bytes(name);
+    message.object = object;
+    message.mode = mode & ALLPERMS;
+    message.umask = fuse_req_ctx(request->req)->umask & ACCESSPERMS;
+    message.exclusive = true;
+    ph_request_sent(request, ph_send_create(request->mount->stub, &message, NULL, create_done, request));
+}
+
+static void mknod_done(void *data, const struct ph_reply *reply)
+{
+    const Pohmel__AttrResult *result = ph_reply_mknod(reply);
+    if (reply->status != PH_ST_OK)
+        ph_request_finish(data, reply->status);
+    else
+        ph_name_reply_entry(data, result != NULL ? result->attr : NULL);
+}
+
+void ph_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t device)
+{
+    uint64_t object;
+    if (!ph_name_fits(req, name))
+        return;
+    struct ph_request *request = begin_name(req, parent, name);
+    if (!ph_name_new_object(request, &object))
+        return;
+    if (S_ISREG(mode) || (mode & S_IFMT) == 0) {
+        make_file(request, object, name, mode);
+        return;
+    }
+    Pohmel__MknodRequest message = POHMEL__MKNOD_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.parent = parent;
+    message.name = ph_name_bytes(name);
+    message.object = object;
+    message.mode = mode & (S_IFMT | ALLPERMS);
+    message.umask = fuse_req_ctx(req)->umask & ACCESSPERMS;
+    message.device = ph_device_to_wire(device);
+    ph_request_sent(request, ph_send_mknod(request->mount->stub, &message, NULL, mknod_done, request));
+}
+
+static void mkdir_done(void *data, const struct ph_reply *reply)
+{
+    const Pohmel__AttrResult *result = ph_reply_mkdir(reply);
+    if (reply->status != PH_ST_OK)
+        ph_request_finish(data, reply->status);
+    else
+        ph_name_reply_entry(data, result != NULL ? result->attr : NULL);
+}
+
+void ph_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+    uint64_t object;
+    if (!ph_name_fits(req, name))
+        return;
+    struct ph_request *request = begin_name(req, parent, name);
+    if (!ph_name_new_object(request, &object))
+        return;
+    Pohmel__MkdirRequest message = POHMEL__MKDIR_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.parent = parent;
+    message.name = ph_name_bytes(name);
+    message.object = object;
+    message.mode = mode & ALLPERMS;
+    message.umask = fuse_req_ctx(req)->umask & ACCESSPERMS;
+    ph_request_sent(request, ph_send_mkdir(request->mount->stub, &message, NULL, mkdir_done, request));
+}
+
+static void symlink_done(void *data, const struct ph_reply *reply)
+{
+    const Pohmel__AttrResult *result = ph_reply_symlink(reply);
+    if (reply->status != PH_ST_OK)
+        ph_request_finish(data, reply->status);
+    else
+        ph_name_reply_entry(data, result != NULL ? result->attr : NULL);
+}
+
+void ph_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+    uint64_t object;
+    if (!ph_name_fits(req, name))
+        return;
+    struct ph_request *request = begin_name(req, parent, name);
+    if (strlen(target) > PH_TARGET_MAX_BYTES) {
+        ph_request_refuse(request, ENAMETOOLONG);
+        return;
+    }
+    if (!ph_name_new_object(request, &object))
+        return;
+    Pohmel__SymlinkRequest message = POHMEL__SYMLINK_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.parent = parent;
+    message.name = ph_name_bytes(name);
+    message.object = object;
+    message.target = ph_name_bytes(target);
+    ph_request_sent(request, ph_send_symlink(request->mount->stub, &message, NULL, symlink_done, request));
+}
+
+static void link_done(void *data, const struct ph_reply *reply)
+{
+    const Pohmel__AttrResult *result = ph_reply_link(reply);
+    if (reply->status != PH_ST_OK)
+        ph_request_finish(data, reply->status);
+    else
+        ph_name_reply_entry(data, result != NULL ? result->attr : NULL);
+}
+
+void ph_op_link(fuse_req_t req, fuse_ino_t object, fuse_ino_t parent, const char *name)
+{
+    if (!ph_name_fits(req, name))
+        return;
+    struct ph_request *request = begin_name(req, parent, name);
+    Pohmel__LinkRequest message = POHMEL__LINK_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    message.parent = parent;
+    message.name = ph_name_bytes(name);
+    ph_request_sent(request, ph_send_link(request->mount->stub, &message, NULL, link_done, request));
+}
+
+void ph_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    if (!ph_name_fits(req, name))
+        return;
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    Pohmel__RemoveRequest message = POHMEL__REMOVE_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.parent = parent;
+    message.name = ph_name_bytes(name);
+    ph_request_sent(request, ph_send_remove(request->mount->stub, &message, NULL, ph_request_done, request));
+}
+
+void ph_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    if (!ph_name_fits(req, name))
+        return;
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    Pohmel__RmdirRequest message = POHMEL__RMDIR_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.parent = parent;
+    message.name = ph_name_bytes(name);
+    ph_request_sent(request, ph_send_rmdir(request->mount->stub, &message, NULL, ph_request_done, request));
+}
+
+/* The protocol's bits of RENAME are the kernel's (section 7.9). */
+G_STATIC_ASSERT(RENAME_NOREPLACE == 1 && RENAME_EXCHANGE == 2 && RENAME_WHITEOUT == 4);
+
+void ph_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+                  const char *new_name, unsigned flags)
+{
+    if (!ph_name_fits(req, name) || !ph_name_fits(req, new_name))
+        return;
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    if ((flags & ~(unsigned) (RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0) {
+        ph_request_refuse(request, EINVAL);
+        return;
+    }
+    Pohmel__RenameRequest message = POHMEL__RENAME_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.old_parent = parent;
+    message.old_name = ph_name_bytes(name);
+    message.new_parent = new_parent;
+    message.new_name = ph_name_bytes(new_name);
+    message.flags = flags;
+    ph_request_sent(request, ph_send_rename(request->mount->stub, &message, NULL, ph_request_done, request));
+}

@@ -1,0 +1,238 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "client/fuse/attr.h"
+#include "client/fuse/hook.h"
+#include "client/fuse/lock_owners.h"
+#include "client/fuse/names.h"
+#include "client/fuse/ops.h"
+#include "ph_commands.h"
+#include "ph_stubs.h"
+#include "runtime/base/limits.h"
+
+enum {
+    ACCESS_READ = 1, /* OpenRequest.access */
+    ACCESS_WRITE = 2,
+    EXECUTING = 040, /* FMODE_EXEC of the kernel, which it leaves in the flags of OPEN */
+};
+
+static uint32_t access_of(int flags)
+{
+    switch (flags & O_ACCMODE) {
+    case O_RDONLY:
+        return ACCESS_READ;
+    case O_WRONLY:
+        return ACCESS_WRITE;
+    default:
+        return ACCESS_READ | ACCESS_WRITE;
+    }
+}
+
+/* Whether the pages that the kernel has of the file are those of this version. */
+static bool same_version(struct ph_mount *mount, const Pohmel__Attr *attr)
+{
+    pthread_mutex_lock(&mount->versions_mutex);
+    bool same = ph_versions_same(mount->versions, attr->object, attr->version);
+    pthread_mutex_unlock(&mount->versions_mutex);
+    return same;
+}
+
+/* An open that brought nothing; the server may have it open all the same. */
+static void open_failed(struct ph_request *request, uint32_t status)
+{
+    if (atomic_load(&request->abandoned))
+        ph_open_send_close(request->mount, request->object, request->handle);
+    ph_request_finish(request, status != PH_ST_OK ? status : PH_ST_IO_ERROR);
+}
+
+static void open_done(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    const Pohmel__OpenReply *opened = ph_reply_open(reply);
+    if (opened == NULL) {
+        open_failed(request, reply->status);
+        return;
+    }
+    struct ph_mount *mount = request->mount;
+    struct ph_open *open = ph_open_ref(request->open);
+    open->generation = ph_link_generation(mount->link);
+    struct fuse_file_info info = {.fh = (uint64_t) (uintptr_t) open};
+    info.keep_cache = S_ISREG(opened->attr->mode) && same_version(mount, opened->attr);
+    ph_request_settle(request);
+    if (fuse_reply_open(request->req, &info) != 0) {
+        ph_open_send_close(mount, open->object, open->handle);
+        ph_open_unref(open);
+    }
+    ph_request_end(request);
+}
+
+static void send_open(fuse_req_t req, fuse_ino_t object, uint32_t access, bool execute, bool directory)
+{
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    request->object = object;
+    request->handle = ph_link_new_handle(request->mount->link);
+    request->open = ph_open_new(object, request->handle);
+    Pohmel__OpenRequest message = POHMEL__OPEN_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    message.handle = request->handle;
+    message.access = access;
+    message.execute = execute;
+    message.directory = directory;
+    ph_request_sent(request, ph_send_open(request->mount->stub, &message, NULL, open_done, request));
+}
+
+void ph_op_open(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
+{
+    send_open(req, object, access_of(info->flags), (info->flags & EXECUTING) != 0, false);
+}
+
+void ph_op_opendir(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
+{
+    send_open(req, object, ACCESS_READ, false, true);
+}
+
+/* Answers CREATE and TMPFILE. */
+static void reply_create(struct ph_request *request, const Pohmel__Attr *attr)
+{
+    struct ph_mount *mount = request->mount;
+    struct ph_open *open = ph_open_ref(request->open);
+    open->object = attr->object; /* not the one proposed where the name existed */
+    open->generation = ph_link_generation(mount->link);
+    struct fuse_entry_param entry;
+    ph_attr_to_entry(attr, &entry);
+    if (request->name != NULL)
+        ph_link_learn(mount->link, attr->object, request->object, request->name, strlen(request->name));
+    struct fuse_file_info info = {.fh = (uint64_t) (uintptr_t) open};
+    info.keep_cache = same_version(mount, attr);
+    ph_request_settle(request);
+    if (fuse_reply_create(request->req, &entry, &info) != 0) {
+        ph_open_send_close(mount, open->object, open->handle);
+        ph_open_unref(open);
+    }
+    ph_request_end(request);
+}
+
+static void create_done(void *data, const struct ph_reply *reply)
+{
+    const Pohmel__CreateResult *result = ph_reply_create(reply);
+    if (result == NULL)
+        open_failed(data, reply->status);
+    else
+        reply_create(data, result->attr);
+}
+
+static void tmpfile_done(void *data, const struct ph_reply *reply)
+{
+    const Pohmel__AttrResult *result = ph_reply_tmpfile(reply);
+    if (result == NULL)
+        open_failed(data, reply->status);
+    else
+        reply_create(data, result->attr);
+}
+
+static void send_tmpfile(struct ph_request *request, uint64_t object, mode_t mode, int flags)
+{
+    Pohmel__TmpfileRequest message = POHMEL__TMPFILE_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.parent = request->object;
+    message.object = object;
+    message.mode = mode & ALLPERMS;
+    message.umask = fuse_req_ctx(request->req)->umask & ACCESSPERMS;
+    message.handle = request->handle;
+    message.access = access_of(flags);
+    message.exclusive = (flags & O_EXCL) != 0;
+    ph_request_sent(request, ph_send_tmpfile(request->mount->stub, &message, NULL, tmpfile_done, request));
+}
+
+void ph_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *info)
+{
+    bool unnamed = ph_hook_note()->tmpfile;
+    uint64_t object;
+    if (!unnamed && !ph_name_fits(req, name))
+        return;
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    request->object = parent;
+    if (!ph_name_new_object(request, &object))
+        return;
+    request->handle = ph_link_new_handle(request->mount->link);
+    request->open = ph_open_new(object, request->handle);
+    if (unnamed) {
+        send_tmpfile(request, object, mode, info->flags);
+        return;
+    }
+    request->name = g_strdup(name);
+    Pohmel__CreateRequest message = POHMEL__CREATE_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.parent = parent;
+    message.name = ph_name_bytes(name);
+    message.object = object;
+    message.mode = mode & ALLPERMS;
+    message.umask = fuse_req_ctx(req)->umask & ACCESSPERMS;
+    message.exclusive = (info->flags & O_EXCL) != 0;
+    message.truncate = (info->flags & O_TRUNC) != 0;
+    message.handle = request->handle;
+    message.access = access_of(info->flags);
+    ph_request_sent(request, ph_send_create(request->mount->stub, &message, NULL, create_done, request));
+}
+
+static void unlocked(void *data, const struct ph_reply *reply)
+{
+    /* The locks end with the handle if not by this. */
+}
+
+static void send_unlock(struct ph_mount *mount, uint64_t object, uint64_t owner, bool whole_file)
+{
+    Pohmel__Range all = POHMEL__RANGE__INIT;
+    all.length = INT64_MAX;
+    Pohmel__UnlockRequest message = POHMEL__UNLOCK_REQUEST__INIT;
+    message.object = object;
+    message.owner = owner;
+    message.range = &all;
+    message.whole_file = whole_file;
+    ph_send_unlock(mount->stub, &message, NULL, unlocked, NULL);
+}
+
+void ph_op_flush(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
+{
+    struct ph_mount *mount = ph_mount_of(req);
+    if (!ph_lock_owners_take(mount->lock_owners, object, info->lock_owner) ||
+        !ph_open_alive(mount, ph_open_of(info))) {
+        fuse_reply_err(req, 0);
+        return;
+    }
+    /* Answered when the locks are gone, so that whoever waits for the close finds them free. */
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_FORCED);
+    Pohmel__Range all = POHMEL__RANGE__INIT;
+    all.length = INT64_MAX;
+    Pohmel__UnlockRequest message = POHMEL__UNLOCK_REQUEST__INIT;
+    message.object = object;
+    message.owner = info->lock_owner;
+    message.range = &all;
+    ph_request_sent(request, ph_send_unlock(mount->stub, &message, NULL, ph_request_done, request));
+}
+
+void ph_op_release(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
+{
+    struct ph_mount *mount = ph_mount_of(req);
+    struct ph_open *open = ph_open_of(info);
+    bool alive = ph_open_alive(mount, open);
+    uint64_t owner;
+    /* Locks first and on their own: the server gives them back at once, while a
+     * close may wait for its disk and others for the lock. */
+    while (ph_lock_owners_take_handle(mount->lock_owners, open->object, open->handle, &owner))
+        if (alive)
+            send_unlock(mount, open->object, owner, false);
+    if (alive && info->flock_release)
+        send_unlock(mount, open->object, info->lock_owner, true);
+    if (alive)
+        ph_open_send_close(mount, open->object, open->handle);
+    fuse_reply_err(req, 0);
+    ph_open_unref(open);
+}
+
+void ph_op_releasedir(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
+{
+    ph_op_release(req, object, info);
+}

@@ -1,0 +1,103 @@
+#include <errno.h>
+
+#include "client/fuse/ops.h"
+#include "client/fuse/request.h"
+#include "ph_commands.h"
+#include "ph_stubs.h"
+#include "runtime/base/limits.h"
+
+enum { FLAG_BITS = 3 }; /* XATTR_CREATE and XATTR_REPLACE are the protocol's bits (section 7.14) */
+
+/* Whether the export keeps the attribute NAME (NULL: any); answers EOPNOTSUPP
+ * if not, without asking: programs look for ACLs and labels with every file. */
+static bool kept(fuse_req_t req, const char *name)
+{
+    const struct ph_link_info *info = ph_link_info(ph_mount_of(req)->link);
+    bool acl = name != NULL && g_str_has_prefix(name, "system.posix_acl_");
+    if (info->xattrs && (!acl || info->acls) && (name == NULL || strlen(name) <= PH_NAME_MAX_BYTES))
+        return true;
+    fuse_reply_err(req, EOPNOTSUPP);
+    return false;
+}
+
+/* A value or list for whoever has room for `size` bytes of it, 0 asking how long it is. */
+static void reply_value(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    if (reply->status != PH_ST_OK) {
+        ph_request_finish(request, reply->status);
+        return;
+    }
+    size_t len = reply->payload != NULL ? reply->payload->len : 0;
+    ph_request_settle(request);
+    if (request->size == 0)
+        fuse_reply_xattr(request->req, len);
+    else if (len > request->size)
+        fuse_reply_err(request->req, ERANGE);
+    else
+        fuse_reply_buf(request->req, len > 0 ? (const char *) reply->payload->data : NULL, len);
+    ph_request_end(request);
+}
+
+void ph_op_getxattr(fuse_req_t req, fuse_ino_t object, const char *name, size_t size)
+{
+    if (!kept(req, name))
+        return;
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    request->size = size;
+    Pohmel__GetxattrRequest message = POHMEL__GETXATTR_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    message.name = ph_name_bytes(name);
+    ph_request_sent(request, ph_send_getxattr(request->mount->stub, &message, NULL, reply_value, request));
+}
+
+void ph_op_listxattr(fuse_req_t req, fuse_ino_t object, size_t size)
+{
+    if (!kept(req, NULL))
+        return;
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    request->size = size;
+    Pohmel__ListxattrRequest message = POHMEL__LISTXATTR_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    ph_request_sent(request, ph_send_listxattr(request->mount->stub, &message, NULL, reply_value, request));
+}
+
+void ph_op_setxattr(fuse_req_t req, fuse_ino_t object, const char *name, const char *value, size_t size, int flags)
+{
+    if (!kept(req, name))
+        return;
+    struct ph_blob *payload = size > 0 && size <= PH_XATTR_MAX_BYTES ? ph_blob_new(size) : NULL;
+    if (payload == NULL && size > 0) {
+        fuse_reply_err(req, size > PH_XATTR_MAX_BYTES ? E2BIG : ENOMEM);
+        return;
+    }
+    if (payload != NULL) {
+        memcpy(payload->data, value, size);
+        payload->len = size;
+    }
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    Pohmel__SetxattrRequest message = POHMEL__SETXATTR_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    message.name = ph_name_bytes(name);
+    message.length = (uint32_t) size;
+    message.flags = (uint32_t) flags & FLAG_BITS;
+    uint64_t ticket = ph_send_setxattr(request->mount->stub, &message, payload, ph_request_done, request);
+    ph_blob_unref(payload);
+    ph_request_sent(request, ticket);
+}
+
+void ph_op_removexattr(fuse_req_t req, fuse_ino_t object, const char *name)
+{
+    if (!kept(req, name))
+        return;
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    Pohmel__RemovexattrRequest message = POHMEL__REMOVEXATTR_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = object;
+    message.name = ph_name_bytes(name);
+    ph_request_sent(request,
+                    ph_send_removexattr(request->mount->stub, &message, NULL, ph_request_done, request));
+}

@@ -1,0 +1,106 @@
+#include "client/fuse/request.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "client/fuse/groups.h"
+#include "client/fuse/interrupt.h"
+#include "ph_commands.h"
+#include "runtime/wire/command.h"
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
+}
+
+static void unref(struct ph_request *request)
+{
+    if (atomic_fetch_sub(&request->refs, 1) != 1)
+        return;
+    ph_groups_unref(request->groups);
+    ph_open_unref(request->open);
+    g_free(request->name);
+    g_free(request->extra);
+    g_free(request);
+}
+
+struct ph_request *ph_request_begin(fuse_req_t req, enum ph_wait wait)
+{
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    struct ph_request *request = g_new0(struct ph_request, 1);
+    request->mount = ph_mount_of(req);
+    request->req = req;
+    request->pid = ctx->pid;
+    request->wait = wait;
+    atomic_init(&request->refs, 2); /* the sender and the callback */
+
+    request->groups = ph_groups_cache_get(request->mount->groups, ctx->pid, ctx->uid, ctx->gid, now_ms());
+    pohmel__caller__init(&request->caller);
+    request->caller.uid = ctx->uid;
+    request->caller.gid = ctx->gid;
+    if (request->groups != NULL) {
+        request->caller.n_groups = request->groups->count;
+        request->caller.groups = request->groups->ids;
+    }
+    ph_interrupts_add(request->mount->interrupts, request);
+    return request;
+}
+
+void ph_request_sent(struct ph_request *request, uint64_t ticket)
+{
+    atomic_store(&request->ticket, ticket);
+    unref(request);
+}
+
+void ph_request_settle(struct ph_request *request)
+{
+    ph_interrupts_remove(request->mount->interrupts, request);
+}
+
+void ph_request_end(struct ph_request *request)
+{
+    unref(request);
+}
+
+void ph_request_fail(struct ph_request *request, int error)
+{
+    ph_request_settle(request);
+    fuse_reply_err(request->req, error);
+    ph_request_end(request);
+}
+
+void ph_request_finish(struct ph_request *request, uint32_t status)
+{
+    ph_request_fail(request, ph_request_errno(status));
+}
+
+void ph_request_refuse(struct ph_request *request, int error)
+{
+    ph_request_fail(request, error);
+    ph_request_sent(request, 0);
+}
+
+void ph_request_done(void *data, const struct ph_reply *reply)
+{
+    ph_request_finish(data, reply->status);
+}
+
+int ph_request_errno(uint32_t status)
+{
+    switch (status) {
+    case PH_ST_NO_SESSION:
+    case PH_ST_SHUTTING_DOWN:
+    case PH_ST_FENCED:
+    case PH_ST_WRONG_STATE:
+    case PH_ST_BAD_SEQUENCE:
+    case PH_ST_NO_CREDIT:
+    case PH_ST_MALFORMED:
+        return EIO; /* between client and server; applications know no better word */
+    case PH_ST_UNKNOWN_COMMAND:
+        return EOPNOTSUPP; /* ENOSYS would make the kernel never ask again */
+    default:
+        return ph_status_to_errno(status);
+    }
+}
