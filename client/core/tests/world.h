@@ -1,0 +1,66 @@
+/* A session core under test with a server played by hand. */
+#ifndef PH_CLIENT_CORE_TESTS_WORLD_H
+#define PH_CLIENT_CORE_TESTS_WORLD_H
+
+#include <glib.h>
+
+#include "client/core/session.h"
+
+enum { WORLD_CREDITS = 64, WORLD_SLOTS = 4 };
+
+/* What a request under test came to. */
+struct outcome {
+    int completions;
+    uint32_t status;
+    char text[600];
+};
+
+struct sent {
+    struct ph_frame_header header;
+    struct ph_client_request *request;
+};
+
+struct world {
+    struct ph_client *client;
+    uint64_t now_ms;
+    struct ph_client_actions actions;
+    GQueue sent;   /* struct sent *, requests not answered yet */
+    GQueue parked; /* struct ph_client_request * of WALK actions */
+    int connects, disconnects, opens, refusals, ids, closes, cancels;
+    char disconnect_text[600];
+    uint32_t disconnect_status;
+    uint8_t volume[16];
+    uint32_t credits, slots;
+    bool read_only;
+};
+
+/* Not connected; PATIENCE_MS for requests. */
+void world_init(struct world *world, uint64_t patience_ms, bool read_only, uint64_t seed);
+void world_clear(struct world *world);
+
+/* Takes over what the last step left in world->actions. */
+void world_act(struct world *world);
+
+/* Ticks (until it asks to connect), connects and opens a session; the id request stays unanswered. */
+void world_open(struct world *world);
+
+/* Time passes; ticks. */
+void world_pass(struct world *world, uint64_t ms);
+
+/* Submits a request; OUTCOME is filled in when it completes. Returns the ticket. */
+uint64_t world_submit(struct world *world, uint16_t command, const ProtobufCMessage *message,
+                      struct ph_blob *payload, struct outcome *outcome);
+uint64_t world_getattr(struct world *world, uint64_t object, struct outcome *outcome);
+uint64_t world_write(struct world *world, uint32_t bytes, struct outcome *outcome);
+
+/* The oldest unanswered request of COMMAND, taken off the list; NULL for none. Free with sent_free. */
+struct sent *world_take(struct world *world, uint16_t command);
+void sent_free(struct sent *sent);
+
+/* Answers (and frees) SENT. MESSAGE NULL for an empty one. */
+void world_answer(struct world *world, struct sent *sent, uint32_t status, const ProtobufCMessage *message);
+
+/* Hands a reply with that header to the core. */
+void world_reply(struct world *world, const struct ph_frame_header *header, const ProtobufCMessage *message);
+
+#endif
