@@ -1,0 +1,114 @@
+/* Attributes both ways, owners of locks, and buffers that leave with their data. */
+#include <fcntl.h>
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "client/fuse/attr.h"
+#include "client/fuse/buffers.h"
+#include "client/fuse/lock_owners.h"
+
+static void test_attr(void)
+{
+    Pohmel__Time past = POHMEL__TIME__INIT, birth = POHMEL__TIME__INIT;
+    past.seconds = -5;
+    past.nanoseconds = 999999999;
+    birth.seconds = 77;
+    Pohmel__Attr attr = POHMEL__ATTR__INIT;
+    attr.object = UINT64_C(1) << 50;
+    attr.mode = S_IFBLK | 04755;
+    attr.links = 3;
+    attr.size = UINT64_C(5) << 40;
+    attr.device = UINT64_C(259) << 32 | 70000;
+    attr.accessed = attr.modified = attr.changed = &past;
+    attr.created = &birth;
+
+    struct stat stat;
+    ph_attr_to_stat(&attr, &stat);
+    g_assert_cmpuint(stat.st_ino, ==, attr.object);
+    g_assert_cmpuint(stat.st_mode, ==, attr.mode);
+    g_assert_cmpint(stat.st_size, ==, (off_t) attr.size);
+    g_assert_cmpint(stat.st_mtim.tv_sec, ==, -5);
+    g_assert_cmpint(stat.st_mtim.tv_nsec, ==, 999999999);
+    g_assert_cmpuint(major(stat.st_rdev), ==, 259);
+    g_assert_cmpuint(minor(stat.st_rdev), ==, 70000);
+    g_assert_cmpuint(ph_device_to_wire(stat.st_rdev), ==, attr.device);
+    g_assert_cmpint(ph_time_to_wire(&stat.st_mtim).seconds, ==, -5);
+    g_assert_cmpuint(ph_time_to_wire(&stat.st_mtim).nanoseconds, ==, 999999999);
+
+    struct fuse_statx statx;
+    ph_attr_to_statx(&attr, &statx);
+    g_assert_cmpuint(statx.mask & STATX_BTIME, !=, 0);
+    g_assert_cmpint(statx.btime.tv_sec, ==, 77);
+    attr.created = NULL;
+    ph_attr_to_statx(&attr, &statx);
+    g_assert_cmpuint(statx.mask & STATX_BTIME, ==, 0);
+}
+
+static void test_setattr(void)
+{
+    g_assert_cmphex(ph_setattr_bits(0), ==, 0);
+    g_assert_cmphex(ph_setattr_bits(FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE), ==, 0x9);
+    g_assert_cmphex(ph_setattr_bits(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME), ==, 0x30);
+    g_assert_cmphex(ph_setattr_bits(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME), ==, 0x60);
+    g_assert_cmphex(ph_setattr_bits(FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW), ==, 0x80);
+}
+
+static void test_owners(void)
+{
+    struct ph_lock_owners *owners = ph_lock_owners_new();
+    uint64_t owner = 0;
+    g_assert_false(ph_lock_owners_take(owners, 5, 100));
+    ph_lock_owners_add(owners, 5, 100, 1);
+    ph_lock_owners_add(owners, 5, 100, 1); /* again, elsewhere in the file */
+    ph_lock_owners_add(owners, 5, 100, 2); /* through another open file */
+    ph_lock_owners_add(owners, 5, 200, 2);
+    ph_lock_owners_add(owners, 6, 100, 3);
+    g_assert_false(ph_lock_owners_take(owners, 5, 300));
+    g_assert_true(ph_lock_owners_take(owners, 5, 100));
+    g_assert_false(ph_lock_owners_take(owners, 5, 100));
+    g_assert_false(ph_lock_owners_take_handle(owners, 5, 1, &owner));
+    g_assert_true(ph_lock_owners_take_handle(owners, 5, 2, &owner));
+    g_assert_cmpuint(owner, ==, 200);
+    g_assert_false(ph_lock_owners_take_handle(owners, 5, 2, &owner));
+    g_assert_true(ph_lock_owners_take(owners, 6, 100));
+    ph_lock_owners_add(owners, 7, 1, 9);
+    ph_lock_owners_free(owners);
+}
+
+static void test_buffers(void)
+{
+    struct ph_buffers *buffers = ph_buffers_new(1 << 20, 1);
+    char *buffer = ph_buffers_get(buffers);
+    memset(buffer, 'x', 1 << 20);
+    ph_buffers_reading(buffers, buffer);
+
+    struct ph_blob *small = ph_buffers_steal(buffer + 80, 100);
+    g_assert_true(ph_buffers_current() == buffer);
+    g_assert_true(small->data != (uint8_t *) buffer + 80);
+    g_assert_cmpmem(small->data, small->len, buffer + 80, 100);
+    ph_blob_unref(small);
+
+    struct ph_blob *large = ph_buffers_steal(buffer + 80, 512 * 1024);
+    g_assert_null(ph_buffers_current());
+    g_assert_true(large->data == (uint8_t *) buffer + 80);
+    void *other = ph_buffers_get(buffers);
+    g_assert_true(other != buffer);
+    ph_buffers_put(buffers, other);
+    ph_buffers_unref(buffers); /* the blob keeps what it needs */
+    g_assert_cmpuint(large->data[512 * 1024 - 1], ==, 'x');
+    ph_blob_unref(large);
+    ph_buffers_reading(NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/attr/times before 1970 and large device numbers survive", test_attr);
+    g_test_add_func("/attr/now is left to the server", test_setattr);
+    g_test_add_func("/lock-owners/only closes that may drop a lock ask the server", test_owners);
+    g_test_add_func("/buffers/large data leave in the buffer they came in", test_buffers);
+    return g_test_run();
+}

@@ -1,0 +1,120 @@
+/* What the hook tells the kernel, and hears from it, beyond libfuse. */
+#include <fcntl.h>
+#include <glib.h>
+#include <string.h>
+
+#include "client/fuse/hook.h"
+#include "client/fuse/kernel_abi.h"
+
+struct request {
+    struct fuse_in_header header;
+    union {
+        struct fuse_init_in init;
+        struct fuse_write_in write;
+        struct fuse_setattr_in setattr;
+        struct fuse_create_in create;
+        struct fuse_statx_in statx;
+    } body;
+};
+
+static struct request make(uint32_t opcode)
+{
+    struct request request = {.header = {.len = sizeof request, .opcode = opcode, .unique = 42}};
+    return request;
+}
+
+static void test_init(void)
+{
+    struct request request = make(FUSE_INIT);
+    struct ph_hook_note note;
+    request.body.init.flags = FUSE_HANDLE_KILLPRIV_V2 | FUSE_ASYNC_READ;
+    g_assert_cmpuint(ph_hook_request(&request, sizeof request, &note), ==, 42);
+    uint64_t offered = ph_hook_init_offered(&request, sizeof request);
+
+    struct fuse_init_out out = {.major = 7, .minor = 31, .flags = FUSE_POSIX_LOCKS};
+    ph_hook_init_reply(&out, sizeof out, offered);
+    g_assert_cmpuint(out.flags, ==, FUSE_POSIX_LOCKS | FUSE_HANDLE_KILLPRIV_V2);
+    g_assert_cmpuint(out.minor, ==, 31);
+}
+
+static void test_init_of_old_kernel(void)
+{
+    struct request request = make(FUSE_INIT);
+    request.body.init.flags = FUSE_ASYNC_READ;
+    struct fuse_init_out out = {.flags = FUSE_POSIX_LOCKS};
+    ph_hook_init_reply(&out, sizeof out, ph_hook_init_offered(&request, sizeof request));
+    g_assert_cmpuint(out.flags, ==, FUSE_POSIX_LOCKS);
+
+    /* Answers and requests that are too short to hold flags stay as they are. */
+    out.flags = 0;
+    ph_hook_init_reply(&out, offsetof(struct fuse_init_out, flags), FUSE_HANDLE_KILLPRIV_V2);
+    g_assert_cmpuint(out.flags, ==, 0);
+    g_assert_cmpuint(ph_hook_init_offered(&request, sizeof request.header), ==, 0);
+}
+
+static void test_kill_bits(void)
+{
+    struct ph_hook_note note;
+    struct request request = make(FUSE_WRITE);
+    g_assert_cmpuint(ph_hook_request(&request, sizeof request, &note), ==, 0);
+    g_assert_false(note.kill_privileges);
+    request.body.write.write_flags = FUSE_WRITE_KILL_SUIDGID | FUSE_WRITE_LOCKOWNER;
+    ph_hook_request(&request, sizeof request, &note);
+    g_assert_true(note.kill_privileges);
+
+    request = make(FUSE_SETATTR);
+    request.body.setattr.valid = FATTR_SIZE;
+    ph_hook_request(&request, sizeof request, &note);
+    g_assert_false(note.kill_privileges);
+    request.body.setattr.valid |= FATTR_KILL_SUIDGID;
+    ph_hook_request(&request, sizeof request, &note);
+    g_assert_true(note.kill_privileges);
+
+    /* A note never outlives its request. */
+    request = make(FUSE_GETATTR);
+    ph_hook_request(&request, sizeof request, &note);
+    g_assert_false(note.kill_privileges);
+}
+
+static void test_rewritten(void)
+{
+    struct ph_hook_note note;
+    struct request request = make(FUSE_TMPFILE);
+    request.body.create.mode = 0600;
+    ph_hook_request(&request, sizeof request, &note);
+    g_assert_true(note.tmpfile);
+    g_assert_cmpuint(request.header.opcode, ==, FUSE_CREATE);
+    g_assert_cmpuint(request.body.create.mode, ==, 0600);
+
+    request = make(FUSE_STATX);
+    request.body.statx.getattr_flags = FUSE_GETATTR_FH;
+    request.body.statx.fh = 77;
+    ph_hook_request(&request, sizeof request, &note);
+    g_assert_true(note.statx);
+    g_assert_false(note.tmpfile);
+    g_assert_cmpuint(request.header.opcode, ==, FUSE_GETATTR);
+    const struct fuse_getattr_in *getattr = (const void *) &request.body;
+    g_assert_cmpuint(getattr->getattr_flags, ==, FUSE_GETATTR_FH);
+    g_assert_cmpuint(getattr->fh, ==, 77);
+}
+
+static void test_short(void)
+{
+    struct ph_hook_note note;
+    struct request request = make(FUSE_WRITE);
+    request.body.write.write_flags = FUSE_WRITE_KILL_SUIDGID;
+    ph_hook_request(&request, sizeof request.header + 8, &note);
+    g_assert_false(note.kill_privileges);
+    g_assert_cmpuint(ph_hook_request(&request, 4, &note), ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/hook/the answer to INIT asks for what the kernel offered", test_init);
+    g_test_add_func("/hook/a kernel that does not offer it is not asked", test_init_of_old_kernel);
+    g_test_add_func("/hook/kill bits are seen for their own request only", test_kill_bits);
+    g_test_add_func("/hook/requests unknown to libfuse become those they resemble", test_rewritten);
+    g_test_add_func("/hook/short requests are not looked into", test_short);
+    return g_test_run();
+}

@@ -1,0 +1,108 @@
+/* Listings in pieces: whatever the kernel has room for, each entry comes once. */
+#include <glib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/fuse/kernel_abi.h"
+#include "client/fuse/listing.h"
+
+enum { ENTRIES = 100, SMALL_BYTES = 300 };
+
+/* Cookies are the server's: neither counted nor in order. */
+static uint64_t cookie_of(size_t i)
+{
+    return (i * 7919 + 13) % 100003 + 1;
+}
+
+static struct ph_listing *make(uint64_t start, bool end)
+{
+    static char names[ENTRIES][64];
+    static Pohmel__DirEntry entries[ENTRIES];
+    static Pohmel__DirEntry *pointers[ENTRIES];
+    Pohmel__ReaddirReply reply = POHMEL__READDIR_REPLY__INIT;
+    for (size_t i = 0; i < ENTRIES; i++) {
+        pohmel__dir_entry__init(&entries[i]);
+        snprintf(names[i], sizeof names[i], "entry-%zu%.*s", i, (int) (i % 30), "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+        entries[i].name.data = (uint8_t *) names[i];
+        entries[i].name.len = strlen(names[i]);
+        entries[i].object = 1000 + i;
+        entries[i].cookie = cookie_of(i);
+        entries[i].type = S_IFREG;
+        pointers[i] = &entries[i];
+    }
+    reply.n_entries = ENTRIES;
+    reply.entries = pointers;
+    reply.end = end;
+    return ph_listing_new(start, &reply);
+}
+
+/* Reads the packed entries; checks that they go on at *NEXT. Returns how many, and the last cookie. */
+static size_t check(const char *packed, size_t len, size_t *next, uint64_t *cookie)
+{
+    size_t count = 0;
+    for (size_t at = 0; at < len; count++, (*next)++) {
+        const struct fuse_dirent *entry = (const void *) (packed + at);
+        g_assert_cmpuint(entry->ino, ==, 1000 + *next);
+        g_assert_cmpuint(entry->off, ==, cookie_of(*next));
+        g_assert_cmpuint(entry->type, ==, S_IFREG >> 12);
+        *cookie = entry->off;
+        at += FUSE_DIRENT_SIZE(entry);
+        g_assert_cmpuint(at, <=, len);
+    }
+    return count;
+}
+
+static void test_pieces(void)
+{
+    struct ph_listing *listing = make(0, true);
+    char out[SMALL_BYTES] __attribute__((aligned(8)));
+    uint64_t cookie = 0;
+    size_t next = 0, calls = 0;
+    ssize_t len;
+    while ((len = ph_listing_pack(listing, NULL, cookie, out, sizeof out)) > 0) {
+        check(out, (size_t) len, &next, &cookie);
+        calls++;
+    }
+    g_assert_cmpint(len, ==, 0);
+    g_assert_cmpuint(next, ==, ENTRIES);
+    g_assert_cmpuint(calls, >, ENTRIES * 32 / SMALL_BYTES);
+    ph_listing_free(listing);
+}
+
+static void test_taken_in_part(void)
+{
+    struct ph_listing *listing = make(0, true);
+    char out[4096] __attribute__((aligned(8)));
+    uint64_t cookie;
+    ssize_t len = ph_listing_pack(listing, NULL, 0, out, sizeof out);
+    g_assert_cmpint(len, >, 0);
+    size_t next = 4; /* the kernel used four of them, and asks for the fifth */
+    len = ph_listing_pack(listing, NULL, cookie_of(3), out, sizeof out);
+    g_assert_cmpint(len, >, 0);
+    check(out, (size_t) len, &next, &cookie);
+    ph_listing_free(listing);
+}
+
+static void test_beyond(void)
+{
+    char out[4096] __attribute__((aligned(8)));
+    struct ph_listing *part = make(555555, false);
+    g_assert_cmpint(ph_listing_pack(part, NULL, 0, out, sizeof out), ==, -1);
+    g_assert_cmpint(ph_listing_pack(part, NULL, 555555, out, sizeof out), >, 0);
+    g_assert_cmpint(ph_listing_pack(part, NULL, 999999, out, sizeof out), ==, -1);
+    /* Behind the last entry of a part that is not the end, the server knows more. */
+    g_assert_cmpint(ph_listing_pack(part, NULL, cookie_of(ENTRIES - 1), out, sizeof out), ==, -1);
+    ph_listing_free(part);
+    struct ph_listing *last = make(555555, true);
+    g_assert_cmpint(ph_listing_pack(last, NULL, cookie_of(ENTRIES - 1), out, sizeof out), ==, 0);
+    ph_listing_free(last);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/listing/each entry comes once in small pieces", test_pieces);
+    g_test_add_func("/listing/entries that the kernel did not take come again", test_taken_in_part);
+    g_test_add_func("/listing/it does not answer for what it has not read", test_beyond);
+    return g_test_run();
+}
