@@ -16,7 +16,10 @@ struct ph_groups {
 
 struct ph_groups_cache;
 
+/* An empty cache of fixed size. Never NULL. */
 struct ph_groups_cache *ph_groups_cache_new(void);
+
+/* Gives back CACHE and its references; NULL is fine. */
 void ph_groups_cache_free(struct ph_groups_cache *cache);
 
 /* Groups of process (or thread) PID, which runs as UID and GID: a reference,
@@ -25,6 +28,7 @@ void ph_groups_cache_free(struct ph_groups_cache *cache);
 struct ph_groups *ph_groups_cache_get(struct ph_groups_cache *cache, pid_t pid, uid_t uid, gid_t gid,
                                       uint64_t now_ms);
 
+/* One reference less; NULL is fine. Any thread. */
 void ph_groups_unref(struct ph_groups *groups);
 
 /* The groups in a text in the form of /proc/PID/status; NULL for none. No

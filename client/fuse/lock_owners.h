@@ -10,7 +10,10 @@
 
 struct ph_lock_owners;
 
+/* An empty set. Never NULL. */
 struct ph_lock_owners *ph_lock_owners_new(void);
+
+/* NULL is fine. */
 void ph_lock_owners_free(struct ph_lock_owners *owners);
 
 /* OWNER asks for a lock on OBJECT through HANDLE. */

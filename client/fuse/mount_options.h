@@ -28,6 +28,7 @@ struct ph_mount_options {
  * "mount.", it understands what mount(8) passes. FALSE with ERROR in words. */
 gboolean ph_mount_options_parse(int argc, char **argv, bool root, struct ph_mount_options *out, GError **error);
 
+/* Frees what OPTIONS point to; may be called twice. */
 void ph_mount_options_clear(struct ph_mount_options *options);
 
 /* "HOST[:PORT]:/[EXPORT]", "[V6][:PORT]:/[EXPORT]", "unix:/SOCKET:/[EXPORT]". PORT where it names none. */

@@ -5,6 +5,7 @@
 
 #include "client/fuse/mount.h"
 
+/* Starts the thread, which writes to the kernel of SESSION. Never NULL. */
 struct ph_notifier *ph_notifier_new(struct fuse_session *session);
 
 /* Ends the thread; what is still queued is dropped. NULL is fine. */
