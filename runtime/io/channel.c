@@ -256,8 +256,9 @@ static size_t read_once(struct ph_channel *channel, bool *drained)
     return (size_t) got;
 }
 
-/* One turn of reading and delivering. Locked on entry and return. */
-static void read_input(struct ph_channel *channel)
+/* One turn of reading and delivering. Returns whether that was all there is.
+ * Locked on entry and return. */
+static bool read_input(struct ph_channel *channel)
 {
     size_t bytes = 0;
     int frames = 0;
@@ -265,18 +266,20 @@ static void read_input(struct ph_channel *channel)
     for (;;) {
         frames += deliver(channel, TURN_FRAMES - frames);
         if (channel->paused || channel->ending)
-            return;
+            return true;
         if (frames >= TURN_FRAMES) {
             kick(channel); /* frames may wait that poll(2) does not know of */
-            return;
+            return false;
         }
         if (ph_conn_ended(channel->conn)) {
             struct ph_fault fault = channel->fault;
             end(channel, &fault);
-            return;
+            return true;
         }
-        if (drained || bytes >= TURN_BYTES)
-            return;
+        if (drained)
+            return true;
+        if (bytes >= TURN_BYTES)
+            return false;
         bytes += read_once(channel, &drained);
     }
 }
@@ -371,15 +374,15 @@ static void run(struct ph_channel *channel, GIOCondition seen)
 {
     if ((seen & G_IO_OUT) != 0)
         write_output(channel);
-    if ((seen & (G_IO_HUP | G_IO_ERR)) != 0 && channel->paused) {
+    bool drained = true;
+    if ((seen & (G_IO_HUP | G_IO_ERR)) != 0 && channel->paused)
         end_of_input(channel); /* poll(2) would tell for ever, and nobody is there to be answered */
-    } else {
-        read_input(channel);
-    }
+    else
+        drained = read_input(channel);
     struct ph_fault fault = {0};
     if (!channel->ending && !ph_conn_ended(channel->conn) && ph_conn_tick(channel->conn, now_ms(), &fault) != 0)
         end(channel, &fault);
-    if (channel->peer_gone && !channel->ending)
+    if (channel->write_error != 0 && drained)
         end_broken(channel, channel->write_error);
     flush(channel); /* a ping, a GOAWAY */
 }
