@@ -1,0 +1,27 @@
+/* The default store: a plain directory on any filesystem, shared with the
+ * server's own users. Files stay files. docs/architecture.md, "Store". */
+#ifndef PH_SERVER_STORE_POSIX_H
+#define PH_SERVER_STORE_POSIX_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/store/store.h"
+
+struct ph_posix_options {
+    const char *directory;  /* what is exported */
+    const char *state_dir;  /* made where it is missing (mode 0700); not inside the directory */
+    bool read_only;
+    uint64_t size_limit;    /* bytes that the export may hold; 0 for what the filesystem holds */
+    uint32_t objects_max;   /* objects kept in memory without being in use; 0 for a million */
+};
+
+/* Opens the store and whatever of it the last run left behind. The caller frees
+ * it with store->free. NULL with ERROR: one line that says what to do (directory
+ * missing, not a directory, not readable; state directory inside of it, in use by another
+ * server, not writable). As root the store acts with the ids of each caller,
+ * else everything is done as the server's user. */
+struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GError **error);
+
+#endif

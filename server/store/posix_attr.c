@@ -1,0 +1,306 @@
+/* Attributes: what an object looks like, and changing it. */
+#include <errno.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "server/store/posix_internal.h"
+
+/* SETATTR's bits (idl/changes.proto). */
+enum {
+    SET_MODE = 1 << 0, SET_UID = 1 << 1, SET_GID = 1 << 2, SET_SIZE = 1 << 3, SET_ACCESSED = 1 << 4,
+    SET_MODIFIED = 1 << 5, SET_ACCESSED_NOW = 1 << 6, SET_MODIFIED_NOW = 1 << 7, SET_KILL_PRIVILEGES = 1 << 8,
+    SET_TIMES = SET_ACCESSED | SET_MODIFIED | SET_ACCESSED_NOW | SET_MODIFIED_NOW,
+};
+
+static uint64_t ctime_ns(const struct statx *stx)
+{
+    return (uint64_t) stx->stx_ctime.tv_sec * 1000000000u + stx->stx_ctime.tv_nsec;
+}
+
+/* Versions follow the change time, and go on by one where it stands still or goes back. Lock held. */
+static uint64_t version_seen(struct ph_object *object, uint64_t ctime, bool changed)
+{
+    if (object->version == 0 || ctime > object->version)
+        object->version = ctime;
+    else if (changed || (ctime != object->seen_ctime_ns && ctime != object->version))
+        object->version++;
+    object->seen_ctime_ns = ctime;
+    return object->version;
+}
+
+uint64_t ph_object_version(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx, bool changed)
+{
+    pthread_mutex_lock(&store->lock);
+    uint64_t version = version_seen(object, ctime_ns(stx), changed);
+    pthread_mutex_unlock(&store->lock);
+    return version;
+}
+
+uint64_t ph_dir_changed(struct ph_posix_store *store, struct ph_object *directory, int fd)
+{
+    struct statx stx;
+    if (ph_statx(fd, "", &stx) != 0)
+        return 0;
+    pthread_mutex_lock(&store->lock);
+    uint64_t version = version_seen(directory, ctime_ns(&stx), true);
+    ph_space_seen(store, directory, stx.stx_blocks);
+    pthread_mutex_unlock(&store->lock);
+    return version;
+}
+
+static void time_fill(Pohmel__Time *time, const struct statx_timestamp *stamp)
+{
+    pohmel__time__init(time);
+    time->seconds = stamp->tv_sec;
+    time->nanoseconds = stamp->tv_nsec;
+}
+
+uint32_t ph_attr_fill(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
+                      const struct statx *stx, bool changed, Pohmel__Attr *attr)
+{
+    bool born = stx->stx_mask & STATX_BTIME;
+    Pohmel__Time *times = ph_arena_alloc0(call->arena, born ? 4 : 3, sizeof *times);
+    if (times == NULL)
+        return ph_fault_set(&call->fault, PH_ST_NO_MEMORY, "no room left for attributes");
+    pthread_mutex_lock(&store->lock);
+    attr->version = version_seen(object, ctime_ns(stx), changed);
+    ph_space_seen(store, object, stx->stx_blocks);
+    bool nameless = object->removed;
+    pthread_mutex_unlock(&store->lock);
+    attr->object = object->id;
+    attr->mode = stx->stx_mode;
+    /* The link in the hidden directory is not one that people have. */
+    attr->links = nameless && stx->stx_nlink > 0 ? stx->stx_nlink - 1 : stx->stx_nlink;
+    attr->uid = stx->stx_uid;
+    attr->gid = stx->stx_gid;
+    attr->size = stx->stx_size;
+    attr->blocks = stx->stx_blocks;
+    attr->block_size = stx->stx_blksize;
+    attr->device = (uint64_t) stx->stx_rdev_major << 32 | stx->stx_rdev_minor;
+    time_fill(&times[0], &stx->stx_atime);
+    time_fill(&times[1], &stx->stx_mtime);
+    time_fill(&times[2], &stx->stx_ctime);
+    attr->accessed = &times[0];
+    attr->modified = &times[1];
+    attr->changed = &times[2];
+    if (born) {
+        time_fill(&times[3], &stx->stx_btime);
+        attr->created = &times[3];
+    }
+    return PH_ST_OK;
+}
+
+uint32_t ph_attr_new(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
+                     const struct statx *stx, bool changed, Pohmel__Attr **attr)
+{
+    Pohmel__Attr *fresh = ph_arena_alloc(call->arena, sizeof *fresh);
+    if (fresh == NULL)
+        return ph_fault_set(&call->fault, PH_ST_NO_MEMORY, "no room left for attributes");
+    pohmel__attr__init(fresh);
+    *attr = fresh;
+    return ph_attr_fill(store, call, object, stx, changed, fresh);
+}
+
+uint32_t ph_attr_of(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object, bool changed,
+                    Pohmel__Attr **attr)
+{
+    struct ph_place place;
+    struct statx stx;
+    uint32_t status = ph_object_place(store, object, &place, &stx);
+    if (status != PH_ST_OK)
+        return status;
+    ph_place_clear(&place);
+    return ph_attr_new(store, call, object, &stx, changed, attr);
+}
+
+uint32_t ph_posix_getattr(void *self, struct ph_call *call, const Pohmel__GetattrRequest *request,
+                          Pohmel__GetattrReply *reply)
+{
+    struct ph_posix_store *store = self;
+    struct ph_object *object = ph_object_by_id(store, request->object);
+    if (object == NULL)
+        return ph_store_stale(call, request->object);
+    uint32_t status = ph_attr_of(store, call, object, false, &reply->attr);
+    ph_object_unref(store, object);
+    return status;
+}
+
+uint32_t ph_posix_readlink(void *self, struct ph_call *call, const Pohmel__ReadlinkRequest *request,
+                           Pohmel__ReadlinkReply *reply)
+{
+    struct ph_posix_store *store = self;
+    struct ph_object *object = ph_object_by_id(store, request->object);
+    if (object == NULL)
+        return ph_store_stale(call, request->object);
+    struct ph_fd *fd = NULL;
+    struct statx stx;
+    uint32_t status = S_ISLNK(object->type) ? ph_object_fd(store, object, &fd) : PH_ST_INVALID;
+    struct ph_blob *blob = status == PH_ST_OK ? ph_blob_new(PH_TARGET_MAX_BYTES + 1) : NULL;
+    if (status == PH_ST_OK && blob == NULL)
+        status = PH_ST_NO_MEMORY;
+    if (blob != NULL) {
+        ssize_t len = readlinkat(fd->fd, "", (char *) blob->data, blob->capacity);
+        if (len < 0 || ph_statx(fd->fd, "", &stx) != 0) {
+            status = ph_store_errno(call, "read the link");
+        } else {
+            blob->len = (size_t) len;
+            reply->version = ph_object_version(store, object, &stx, false);
+            call->payload_out = g_steal_pointer(&blob);
+        }
+    }
+    ph_blob_unref(blob);
+    ph_fd_unref(fd);
+    ph_object_unref(store, object);
+    return status;
+}
+
+uint32_t ph_posix_access(void *self, struct ph_call *call, const Pohmel__AccessRequest *request, Pohmel__Nothing *reply)
+{
+    struct ph_posix_store *store = self;
+    struct ph_object *object = ph_object_by_id(store, request->object);
+    if (object == NULL)
+        return ph_store_stale(call, request->object);
+    struct ph_fd *fd = NULL;
+    char path[32];
+    uint32_t status = ph_object_fd(store, object, &fd);
+    if (status == PH_ST_OK)
+        status = ph_store_become(store, request->caller);
+    if (status == PH_ST_OK && (request->mask & W_OK) && store->read_only &&
+        (S_ISREG(object->type) || S_ISDIR(object->type) || S_ISLNK(object->type)))
+        status = PH_ST_READ_ONLY;
+    if (status == PH_ST_OK && !S_ISLNK(object->type)) {
+        ph_proc_path(fd->fd, path);
+        if (faccessat(AT_FDCWD, path, (int) request->mask, AT_EACCESS) != 0)
+            status = ph_store_errno(call, "check permissions");
+    }
+    ph_fd_unref(fd);
+    ph_object_unref(store, object);
+    return status;
+}
+
+void ph_kill_privileges(int fd)
+{
+    struct statx stx;
+    char path[32];
+    if (ph_statx(fd, "", &stx) != 0 || !S_ISREG(stx.stx_mode))
+        return;
+    ph_creds_server();
+    ph_proc_path(fd, path);
+    mode_t mode = stx.stx_mode & ~(mode_t) S_ISUID;
+    if (mode & S_IXGRP)
+        mode &= ~(mode_t) S_ISGID;
+    if (mode != stx.stx_mode)
+        chmod(path, mode & 07777);
+    removexattr(path, "security.capability");
+}
+
+static struct timespec time_wanted(uint32_t which, uint32_t set, uint32_t now, const Pohmel__Time *time)
+{
+    struct timespec wanted = {.tv_nsec = UTIME_OMIT};
+    if (which & now)
+        wanted.tv_nsec = UTIME_NOW;
+    else if ((which & set) && time != NULL)
+        wanted = (struct timespec){.tv_sec = time->seconds, .tv_nsec = time->nanoseconds};
+    return wanted;
+}
+
+static bool set_times(const Pohmel__SetattrRequest *request, int fd)
+{
+    struct timespec times[2] = {
+        time_wanted(request->which, SET_ACCESSED, SET_ACCESSED_NOW, request->accessed),
+        time_wanted(request->which, SET_MODIFIED, SET_MODIFIED_NOW, request->modified),
+    };
+    if (utimensat(fd, "", times, AT_EMPTY_PATH) == 0)
+        return true;
+    /* Who may cut the file may have its times set to now, as truncate(2) does by itself. */
+    bool implied = (request->which & SET_SIZE) && !(request->which & (SET_ACCESSED | SET_MODIFIED));
+    if (!implied || (errno != EPERM && errno != EACCES))
+        return false;
+    ph_creds_server();
+    return utimensat(fd, "", times, AT_EMPTY_PATH) == 0;
+}
+
+static bool set_owner(const Pohmel__SetattrRequest *request, int fd)
+{
+    uid_t uid = request->which & SET_UID ? request->uid : (uid_t) -1;
+    gid_t gid = request->which & SET_GID ? request->gid : (gid_t) -1;
+    return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) == 0;
+}
+
+/* In the order in which a local kernel does it; each step as the caller. */
+static uint32_t setattr_steps(struct ph_posix_store *store, struct ph_call *call, const Pohmel__SetattrRequest *request,
+                              int fd, const struct ph_handle *handle)
+{
+    char path[32];
+    uint32_t which = request->which;
+    uint32_t status = ph_store_become(store, request->caller);
+    if (status != PH_ST_OK)
+        return status;
+    ph_proc_path(fd, path);
+    if ((which & (SET_UID | SET_GID)) && !set_owner(request, fd))
+        return ph_store_errno(call, "change the owner");
+    if (which & SET_KILL_PRIVILEGES) {
+        ph_kill_privileges(fd);
+        status = ph_store_become(store, request->caller);
+    }
+    if (status == PH_ST_OK && (which & SET_MODE) && chmod(path, request->mode) != 0)
+        return ph_store_errno(call, "change the mode");
+    if (status == PH_ST_OK && (which & SET_SIZE)) {
+        int failed = handle != NULL ? ftruncate(handle->fd->fd, (off_t) request->size)
+                                    : truncate(path, (off_t) request->size);
+        if (failed)
+            return ph_store_errno(call, "change the size");
+    }
+    if (status == PH_ST_OK && (which & SET_TIMES) && !set_times(request, fd))
+        return ph_store_errno(call, "change the times");
+    return status;
+}
+
+static uint32_t setattr_size_check(struct ph_posix_store *store, struct ph_call *call,
+                                   const Pohmel__SetattrRequest *request, const struct ph_object *object)
+{
+    if (!(request->which & SET_SIZE))
+        return PH_ST_OK;
+    if (S_ISDIR(object->type))
+        return PH_ST_IS_DIRECTORY;
+    if (!S_ISREG(object->type))
+        return PH_ST_INVALID;
+    /* Growing makes a hole, which takes no space; but there must be some left to use it. */
+    return ph_space_check(store, call, 0);
+}
+
+uint32_t ph_posix_setattr(void *self, struct ph_call *call, const Pohmel__SetattrRequest *request,
+                          Pohmel__AttrResult *result)
+{
+    struct ph_posix_store *store = self;
+    struct ph_object *object = ph_object_by_id(store, request->object);
+    if (object == NULL)
+        return ph_store_stale(call, request->object);
+    struct ph_handle *handle = NULL;
+    struct ph_fd *fd = NULL;
+    uint32_t status = ph_store_check_writable(store, call);
+    if (status == PH_ST_OK && (request->which & SET_SIZE))
+        status = setattr_size_check(store, call, request, object);
+    if (status == PH_ST_OK && request->handle != 0 && (request->which & SET_SIZE))
+        status = ph_store_handle_get(store, call, request->handle, request->object, 2, &handle);
+    if (status == PH_ST_OK) {
+        status = ph_store_become(store, request->caller);
+        if (status == PH_ST_OK)
+            status = ph_object_fd(store, object, &fd);
+    }
+    if (status == PH_ST_OK)
+        status = setattr_steps(store, call, request, fd->fd, handle);
+    if (status == PH_ST_OK)
+        status = ph_attr_of(store, call, object, true, &result->attr);
+    ph_fd_unref(fd);
+    ph_store_handle_unref(store, handle);
+    ph_object_unref(store, object);
+    return status;
+}
+
+uint32_t ph_posix_statfs(void *self, struct ph_call *call, const Pohmel__StatfsRequest *request,
+                         Pohmel__StatfsReply *reply)
+{
+    return ph_space_of(self, call->arena, &reply->space);
+}

@@ -1,0 +1,310 @@
+/* Making objects, under the ids that their makers chose. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/store/posix_internal.h"
+
+enum { ACCESS_READ = 1, ACCESS_WRITE = 2, ACCESS_BOTH = 3, CREATE_ATTEMPTS = 4 };
+
+static int access_flags(uint32_t access)
+{
+    return access == ACCESS_BOTH ? O_RDWR : access == ACCESS_WRITE ? O_WRONLY : O_RDONLY;
+}
+
+static void making_begin(struct ph_posix_store *store, const struct ph_named *named)
+{
+    ph_state_db_throttle(store->db);
+    pthread_rwlock_rdlock(&store->making[named->parent->id % G_N_ELEMENTS(store->making)]);
+}
+
+static void making_end(struct ph_posix_store *store, const struct ph_named *named)
+{
+    pthread_rwlock_unlock(&store->making[named->parent->id % G_N_ELEMENTS(store->making)]);
+}
+
+static uint32_t make_check(struct ph_posix_store *store, struct ph_call *call, uint64_t object)
+{
+    uint32_t status = ph_ids_check(store, call, object, 1);
+    return status == PH_ST_OK ? ph_space_check(store, call, 0) : status;
+}
+
+/* ---- CREATE ---- */
+
+/* Enters the file just made; what cannot be entered is taken away again. */
+static struct ph_object *created_enter(struct ph_posix_store *store, const struct ph_named *named, int fd, uint64_t id,
+                                       struct statx *stx)
+{
+    struct ph_object *object = NULL;
+    if (ph_statx(fd, "", stx) == 0)
+        object = ph_object_made(store, named->parent, named->name, stx, id);
+    if (object == NULL)
+        unlinkat(named->dir->fd, named->name, 0);
+    return object;
+}
+
+static uint32_t create_new(struct ph_posix_store *store, struct ph_call *call, const Pohmel__CreateRequest *request,
+                           const struct ph_named *named, Pohmel__CreateResult *result)
+{
+    struct statx stx;
+    struct ph_object *object = NULL;
+    uint32_t status = PH_ST_OK;
+    mode_t mode = ph_creds_umask(request->mode, request->umask);
+    making_begin(store, named);
+    int fd = openat(named->dir->fd, named->name,
+                    O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | access_flags(request->access), mode);
+    if (fd < 0)
+        status = errno == EEXIST ? PH_ST_EXISTS : ph_store_errno(call, "make a file");
+    else if ((object = created_enter(store, named, fd, request->object, &stx)) == NULL)
+        status = ph_fault_set(&call->fault, PH_ST_NO_OBJECTS, "the new file could not be entered");
+    making_end(store, named);
+    if (object != NULL) {
+        ph_dir_changed(store, named->parent, named->dir->fd);
+        status = ph_attr_new(store, call, object, &stx, true, &result->attr);
+        result->created = true;
+    }
+    if (status == PH_ST_OK && request->handle != 0)
+        status = ph_store_handle_open(store, call, request->handle, object, g_steal_fd(&fd), request->access);
+    if (fd >= 0)
+        close(fd);
+    ph_object_unref(store, object);
+    return status;
+}
+
+/* Opens the file PATH_FD as open(2) with O_CREAT does with one that is there. */
+static uint32_t existing_open(struct ph_posix_store *store, struct ph_call *call, const Pohmel__CreateRequest *request,
+                              struct ph_object *object, int path_fd)
+{
+    char path[32];
+    if (request->handle == 0 && request->access == 0 && !request->truncate)
+        return PH_ST_OK;
+    uint32_t status = ph_store_become(store, request->caller);
+    if (status != PH_ST_OK)
+        return status;
+    ph_proc_path(path_fd, path);
+    int fd = open(path, access_flags(request->access) | (request->truncate ? O_TRUNC : 0) | O_CLOEXEC);
+    if (fd < 0)
+        return ph_store_errno(call, "open a file");
+    if (request->handle != 0)
+        return ph_store_handle_open(store, call, request->handle, object, fd, request->access);
+    close(fd);
+    return PH_ST_OK;
+}
+
+static uint32_t create_existing(struct ph_posix_store *store, struct ph_call *call, const Pohmel__CreateRequest *request,
+                                const struct ph_named *named, Pohmel__CreateResult *result)
+{
+    struct statx stx;
+    int fd = openat(named->dir->fd, named->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || ph_statx(fd, "", &stx) != 0) {
+        uint32_t status = ph_store_errno(call, "look a name up");
+        if (fd >= 0)
+            close(fd);
+        return status;
+    }
+    struct ph_object *object = NULL;
+    uint32_t status = S_ISDIR(stx.stx_mode)   ? PH_ST_IS_DIRECTORY
+                      : S_ISLNK(stx.stx_mode) ? PH_ST_LOOP
+                      : S_ISREG(stx.stx_mode) ? PH_ST_OK
+                                              : PH_ST_INVALID;
+    if (status == PH_ST_OK && (object = ph_object_found(store, named->parent, named->name, &stx)) == NULL)
+        status = PH_ST_NO_OBJECTS;
+    if (status == PH_ST_OK)
+        status = existing_open(store, call, request, object, fd);
+    if (status == PH_ST_OK && ph_statx(fd, "", &stx) != 0)
+        status = ph_store_errno(call, "look at a file");
+    if (status == PH_ST_OK)
+        status = ph_attr_new(store, call, object, &stx, request->truncate, &result->attr);
+    close(fd);
+    ph_object_unref(store, object);
+    return status;
+}
+
+static uint32_t create_named(struct ph_posix_store *store, struct ph_call *call, const Pohmel__CreateRequest *request,
+                             const struct ph_named *named, Pohmel__CreateResult *result)
+{
+    struct ph_handle *open = NULL;
+    uint32_t status = make_check(store, call, request->object);
+    if (status == PH_ST_NO_SPACE && !request->exclusive) /* what is there may still be opened */
+        return create_existing(store, call, request, named, result) == PH_ST_OK ? PH_ST_OK : PH_ST_NO_SPACE;
+    if (status == PH_ST_OK && request->handle != 0)
+        status = ph_store_handle_check(store, call, request->handle, 0, &open);
+    for (int attempt = 0; status == PH_ST_OK && attempt < CREATE_ATTEMPTS; attempt++) {
+        status = ph_store_become(store, request->caller);
+        if (status == PH_ST_OK)
+            status = create_new(store, call, request, named, result);
+        if (status != PH_ST_EXISTS || request->exclusive)
+            break;
+        status = create_existing(store, call, request, named, result);
+        if (status != PH_ST_NOT_FOUND)
+            break;
+        /* Removed in between: it can be made now. */
+        call->fault = (struct ph_fault){0};
+        status = PH_ST_OK;
+    }
+    return status == PH_ST_OK && result->attr == NULL ? PH_ST_BUSY : status;
+}
+
+uint32_t ph_posix_create(void *self, struct ph_call *call, const Pohmel__CreateRequest *request,
+                         Pohmel__CreateResult *result)
+{
+    struct ph_posix_store *store = self;
+    struct ph_named named;
+    uint32_t status = ph_named_begin(store, call, request->caller, request->parent, &request->name,
+                                     PH_ST_NOT_PERMITTED, &named);
+    if (status == PH_ST_OK)
+        status = create_named(store, call, request, &named, result);
+    ph_named_end(store, &named);
+    return status;
+}
+
+/* ---- MKDIR, SYMLINK, MKNOD ---- */
+
+/* What is to be made, and how. */
+struct making {
+    uint64_t object;
+    uint32_t mode, umask;
+    const char *target; /* symlink */
+    dev_t device;
+};
+
+static int make_one(const struct ph_named *named, const struct making *making, mode_t mode)
+{
+    if (making->target != NULL)
+        return symlinkat(making->target, named->dir->fd, named->name);
+    if (S_ISDIR(making->mode))
+        return mkdirat(named->dir->fd, named->name, mode & 07777);
+    return mknodat(named->dir->fd, named->name, mode, making->device);
+}
+
+static uint32_t make_named(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller,
+                           const struct ph_named *named, const struct making *making, Pohmel__AttrResult *result)
+{
+    struct statx stx;
+    struct ph_object *object = NULL;
+    uint32_t status = make_check(store, call, making->object);
+    if (status == PH_ST_OK)
+        status = ph_store_become(store, caller);
+    if (status != PH_ST_OK)
+        return status;
+    mode_t mode = ph_creds_umask(making->mode, making->umask);
+    making_begin(store, named);
+    if (make_one(named, making, mode) != 0 || ph_statx(named->dir->fd, named->name, &stx) != 0)
+        status = ph_store_errno(call, "make an object");
+    else
+        object = ph_object_made(store, named->parent, named->name, &stx, making->object);
+    making_end(store, named);
+    if (status == PH_ST_OK && object == NULL) {
+        unlinkat(named->dir->fd, named->name, S_ISDIR(making->mode) ? AT_REMOVEDIR : 0);
+        status = ph_fault_set(&call->fault, PH_ST_NO_OBJECTS, "the new object could not be entered");
+    }
+    if (status == PH_ST_OK) {
+        ph_dir_changed(store, named->parent, named->dir->fd);
+        status = ph_attr_new(store, call, object, &stx, true, &result->attr);
+    }
+    ph_object_unref(store, object);
+    return status;
+}
+
+static uint32_t make(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller, uint64_t parent,
+                     const ProtobufCBinaryData *name, const struct making *making, Pohmel__AttrResult *result)
+{
+    struct ph_named named;
+    uint32_t status = ph_named_begin(store, call, caller, parent, name, PH_ST_NOT_PERMITTED, &named);
+    if (status == PH_ST_OK)
+        status = make_named(store, call, caller, &named, making, result);
+    ph_named_end(store, &named);
+    return status;
+}
+
+uint32_t ph_posix_mkdir(void *self, struct ph_call *call, const Pohmel__MkdirRequest *request,
+                        Pohmel__AttrResult *result)
+{
+    struct making making = {.object = request->object, .mode = S_IFDIR | request->mode, .umask = request->umask};
+    return make(self, call, request->caller, request->parent, &request->name, &making, result);
+}
+
+uint32_t ph_posix_symlink(void *self, struct ph_call *call, const Pohmel__SymlinkRequest *request,
+                          Pohmel__AttrResult *result)
+{
+    char target[PH_TARGET_MAX_BYTES + 1];
+    if (request->target.len > PH_TARGET_MAX_BYTES)
+        return PH_ST_NAME_TOO_LONG;
+    memcpy(target, request->target.data, request->target.len);
+    target[request->target.len] = '\0';
+    struct making making = {.object = request->object, .mode = S_IFLNK, .target = target};
+    return make(self, call, request->caller, request->parent, &request->name, &making, result);
+}
+
+uint32_t ph_posix_mknod(void *self, struct ph_call *call, const Pohmel__MknodRequest *request,
+                        Pohmel__AttrResult *result)
+{
+    struct making making = {.object = request->object, .mode = request->mode, .umask = request->umask,
+                            .device = makedev(request->device >> 32, request->device & UINT32_MAX)};
+    switch (request->mode & S_IFMT) {
+    case S_IFIFO: case S_IFSOCK: case S_IFCHR: case S_IFBLK: case S_IFREG:
+        return make(self, call, request->caller, request->parent, &request->name, &making, result);
+    default:
+        return ph_fault_set(&call->fault, PH_ST_INVALID, "mode %o is not a fifo, a socket, a device or a file",
+                            request->mode);
+    }
+}
+
+/* ---- TMPFILE ---- */
+
+static uint32_t tmpfile_below(struct ph_posix_store *store, struct ph_call *call, const Pohmel__TmpfileRequest *request,
+                              struct ph_fd *dir, Pohmel__AttrResult *result)
+{
+    struct statx stx;
+    mode_t mode = ph_creds_umask(request->mode, request->umask);
+    int fd = openat(dir->fd, ".", O_TMPFILE | O_CLOEXEC | access_flags(request->access) |
+                    (request->exclusive ? O_EXCL : 0), mode);
+    if (fd < 0)
+        return errno == EISDIR || errno == ENOENT ? PH_ST_UNSUPPORTED : ph_store_errno(call, "make a file without a name");
+    if (ph_statx(fd, "", &stx) != 0) {
+        close(fd);
+        return ph_store_errno(call, "look at a file");
+    }
+    struct ph_object *object = ph_object_made(store, NULL, NULL, &stx, request->object);
+    if (object == NULL) {
+        close(fd);
+        return ph_fault_set(&call->fault, PH_ST_NO_OBJECTS, "the new file could not be entered");
+    }
+    uint32_t status = ph_attr_new(store, call, object, &stx, true, &result->attr);
+    if (status == PH_ST_OK)
+        status = ph_store_handle_open(store, call, request->handle, object, g_steal_fd(&fd), request->access);
+    if (status != PH_ST_OK) {
+        if (fd >= 0)
+            close(fd);
+        ph_object_removed(store, object, false);
+    }
+    ph_object_unref(store, object);
+    return status;
+}
+
+uint32_t ph_posix_tmpfile(void *self, struct ph_call *call, const Pohmel__TmpfileRequest *request,
+                          Pohmel__AttrResult *result)
+{
+    struct ph_posix_store *store = self;
+    struct ph_handle *open = NULL;
+    struct ph_fd *dir = NULL;
+    uint32_t status = ph_store_check_writable(store, call);
+    if (status == PH_ST_OK && !(request->access & ACCESS_WRITE))
+        status = ph_fault_set(&call->fault, PH_ST_INVALID, "a file without a name is opened to write");
+    struct ph_object *parent = status == PH_ST_OK ? ph_object_by_id(store, request->parent) : NULL;
+    if (status == PH_ST_OK && parent == NULL)
+        status = ph_store_stale(call, request->parent);
+    if (status == PH_ST_OK)
+        status = ph_dir_fd(store, parent, &dir);
+    if (status == PH_ST_OK)
+        status = make_check(store, call, request->object);
+    if (status == PH_ST_OK)
+        status = ph_store_handle_check(store, call, request->handle, 0, &open);
+    if (status == PH_ST_OK)
+        status = ph_store_become(store, request->caller);
+    if (status == PH_ST_OK)
+        status = tmpfile_below(store, call, request, dir, result);
+    ph_fd_unref(dir);
+    ph_object_unref(store, parent);
+    return status;
+}

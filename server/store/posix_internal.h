@@ -1,0 +1,287 @@
+/* What the files of the POSIX store share. Objects: posix_object.c; reaching
+ * them: posix_resolve.c; handles and ranges of ids: posix_handle.c. */
+#ifndef PH_SERVER_STORE_POSIX_INTERNAL_H
+#define PH_SERVER_STORE_POSIX_INTERNAL_H
+
+#include <fcntl.h>
+#include <glib.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/types.h>
+
+#include "ph_dispatch.h"
+#include "runtime/base/limits.h"
+#include "runtime/wire/call.h"
+#include "server/store/posix_creds.h"
+#include "server/store/state_db.h"
+#include "server/store/store.h"
+
+#define PH_HIDDEN_NAME ".pohmel" /* directory at the root of the export that nobody is shown */
+#define PH_STATX_MASK (STATX_BASIC_STATS | STATX_BTIME)
+
+enum {
+    PH_STORE_OBJECTS_MAX = 1000000, /* objects in memory without being in use */
+    PH_STORE_PINS_MAX = 1024,       /* descriptors held for objects that have links but no known name */
+    PH_STORE_RANGES_MAX = 4096,     /* ranges of ids that one session may hold */
+    PH_STORE_DEPTH_MAX = 2048,      /* directories between an object and the root */
+    PH_STORE_IDS_AHEAD = 1 << 20,   /* ids made durable at a time */
+};
+
+/* A descriptor that several users share; closed with the last reference. */
+struct ph_fd {
+    int fd;
+    atomic_int refs;
+};
+
+/* What an object is on disk. */
+struct ph_identity {
+    uint64_t dev, ino, btime_ns;
+};
+
+struct ph_handle;
+
+/* An object known by its id. Everything below `lock:` is guarded by the store's lock. */
+struct ph_object {
+    uint64_t id;
+    struct ph_identity identity;
+    uint32_t type; /* S_IFMT bits */
+
+    /* lock: */
+    uint32_t refs; /* of running commands, handles and children */
+    struct ph_object *parent; /* holds a reference; NULL for the root and where no name is known */
+    char *name;               /* one name below PARENT; NULL with it */
+    struct ph_object *children, *next, *previous;
+    struct ph_handle *handles; /* open ones */
+    struct ph_fd *dir;         /* O_PATH descriptor of a directory, in the store's dirs_lru */
+    struct ph_fd *pin;         /* O_PATH descriptor of an object without a known name */
+    GList lru_link, dir_link;
+    uint64_t version, seen_ctime_ns;
+    uint64_t blocks; /* last seen, units of 512 bytes */
+    bool listed;     /* reachable by id and identity */
+    bool idle;       /* in the store's idle list */
+    bool removed;    /* has no name for anybody any more */
+    bool orphan;     /* has a link in the hidden orphan directory */
+    bool persisted;  /* the state database has a row for it */
+};
+
+/* An open handle of a session. */
+struct ph_handle {
+    uint64_t session, number;
+    struct ph_object *object; /* holds a reference */
+    struct ph_fd *fd;
+    uint32_t access;          /* 1 read, 2 write */
+    atomic_int refs;
+    pthread_mutex_t position_lock; /* the descriptor's position: appends, seeks, listings */
+    struct ph_handle *next;        /* of the same object, under the store's lock */
+};
+
+struct ph_posix_store {
+    struct ph_store shell; /* what others see of it */
+    bool read_only, acts_as_caller, acls;
+    uint64_t size_limit;
+    atomic_uint_fast64_t used; /* bytes, with a size limit only */
+    uint32_t objects_max, dirs_max, handles_max;
+    dev_t dev; /* of the root */
+    struct ph_state_db *db;
+    int state_lock_fd;
+    struct ph_object *root;
+    int root_fd;
+    int hidden_fd, orphans_fd, trash_fd; /* -1 until needed; under hidden_lock */
+    pthread_mutex_t hidden_lock;
+
+    pthread_mutex_t lock;
+    GHashTable *by_id, *by_identity;
+    GQueue idle, dirs_lru;
+    uint32_t pins;
+
+    /* Makers of new objects hold the lock of their directory for reading from
+     * before the file appears until its id is known; whoever finds a file
+     * that is not known waits for them. */
+    pthread_rwlock_t making[64];
+
+    pthread_mutex_t sessions_lock;
+    GHashTable *sessions;
+    uint32_t n_handles;
+    uint64_t ids_next, ids_end; /* reserved in the database, not given out yet */
+
+    pthread_mutex_t trash_lock;
+    pthread_cond_t trash_wake;
+    pthread_t trash_thread;
+    bool trash_running, trash_due;
+    atomic_bool trash_stop;
+    atomic_uint_fast64_t trash_names;
+};
+
+/* posix.c: errors. */
+uint32_t ph_store_status(int error); /* errno -> status; TOO_MANY_OPEN and others that the table lacks */
+uint32_t ph_store_errno(struct ph_call *call, const char *doing); /* status of errno; words where it is the server's trouble */
+uint32_t ph_store_become(struct ph_posix_store *store, const Pohmel__Caller *caller);
+uint32_t ph_store_stale(struct ph_call *call, uint64_t id);
+uint32_t ph_store_check_writable(struct ph_posix_store *store, struct ph_call *call);
+bool ph_store_hidden(const struct ph_posix_store *store, const struct ph_object *directory, const char *name);
+/* NAME of the wire as a string; false when it is too long or holds a NUL. */
+bool ph_store_name(const ProtobufCBinaryData *bytes, char name[PH_NAME_MAX_BYTES + 1]);
+
+/* posix_object.c: the table. A returned object carries a reference. */
+void ph_objects_init(struct ph_posix_store *store);
+void ph_objects_clear(struct ph_posix_store *store);
+struct ph_identity ph_identity_of(const struct statx *stx);
+bool ph_identity_same(const struct ph_identity *a, const struct ph_identity *b);
+struct ph_object *ph_object_ref(struct ph_posix_store *store, struct ph_object *object);
+void ph_object_unref(struct ph_posix_store *store, struct ph_object *object);
+/* The object ID, from the database where memory has it no more. NULL: not known (answer STALE). */
+struct ph_object *ph_object_by_id(struct ph_posix_store *store, uint64_t id);
+/* The object of that identity where memory has it. */
+struct ph_object *ph_object_by_identity(struct ph_posix_store *store, const struct statx *stx);
+/* The object found as NAME below PARENT; gets an id when it has none. NULL: no ids left. */
+struct ph_object *ph_object_found(struct ph_posix_store *store, struct ph_object *parent, const char *name,
+                                  const struct statx *stx);
+/* The object just made through us, with the id that its maker chose. PARENT and NAME are NULL for one without a name. */
+struct ph_object *ph_object_made(struct ph_posix_store *store, struct ph_object *parent, const char *name,
+                                 const struct statx *stx, uint64_t id);
+/* Id of an entry of a listing that was not looked at any closer. */
+uint64_t ph_object_id_of_entry(struct ph_posix_store *store, uint64_t dev, uint64_t ino);
+/* OBJECT can be reached as NAME below PARENT from now on. */
+void ph_object_rename(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent, const char *name);
+/* NAME below PARENT is gone; PIN (taken over, may be NULL) reaches the object where links remain. */
+void ph_object_unname(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent, const char *name,
+                      struct ph_fd *pin);
+/* The last name is gone: for good, or until the last handle is closed. */
+void ph_object_removed(struct ph_posix_store *store, struct ph_object *object, bool orphan);
+/* Everything below OBJECT is gone with it. */
+void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *object);
+bool ph_object_is_open(struct ph_posix_store *store, struct ph_object *object);
+
+/* posix_resolve.c: reaching objects. */
+struct ph_fd *ph_fd_new(int fd);
+struct ph_fd *ph_fd_ref(struct ph_fd *fd);
+void ph_fd_unref(struct ph_fd *fd);
+/* Where an object is: NAME below DIR, or DIR itself when NAME is empty. */
+struct ph_place {
+    struct ph_fd *dir;
+    char name[PH_NAME_MAX_BYTES + 1];
+};
+void ph_place_clear(struct ph_place *place);
+/* Descriptor of a directory, to reach what is below. Acts as the server where it has to walk. 0, STALE, NOT_DIRECTORY ... */
+uint32_t ph_dir_fd(struct ph_posix_store *store, struct ph_object *object, struct ph_fd **fd);
+/* Where OBJECT is, and what it is there, verified. */
+uint32_t ph_object_place(struct ph_posix_store *store, struct ph_object *object, struct ph_place *place, struct statx *stx);
+/* A descriptor of the object itself, good for /proc/self/fd and AT_EMPTY_PATH. */
+uint32_t ph_object_fd(struct ph_posix_store *store, struct ph_object *object, struct ph_fd **fd);
+int ph_statx(int dir, const char *name, struct statx *stx); /* of NAME, or of DIR itself when it is "" */
+void ph_proc_path(int fd, char path[32]);
+
+/* posix_names.c: a directory and a name in it, as most changes have. */
+struct ph_named {
+    struct ph_object *parent;
+    struct ph_fd *dir;
+    char name[PH_NAME_MAX_BYTES + 1];
+};
+/* Finds the directory, and makes the thread act as CALLER. What is hidden is
+ * answered HIDDEN_STATUS. NAMED is to be ended in any case. */
+uint32_t ph_named_begin(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller, uint64_t parent,
+                        const ProtobufCBinaryData *name, uint32_t hidden_status, struct ph_named *named);
+void ph_named_end(struct ph_posix_store *store, struct ph_named *named);
+/* What a removal or a move takes a name from. */
+struct ph_victim {
+    struct ph_object *object; /* NULL: nothing has the name */
+    struct statx stx;
+    struct ph_fd *pin;
+    bool orphan;
+};
+/* Looks NAMED up and compares with the object EXPECTED (0: whichever). 0, MISMATCH, NOT_FOUND ... */
+uint32_t ph_victim_find(struct ph_posix_store *store, struct ph_call *call, const struct ph_named *named,
+                        uint64_t expected, struct ph_victim *victim);
+/* Before the name goes: keeps what is open or has other names within reach. The thread acts as the server afterwards. */
+void ph_victim_keep(struct ph_posix_store *store, const struct ph_named *named, struct ph_victim *victim);
+/* The name is gone (GONE), or stayed: the table follows. Frees what VICTIM holds. */
+void ph_victim_end(struct ph_posix_store *store, const struct ph_named *named, struct ph_victim *victim, bool gone);
+
+/* posix_handle.c: sessions. */
+void ph_store_handles_init(struct ph_posix_store *store);
+void ph_store_handles_clear(struct ph_posix_store *store);
+/* The open handle NUMBER on OBJECT (0 for whichever) for ACCESS bits, with a reference; BAD_HANDLE. */
+uint32_t ph_store_handle_get(struct ph_posix_store *store, struct ph_call *call, uint64_t number, uint64_t object,
+                       uint32_t access, struct ph_handle **handle);
+void ph_store_handle_unref(struct ph_posix_store *store, struct ph_handle *handle);
+/* Checks that NUMBER can be opened: free (0, *OPEN NULL), or open on OBJECT already (*OPEN, referenced). */
+uint32_t ph_store_handle_check(struct ph_posix_store *store, struct ph_call *call, uint64_t number, uint64_t object,
+                         struct ph_handle **open);
+/* Enters FD (taken over in any case) as handle NUMBER of OBJECT. */
+uint32_t ph_store_handle_open(struct ph_posix_store *store, struct ph_call *call, uint64_t number, struct ph_object *object,
+                        int fd, uint32_t access);
+uint32_t ph_posix_close(void *self, uint64_t session, uint64_t handle);
+void ph_posix_end_session(void *self, uint64_t session);
+/* COUNT ids from FIRST on may be used by this session and are not in use. INVALID else. */
+uint32_t ph_ids_check(struct ph_posix_store *store, struct ph_call *call, uint64_t first, uint32_t count);
+uint64_t ph_ids_allocate(struct ph_posix_store *store, uint64_t count); /* of the store's own; 0: none left */
+
+/* posix_attr.c. */
+/* Fills in ATTR from STX, raises the version, accounts the space. CHANGED: by this command. */
+uint32_t ph_attr_fill(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
+                      const struct statx *stx, bool changed, Pohmel__Attr *attr);
+/* The same into a new attr from the call's arena. */
+uint32_t ph_attr_new(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
+                     const struct statx *stx, bool changed, Pohmel__Attr **attr);
+/* Stats the object and does that. */
+uint32_t ph_attr_of(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object, bool changed,
+                    Pohmel__Attr **attr);
+uint64_t ph_object_version(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx, bool changed);
+/* Version of a directory whose entries this command changed. */
+uint64_t ph_dir_changed(struct ph_posix_store *store, struct ph_object *directory, int fd);
+void ph_kill_privileges(int fd); /* clears set-id bits and capabilities, as the server */
+
+/* posix_space.c. */
+bool ph_space_walk(struct ph_posix_store *store, GError **error);
+void ph_space_seen(struct ph_posix_store *store, struct ph_object *object, uint64_t blocks); /* lock held */
+uint32_t ph_space_check(struct ph_posix_store *store, struct ph_call *call, uint64_t more); /* NO_SPACE beyond the limit */
+uint32_t ph_space_of(struct ph_posix_store *store, struct ph_arena *arena, Pohmel__Space **space);
+
+/* posix_orphan.c: the hidden directory. */
+bool ph_hidden_open(struct ph_posix_store *store, GError **error); /* what is there; clears orphans, resumes the trash */
+void ph_hidden_close(struct ph_posix_store *store);
+/* Gives what FD reaches a link there, as the server. False: not possible here. */
+bool ph_orphan_link(struct ph_posix_store *store, const struct ph_object *object, int fd);
+void ph_orphan_unlink(struct ph_posix_store *store, uint64_t id);
+int ph_orphans_fd(struct ph_posix_store *store);
+void ph_orphan_name(uint64_t id, char name[PH_NAME_MAX_BYTES + 1]);
+/* Moves NAME below DIR into the trash, to be deleted in the background. 0 or an errno. */
+int ph_trash_move(struct ph_posix_store *store, int dir, const char *name);
+
+/* The commands. */
+uint32_t ph_posix_lookup(void *, struct ph_call *, const Pohmel__LookupRequest *, Pohmel__LookupReply *);
+uint32_t ph_posix_getattr(void *, struct ph_call *, const Pohmel__GetattrRequest *, Pohmel__GetattrReply *);
+uint32_t ph_posix_readlink(void *, struct ph_call *, const Pohmel__ReadlinkRequest *, Pohmel__ReadlinkReply *);
+uint32_t ph_posix_access(void *, struct ph_call *, const Pohmel__AccessRequest *, Pohmel__Nothing *);
+uint32_t ph_posix_readdir(void *, struct ph_call *, const Pohmel__ReaddirRequest *, Pohmel__ReaddirReply *);
+uint32_t ph_posix_open(void *, struct ph_call *, const Pohmel__OpenRequest *, Pohmel__OpenReply *);
+uint32_t ph_posix_read(void *, struct ph_call *, const Pohmel__ReadRequest *, Pohmel__ReadReply *);
+uint32_t ph_posix_seek(void *, struct ph_call *, const Pohmel__SeekRequest *, Pohmel__SeekReply *);
+uint32_t ph_posix_getxattr(void *, struct ph_call *, const Pohmel__GetxattrRequest *, Pohmel__GetxattrReply *);
+uint32_t ph_posix_listxattr(void *, struct ph_call *, const Pohmel__ListxattrRequest *, Pohmel__ListxattrReply *);
+uint32_t ph_posix_sync(void *, struct ph_call *, const Pohmel__SyncRequest *, Pohmel__Nothing *);
+uint32_t ph_posix_statfs(void *, struct ph_call *, const Pohmel__StatfsRequest *, Pohmel__StatfsReply *);
+uint32_t ph_posix_ids_grant(void *, struct ph_call *, const Pohmel__IdsGrantRequest *, Pohmel__IdsGrantReply *);
+uint32_t ph_posix_create(void *, struct ph_call *, const Pohmel__CreateRequest *, Pohmel__CreateResult *);
+uint32_t ph_posix_mkdir(void *, struct ph_call *, const Pohmel__MkdirRequest *, Pohmel__AttrResult *);
+uint32_t ph_posix_symlink(void *, struct ph_call *, const Pohmel__SymlinkRequest *, Pohmel__AttrResult *);
+uint32_t ph_posix_mknod(void *, struct ph_call *, const Pohmel__MknodRequest *, Pohmel__AttrResult *);
+uint32_t ph_posix_tmpfile(void *, struct ph_call *, const Pohmel__TmpfileRequest *, Pohmel__AttrResult *);
+uint32_t ph_posix_link(void *, struct ph_call *, const Pohmel__LinkRequest *, Pohmel__AttrResult *);
+uint32_t ph_posix_remove(void *, struct ph_call *, const Pohmel__RemoveRequest *, Pohmel__NameResult *);
+uint32_t ph_posix_rmdir(void *, struct ph_call *, const Pohmel__RmdirRequest *, Pohmel__NameResult *);
+uint32_t ph_posix_rename(void *, struct ph_call *, const Pohmel__RenameRequest *, Pohmel__NameResult *);
+uint32_t ph_posix_setattr(void *, struct ph_call *, const Pohmel__SetattrRequest *, Pohmel__AttrResult *);
+uint32_t ph_posix_write(void *, struct ph_call *, const Pohmel__WriteRequest *, Pohmel__WriteResult *);
+uint32_t ph_posix_allocate(void *, struct ph_call *, const Pohmel__AllocateRequest *, Pohmel__AttrResult *);
+uint32_t ph_posix_copy(void *, struct ph_call *, const Pohmel__CopyRequest *, Pohmel__CopyResult *);
+uint32_t ph_posix_setxattr(void *, struct ph_call *, const Pohmel__SetxattrRequest *, Pohmel__AttrResult *);
+uint32_t ph_posix_removexattr(void *, struct ph_call *, const Pohmel__RemovexattrRequest *, Pohmel__AttrResult *);
+uint32_t ph_posix_mkpath(void *, struct ph_call *, const Pohmel__MkpathRequest *, Pohmel__MkpathResult *);
+uint32_t ph_posix_rmtree(void *, struct ph_call *, const Pohmel__RmtreeRequest *, Pohmel__RmtreeResult *);
+
+#endif

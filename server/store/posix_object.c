@@ -1,0 +1,527 @@
+/* The table of objects: id <-> identity, parents and names. Nothing in here
+ * makes a system call but through the state database's look-ups. */
+#include <string.h>
+
+#include "server/store/posix_internal.h"
+
+static guint identity_hash(gconstpointer key)
+{
+    const struct ph_identity *identity = key;
+    uint64_t mixed = (identity->ino ^ (identity->dev << 40)) * UINT64_C(0x9e3779b97f4a7c15);
+    return (guint) (mixed >> 32);
+}
+
+static gboolean identity_equal(gconstpointer a, gconstpointer b)
+{
+    const struct ph_identity *left = a, *right = b;
+    return left->ino == right->ino && left->dev == right->dev;
+}
+
+struct ph_identity ph_identity_of(const struct statx *stx)
+{
+    struct ph_identity identity = {
+        .dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
+        .ino = stx->stx_ino,
+    };
+    if (stx->stx_mask & STATX_BTIME)
+        identity.btime_ns = (uint64_t) stx->stx_btime.tv_sec * 1000000000u + stx->stx_btime.tv_nsec;
+    return identity;
+}
+
+bool ph_identity_same(const struct ph_identity *a, const struct ph_identity *b)
+{
+    return identity_equal(a, b) && (a->btime_ns == b->btime_ns || a->btime_ns == 0 || b->btime_ns == 0);
+}
+
+/* Device numbers change when the machine starts again; that of the root is remembered as 0. */
+static uint64_t device_index(const struct ph_posix_store *store, uint64_t dev)
+{
+    return dev == store->dev ? 0 : dev;
+}
+
+/* ---- With the lock held. ---- */
+
+static void row_put(struct ph_posix_store *store, struct ph_object *object)
+{
+    struct ph_state_row row = {
+        .id = object->id,
+        .dev = device_index(store, object->identity.dev),
+        .ino = object->identity.ino,
+        .btime_ns = object->identity.btime_ns,
+        .parent = object->parent != NULL ? object->parent->id : 0,
+    };
+    if (object->name != NULL)
+        g_strlcpy(row.name, object->name, sizeof row.name);
+    object->persisted = true;
+    ph_state_db_put(store->db, &row);
+}
+
+static void row_remove(struct ph_posix_store *store, struct ph_object *object)
+{
+    if (object->persisted)
+        ph_state_db_remove(store->db, object->id);
+    object->persisted = false;
+}
+
+/* Remembers the directories above as well: the object is found again through them. */
+static void row_put_with_parents(struct ph_posix_store *store, struct ph_object *object)
+{
+    int depth = 0;
+    row_put(store, object);
+    for (struct ph_object *above = object->parent; above != NULL && above != store->root && !above->persisted &&
+         depth++ < PH_STORE_DEPTH_MAX; above = above->parent)
+        row_put(store, above);
+}
+
+static void ref_locked(struct ph_posix_store *store, struct ph_object *object)
+{
+    if (object->idle) {
+        g_queue_unlink(&store->idle, &object->lru_link);
+        object->idle = false;
+    }
+    object->refs++;
+}
+
+static void drop_fds(struct ph_posix_store *store, struct ph_object *object)
+{
+    if (object->dir != NULL) {
+        g_queue_unlink(&store->dirs_lru, &object->dir_link);
+        ph_fd_unref(g_steal_pointer(&object->dir));
+    }
+    if (object->pin != NULL) {
+        store->pins--;
+        ph_fd_unref(g_steal_pointer(&object->pin));
+    }
+}
+
+/* Takes the object out of its parent; returns the parent, whose reference is now the caller's. */
+static struct ph_object *detach(struct ph_object *object)
+{
+    struct ph_object *parent = g_steal_pointer(&object->parent);
+    g_clear_pointer(&object->name, g_free);
+    if (parent == NULL)
+        return NULL;
+    if (object->previous != NULL)
+        object->previous->next = object->next;
+    else
+        parent->children = object->next;
+    if (object->next != NULL)
+        object->next->previous = object->previous;
+    object->next = object->previous = NULL;
+    return parent;
+}
+
+static void unref_locked(struct ph_posix_store *store, struct ph_object *object)
+{
+    while (object != NULL && --object->refs == 0) {
+        struct ph_object *parent = NULL;
+        if (object->listed) {
+            object->idle = true;
+            object->lru_link.data = object;
+            g_queue_push_tail_link(&store->idle, &object->lru_link);
+        } else {
+            parent = detach(object);
+            drop_fds(store, object);
+            g_free(object);
+        }
+        object = parent;
+    }
+}
+
+static void attach(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent, const char *name)
+{
+    object->name = g_strdup(name);
+    object->parent = parent;
+    ref_locked(store, parent);
+    object->next = parent->children;
+    if (object->next != NULL)
+        object->next->previous = object;
+    parent->children = object;
+}
+
+/* The object leaves the table; whoever has a reference may finish with it. */
+static void unlist(struct ph_posix_store *store, struct ph_object *object)
+{
+    if (!object->listed)
+        return;
+    g_hash_table_remove(store->by_id, &object->id);
+    g_hash_table_remove(store->by_identity, &object->identity);
+    object->listed = false;
+    if (object->idle) {
+        g_queue_unlink(&store->idle, &object->lru_link);
+        object->idle = false;
+        object->refs = 1;
+        unref_locked(store, object);
+    }
+}
+
+/* The object is gone from the volume, and nobody has it open. */
+static void gone(struct ph_posix_store *store, struct ph_object *object)
+{
+    object->removed = true;
+    ref_locked(store, object);
+    ph_space_seen(store, object, 0);
+    row_remove(store, object);
+    unlist(store, object);
+    unref_locked(store, object);
+}
+
+static void evict(struct ph_posix_store *store)
+{
+    while (store->idle.length > store->objects_max) {
+        struct ph_object *oldest = store->idle.head->data;
+        if (S_ISDIR(oldest->type) && !oldest->persisted && oldest->name != NULL)
+            row_put_with_parents(store, oldest);
+        unlist(store, oldest);
+    }
+}
+
+static struct ph_object *insert(struct ph_posix_store *store, uint64_t id, const struct ph_identity *identity,
+                                uint32_t type)
+{
+    struct ph_object *object = g_new0(struct ph_object, 1);
+    object->id = id;
+    object->identity = *identity;
+    object->type = type;
+    object->refs = 1;
+    object->listed = true;
+    g_hash_table_insert(store->by_id, &object->id, object);
+    g_hash_table_insert(store->by_identity, &object->identity, object);
+    return object;
+}
+
+/* Whether ABOVE is OBJECT or below it: making it OBJECT's parent would close a ring. */
+static bool ring(const struct ph_object *object, const struct ph_object *above)
+{
+    for (int depth = 0; above != NULL; above = above->parent)
+        if (above == object || depth++ > PH_STORE_DEPTH_MAX)
+            return true;
+    return false;
+}
+
+static void set_name(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent, const char *name)
+{
+    if (object == store->root || (object->parent == parent && object->name != NULL && strcmp(object->name, name) == 0))
+        return;
+    if (S_ISDIR(object->type) && object->parent != parent && ring(object, parent))
+        return;
+    struct ph_object *before = detach(object);
+    attach(store, object, parent, name);
+    unref_locked(store, before);
+    object->removed = object->orphan = false;
+    if (object->pin != NULL) {
+        store->pins--;
+        ph_fd_unref(g_steal_pointer(&object->pin));
+    }
+    if (object->persisted)
+        row_put_with_parents(store, object);
+}
+
+/* The object of that identity, or NULL; one whose inode is another file by now is given up. */
+static struct ph_object *by_identity(struct ph_posix_store *store, const struct ph_identity *identity)
+{
+    struct ph_object *object = g_hash_table_lookup(store->by_identity, identity);
+    if (object == NULL || ph_identity_same(&object->identity, identity))
+        return object;
+    gone(store, object);
+    return NULL;
+}
+
+/* ---- The rest takes the lock itself. ---- */
+
+void ph_objects_init(struct ph_posix_store *store)
+{
+    pthread_rwlockattr_t fair;
+    pthread_mutex_init(&store->lock, NULL);
+    pthread_rwlockattr_init(&fair);
+    pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    for (size_t i = 0; i < G_N_ELEMENTS(store->making); i++)
+        pthread_rwlock_init(&store->making[i], &fair);
+    pthread_rwlockattr_destroy(&fair);
+    store->by_id = g_hash_table_new(g_int64_hash, g_int64_equal);
+    store->by_identity = g_hash_table_new(identity_hash, identity_equal);
+    g_queue_init(&store->idle);
+    g_queue_init(&store->dirs_lru);
+}
+
+void ph_objects_clear(struct ph_posix_store *store)
+{
+    if (store->root != NULL)
+        ph_object_unref(store, g_steal_pointer(&store->root));
+    pthread_mutex_lock(&store->lock);
+    while (store->idle.length > 0)
+        unlist(store, store->idle.head->data);
+    pthread_mutex_unlock(&store->lock);
+    g_hash_table_unref(store->by_id);
+    g_hash_table_unref(store->by_identity);
+    for (size_t i = 0; i < G_N_ELEMENTS(store->making); i++)
+        pthread_rwlock_destroy(&store->making[i]);
+    pthread_mutex_destroy(&store->lock);
+}
+
+struct ph_object *ph_object_ref(struct ph_posix_store *store, struct ph_object *object)
+{
+    pthread_mutex_lock(&store->lock);
+    ref_locked(store, object);
+    pthread_mutex_unlock(&store->lock);
+    return object;
+}
+
+void ph_object_unref(struct ph_posix_store *store, struct ph_object *object)
+{
+    if (object == NULL)
+        return;
+    pthread_mutex_lock(&store->lock);
+    unref_locked(store, object);
+    evict(store);
+    pthread_mutex_unlock(&store->lock);
+}
+
+static struct ph_object *listed(struct ph_posix_store *store, uint64_t id)
+{
+    pthread_mutex_lock(&store->lock);
+    struct ph_object *object = g_hash_table_lookup(store->by_id, &id);
+    if (object != NULL)
+        ref_locked(store, object);
+    pthread_mutex_unlock(&store->lock);
+    return object;
+}
+
+/* Takes up an object from the database below PARENT. Its type shows when it is
+ * reached; only directories are ever parents. */
+static struct ph_object *take_up(struct ph_posix_store *store, const struct ph_state_row *row, struct ph_object *parent,
+                                 uint32_t type)
+{
+    struct ph_identity identity = {row->dev == 0 ? store->dev : row->dev, row->ino, row->btime_ns};
+    pthread_mutex_lock(&store->lock);
+    struct ph_object *object = g_hash_table_lookup(store->by_id, &row->id);
+    if (object != NULL) {
+        ref_locked(store, object);
+    } else if (g_hash_table_lookup(store->by_identity, &identity) == NULL) {
+        object = insert(store, row->id, &identity, type);
+        object->persisted = true;
+        attach(store, object, parent, row->name);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return object;
+}
+
+/* Loads ID and the directories above it; type 0 is found out by a look at the disk. */
+static struct ph_object *load(struct ph_posix_store *store, uint64_t id, int depth)
+{
+    struct ph_state_row row;
+    struct statx stx;
+    struct ph_object *object = listed(store, id);
+    if (object != NULL || depth > PH_STORE_DEPTH_MAX / 2 || !ph_state_db_by_id(store->db, id, &row) ||
+        row.parent == 0 || row.name[0] == '\0')
+        return object;
+    struct ph_object *parent = load(store, row.parent, depth + 1);
+    struct ph_fd *dir;
+    if (parent == NULL)
+        return NULL;
+    if (ph_dir_fd(store, parent, &dir) == PH_ST_OK) {
+        bool there = ph_statx(dir->fd, row.name, &stx) == 0;
+        struct ph_identity now = there ? ph_identity_of(&stx) : (struct ph_identity){0};
+        struct ph_identity then = {row.dev == 0 ? store->dev : row.dev, row.ino, row.btime_ns};
+        ph_fd_unref(dir);
+        if (there && ph_identity_same(&now, &then))
+            object = take_up(store, &row, parent, stx.stx_mode & S_IFMT);
+    }
+    ph_object_unref(store, parent);
+    return object;
+}
+
+struct ph_object *ph_object_by_id(struct ph_posix_store *store, uint64_t id)
+{
+    struct ph_object *object = listed(store, id);
+    return object != NULL ? object : load(store, id, 0);
+}
+
+struct ph_object *ph_object_by_identity(struct ph_posix_store *store, const struct statx *stx)
+{
+    struct ph_identity identity = ph_identity_of(stx);
+    pthread_mutex_lock(&store->lock);
+    struct ph_object *object = by_identity(store, &identity);
+    if (object != NULL)
+        ref_locked(store, object);
+    pthread_mutex_unlock(&store->lock);
+    return object;
+}
+
+static struct ph_object *find_named(struct ph_posix_store *store, const struct ph_identity *identity,
+                                    struct ph_object *parent, const char *name)
+{
+    struct ph_object *object = by_identity(store, identity);
+    if (object == NULL)
+        return NULL;
+    ref_locked(store, object);
+    if (!object->orphan)
+        set_name(store, object, parent, name);
+    return object;
+}
+
+/* The inode number is the id, unless it is another's or means something else. */
+static bool plain_id(const struct ph_posix_store *store, uint64_t dev, uint64_t ino)
+{
+    return dev == store->dev && ino > PH_OBJECT_ROOT && ino < PH_OBJECT_GIVEN_FIRST;
+}
+
+/* Id for an identity that memory does not know; 0: none left. *KNOWN: from the database. */
+static uint64_t id_for(struct ph_posix_store *store, const struct ph_identity *identity, bool *known)
+{
+    struct ph_state_row row;
+    *known = false;
+    if (ph_state_db_by_inode(store->db, device_index(store, identity->dev), identity->ino, &row)) {
+        struct ph_identity then = {identity->dev, identity->ino, row.btime_ns};
+        if (ph_identity_same(&then, identity)) {
+            *known = true;
+            return row.id;
+        }
+        ph_state_db_remove(store->db, row.id); /* the inode is another file by now */
+    }
+    return plain_id(store, identity->dev, identity->ino) ? identity->ino : ph_ids_allocate(store, 1);
+}
+
+struct ph_object *ph_object_found(struct ph_posix_store *store, struct ph_object *parent, const char *name,
+                                  const struct statx *stx)
+{
+    struct ph_identity identity = ph_identity_of(stx);
+    pthread_mutex_lock(&store->lock);
+    struct ph_object *object = find_named(store, &identity, parent, name);
+    pthread_mutex_unlock(&store->lock);
+    if (object != NULL)
+        return object;
+    /* Perhaps its maker is just about to enter it under the id that it chose. */
+    pthread_rwlock_t *making = &store->making[parent->id % G_N_ELEMENTS(store->making)];
+    pthread_rwlock_wrlock(making);
+    pthread_rwlock_unlock(making);
+    bool known;
+    uint64_t id = id_for(store, &identity, &known);
+    pthread_mutex_lock(&store->lock);
+    object = find_named(store, &identity, parent, name);
+    if (object == NULL && id != 0 && g_hash_table_contains(store->by_id, &id)) {
+        pthread_mutex_unlock(&store->lock);
+        id = ph_ids_allocate(store, 1);
+        known = false;
+        pthread_mutex_lock(&store->lock);
+        object = find_named(store, &identity, parent, name);
+    }
+    if (object == NULL && id != 0) {
+        object = insert(store, id, &identity, stx->stx_mode & S_IFMT);
+        object->blocks = stx->stx_blocks;
+        attach(store, object, parent, name);
+        object->persisted = known;
+        if (!plain_id(store, identity.dev, identity.ino) || known || id != identity.ino)
+            row_put_with_parents(store, object);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return object;
+}
+
+struct ph_object *ph_object_made(struct ph_posix_store *store, struct ph_object *parent, const char *name,
+                                 const struct statx *stx, uint64_t id)
+{
+    struct ph_identity identity = ph_identity_of(stx);
+    pthread_mutex_lock(&store->lock);
+    struct ph_object *object = g_hash_table_lookup(store->by_identity, &identity);
+    if (object != NULL)
+        gone(store, object); /* of a file removed behind our back whose inode this one got */
+    object = NULL;
+    if (!g_hash_table_contains(store->by_id, &id)) {
+        object = insert(store, id, &identity, stx->stx_mode & S_IFMT);
+        if (parent != NULL) {
+            attach(store, object, parent, name);
+            row_put_with_parents(store, object);
+        } else {
+            object->removed = true;
+        }
+    }
+    pthread_mutex_unlock(&store->lock);
+    return object;
+}
+
+uint64_t ph_object_id_of_entry(struct ph_posix_store *store, uint64_t dev, uint64_t ino)
+{
+    struct ph_identity key = {.dev = dev, .ino = ino};
+    struct ph_state_row row;
+    pthread_mutex_lock(&store->lock);
+    struct ph_object *object = g_hash_table_lookup(store->by_identity, &key);
+    uint64_t id = object != NULL ? object->id : 0;
+    pthread_mutex_unlock(&store->lock);
+    if (id == 0 && ph_state_db_by_inode(store->db, device_index(store, dev), ino, &row))
+        id = row.id;
+    if (id == 0 && plain_id(store, dev, ino))
+        id = ino;
+    return id;
+}
+
+void ph_object_rename(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent, const char *name)
+{
+    pthread_mutex_lock(&store->lock);
+    bool new_name = object->removed;
+    set_name(store, object, parent, name);
+    if (new_name && !object->persisted && object->id >= PH_OBJECT_GIVEN_FIRST)
+        row_put_with_parents(store, object);
+    pthread_mutex_unlock(&store->lock);
+}
+
+void ph_object_unname(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent, const char *name,
+                      struct ph_fd *pin)
+{
+    pthread_mutex_lock(&store->lock);
+    bool ours = object->parent == parent && object->name != NULL && strcmp(object->name, name) == 0;
+    if (ours) {
+        ref_locked(store, object);
+        unref_locked(store, detach(object));
+        if (pin != NULL && object->pin == NULL && store->pins < PH_STORE_PINS_MAX) {
+            object->pin = g_steal_pointer(&pin);
+            store->pins++;
+        }
+        unref_locked(store, object);
+    }
+    pthread_mutex_unlock(&store->lock);
+    ph_fd_unref(pin);
+}
+
+static void removed_locked(struct ph_posix_store *store, struct ph_object *object, bool orphan)
+{
+    ref_locked(store, object);
+    object->removed = true;
+    object->orphan = orphan;
+    unref_locked(store, detach(object));
+    if (object->handles == NULL)
+        gone(store, object);
+    else
+        row_remove(store, object);
+    unref_locked(store, object);
+}
+
+void ph_object_removed(struct ph_posix_store *store, struct ph_object *object, bool orphan)
+{
+    pthread_mutex_lock(&store->lock);
+    removed_locked(store, object, orphan);
+    pthread_mutex_unlock(&store->lock);
+}
+
+void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *object)
+{
+    pthread_mutex_lock(&store->lock);
+    while (object->children != NULL) {
+        struct ph_object *leaf = object->children;
+        while (leaf->children != NULL)
+            leaf = leaf->children;
+        leaf->blocks = 0; /* the trash accounts for what it deletes */
+        removed_locked(store, leaf, false);
+    }
+    object->blocks = 0;
+    removed_locked(store, object, false);
+    pthread_mutex_unlock(&store->lock);
+}
+
+bool ph_object_is_open(struct ph_posix_store *store, struct ph_object *object)
+{
+    pthread_mutex_lock(&store->lock);
+    bool open = object->handles != NULL;
+    pthread_mutex_unlock(&store->lock);
+    return open;
+}

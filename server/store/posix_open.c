@@ -1,0 +1,87 @@
+/* OPEN: an object under a handle that the client chose. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "server/store/posix_internal.h"
+
+enum { ACCESS_READ = 1, ACCESS_WRITE = 2, ACCESS_BOTH = 3 };
+
+static uint32_t open_check(struct ph_posix_store *store, const Pohmel__OpenRequest *request,
+                           const struct ph_object *object)
+{
+    if (S_ISDIR(object->type))
+        return request->access & ACCESS_WRITE ? PH_ST_IS_DIRECTORY : PH_ST_OK;
+    if (request->directory)
+        return PH_ST_NOT_DIRECTORY;
+    if (S_ISLNK(object->type))
+        return PH_ST_LOOP;
+    /* Fifos, sockets and devices are those of the machine that opens them. */
+    if (!S_ISREG(object->type) || request->access == 0)
+        return PH_ST_INVALID;
+    return (request->access & ACCESS_WRITE) && store->read_only ? PH_ST_READ_ONLY : PH_ST_OK;
+}
+
+/* A program may be run by those who cannot read it; its pages must be read all the same. */
+static int open_to_execute(const char *path, int flags)
+{
+    if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0) {
+        errno = EACCES;
+        return -1;
+    }
+    ph_creds_server();
+    return open(path, flags);
+}
+
+static uint32_t open_fd(struct ph_posix_store *store, struct ph_call *call, const Pohmel__OpenRequest *request,
+                        struct ph_object *object, int *fd)
+{
+    struct ph_fd *reach = NULL;
+    char path[32];
+    uint32_t status = ph_store_become(store, request->caller);
+    if (status == PH_ST_OK)
+        status = ph_object_fd(store, object, &reach);
+    if (status == PH_ST_OK)
+        status = ph_store_become(store, request->caller);
+    if (status == PH_ST_OK) {
+        int flags = O_CLOEXEC | (request->access == ACCESS_BOTH    ? O_RDWR
+                                 : request->access == ACCESS_WRITE ? O_WRONLY
+                                                                   : O_RDONLY);
+        ph_proc_path(reach->fd, path);
+        *fd = open(path, flags | (S_ISDIR(object->type) ? O_DIRECTORY : 0));
+        if (*fd < 0 && errno == EACCES && request->execute && request->access == ACCESS_READ)
+            *fd = open_to_execute(path, flags);
+        if (*fd < 0)
+            status = ph_store_errno(call, "open an object");
+    }
+    ph_fd_unref(reach);
+    return status;
+}
+
+uint32_t ph_posix_open(void *self, struct ph_call *call, const Pohmel__OpenRequest *request, Pohmel__OpenReply *reply)
+{
+    struct ph_posix_store *store = self;
+    struct ph_handle *open = NULL;
+    struct statx stx;
+    int fd = -1;
+    struct ph_object *object = ph_object_by_id(store, request->object);
+    if (object == NULL)
+        return ph_store_stale(call, request->object);
+    uint32_t access = S_ISDIR(object->type) ? ACCESS_READ : request->access;
+    uint32_t status = open_check(store, request, object);
+    if (status == PH_ST_OK)
+        status = ph_store_handle_check(store, call, request->handle, request->object, &open);
+    /* Open already: answered as if just opened. */
+    if (status == PH_ST_OK && open == NULL)
+        status = open_fd(store, call, request, object, &fd);
+    if (status == PH_ST_OK && ph_statx(open != NULL ? open->fd->fd : fd, "", &stx) != 0)
+        status = ph_store_errno(call, "look at an object");
+    if (status == PH_ST_OK)
+        status = ph_attr_new(store, call, object, &stx, false, &reply->attr);
+    if (status == PH_ST_OK && open == NULL)
+        status = ph_store_handle_open(store, call, request->handle, object, g_steal_fd(&fd), access);
+    if (fd >= 0)
+        close(fd);
+    ph_store_handle_unref(store, open);
+    ph_object_unref(store, object);
+    return status;
+}
