@@ -1,0 +1,371 @@
+#include "server/tests/fake_store.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "runtime/base/limits.h"
+
+enum { FILES_MAX = 256, HANDLES_MAX = 1024, FILE_BYTES = 4096 };
+
+struct file {
+    uint64_t object;
+    char name[PH_NAME_MAX_BYTES + 1];
+    uint8_t data[FILE_BYTES];
+    size_t len;
+};
+
+struct handle {
+    uint64_t session, handle;
+    struct file *file;
+};
+
+struct ph_fake_store {
+    struct ph_store interface;
+    pthread_mutex_t mutex;
+    pthread_cond_t let_go;
+    bool free_to_go;
+    struct file file[FILES_MAX];
+    size_t files;
+    struct handle handle[HANDLES_MAX];
+    uint64_t next_id;
+    unsigned transactions, handles, ended, hanging;
+};
+
+static struct file *find_object(struct ph_fake_store *fake, uint64_t object)
+{
+    for (size_t i = 0; i < fake->files; i++) {
+        if (fake->file[i].object == object)
+            return &fake->file[i];
+    }
+    return NULL;
+}
+
+static struct file *find_name(struct ph_fake_store *fake, ProtobufCBinaryData name)
+{
+    for (size_t i = 0; i < fake->files; i++) {
+        if (strlen(fake->file[i].name) == name.len && memcmp(fake->file[i].name, name.data, name.len) == 0)
+            return &fake->file[i];
+    }
+    return NULL;
+}
+
+static struct handle *find_handle(struct ph_fake_store *fake, uint64_t session, uint64_t handle)
+{
+    for (size_t i = 0; i < HANDLES_MAX; i++) {
+        if (fake->handle[i].file != NULL && fake->handle[i].session == session && fake->handle[i].handle == handle)
+            return &fake->handle[i];
+    }
+    return NULL;
+}
+
+static void add_handle(struct ph_fake_store *fake, uint64_t session, uint64_t handle, struct file *file)
+{
+    if (find_handle(fake, session, handle) != NULL)
+        return;
+    for (size_t i = 0; i < HANDLES_MAX; i++) {
+        if (fake->handle[i].file != NULL)
+            continue;
+        fake->handle[i] = (struct handle){session, handle, file};
+        fake->handles++;
+        return;
+    }
+}
+
+static Pohmel__Time *make_time(struct ph_arena *arena)
+{
+    Pohmel__Time *time = PH_ARENA_NEW(arena, Pohmel__Time);
+
+    pohmel__time__init(time);
+    return time;
+}
+
+static void fill_attr(struct ph_arena *arena, Pohmel__Attr *attr, uint64_t object, const struct file *file)
+{
+    pohmel__attr__init(attr);
+    attr->object = object;
+    attr->mode = file == NULL ? S_IFDIR | 0755 : S_IFREG | 0644;
+    attr->size = file == NULL ? 0 : file->len;
+    attr->accessed = make_time(arena);
+    attr->modified = make_time(arena);
+    attr->changed = make_time(arena);
+}
+
+static uint32_t describe(void *self, struct ph_arena *arena, Pohmel__ExportInfo *info, Pohmel__Attr *root,
+                         struct ph_fault *fault)
+{
+    static uint8_t volume[16] = "fake volume";
+
+    info->root = PH_OBJECT_ROOT;
+    info->volume = (ProtobufCBinaryData){sizeof(volume), volume};
+    info->space = PH_ARENA_NEW(arena, Pohmel__Space);
+    pohmel__space__init(info->space);
+    info->space->block_size = 4096;
+    info->space->name_max = PH_NAME_MAX_BYTES;
+    fill_attr(arena, root, PH_OBJECT_ROOT, NULL);
+    return PH_ST_OK;
+}
+
+static uint64_t epoch(void *self)
+{
+    return 1;
+}
+
+static uint32_t ids_grant(void *self, struct ph_call *call, const Pohmel__IdsGrantRequest *request,
+                          Pohmel__IdsGrantReply *reply)
+{
+    struct ph_fake_store *fake = self;
+
+    pthread_mutex_lock(&fake->mutex);
+    reply->first = fake->next_id;
+    reply->count = request->count;
+    fake->next_id += request->count;
+    pthread_mutex_unlock(&fake->mutex);
+    return PH_ST_OK;
+}
+
+static uint32_t lookup(void *self, struct ph_call *call, const Pohmel__LookupRequest *request,
+                       Pohmel__LookupReply *reply)
+{
+    struct ph_fake_store *fake = self;
+    struct file *file;
+
+    pthread_mutex_lock(&fake->mutex);
+    file = find_name(fake, request->names[0]);
+    if (file != NULL) {
+        reply->found = ph_arena_alloc0(call->arena, 1, sizeof(*reply->found));
+        reply->n_found = 1;
+        reply->found[0] = PH_ARENA_NEW(call->arena, Pohmel__Attr);
+        fill_attr(call->arena, reply->found[0], file->object, file);
+    }
+    pthread_mutex_unlock(&fake->mutex);
+    return file == NULL ? ph_fault_set(&call->fault, PH_ST_NOT_FOUND, "no such file in memory") : PH_ST_OK;
+}
+
+static uint32_t getattr(void *self, struct ph_call *call, const Pohmel__GetattrRequest *request,
+                        Pohmel__GetattrReply *reply)
+{
+    struct ph_fake_store *fake = self;
+    struct file *file;
+
+    pthread_mutex_lock(&fake->mutex);
+    fake->hanging += request->object == PH_FAKE_HANGS;
+    while (request->object == PH_FAKE_HANGS && !fake->free_to_go)
+        pthread_cond_wait(&fake->let_go, &fake->mutex);
+    fake->hanging -= request->object == PH_FAKE_HANGS;
+    file = find_object(fake, request->object);
+    if (file != NULL || request->object == PH_OBJECT_ROOT) {
+        reply->attr = PH_ARENA_NEW(call->arena, Pohmel__Attr);
+        fill_attr(call->arena, reply->attr, request->object, file);
+    }
+    pthread_mutex_unlock(&fake->mutex);
+    return reply->attr == NULL ? PH_ST_STALE : PH_ST_OK;
+}
+
+static uint32_t open_object(void *self, struct ph_call *call, const Pohmel__OpenRequest *request,
+                            Pohmel__OpenReply *reply)
+{
+    struct ph_fake_store *fake = self;
+    struct file *file;
+
+    pthread_mutex_lock(&fake->mutex);
+    file = find_object(fake, request->object);
+    if (file != NULL) {
+        add_handle(fake, call->session, request->handle, file);
+        reply->attr = PH_ARENA_NEW(call->arena, Pohmel__Attr);
+        fill_attr(call->arena, reply->attr, file->object, file);
+    }
+    pthread_mutex_unlock(&fake->mutex);
+    return file == NULL ? PH_ST_STALE : PH_ST_OK;
+}
+
+/* Always as many bytes as are wanted: what the file has, then zeros. */
+static uint32_t read_object(void *self, struct ph_call *call, const Pohmel__ReadRequest *request,
+                            Pohmel__ReadReply *reply)
+{
+    struct ph_fake_store *fake = self;
+    struct handle *handle;
+
+    pthread_mutex_lock(&fake->mutex);
+    handle = find_handle(fake, call->session, request->handle);
+    if (handle != NULL) {
+        call->payload_out = ph_blob_new(request->length);
+        memset(call->payload_out->data, 0, request->length);
+        memcpy(call->payload_out->data, handle->file->data,
+               request->length < handle->file->len ? request->length : handle->file->len);
+        call->payload_out->len = request->length;
+    }
+    pthread_mutex_unlock(&fake->mutex);
+    return handle == NULL ? PH_ST_BAD_HANDLE : PH_ST_OK;
+}
+
+static uint32_t create(void *self, struct ph_call *call, const Pohmel__CreateRequest *request,
+                       Pohmel__CreateResult *reply)
+{
+    struct ph_fake_store *fake = self;
+    struct file *file = find_name(fake, request->name);
+
+    reply->created = file == NULL;
+    if (file == NULL) {
+        if (fake->files == FILES_MAX)
+            return PH_ST_NO_SPACE;
+        file = &fake->file[fake->files++];
+        file->object = request->object;
+        memcpy(file->name, request->name.data, request->name.len);
+    }
+    if (request->handle != 0)
+        add_handle(fake, call->session, request->handle, file);
+    reply->attr = PH_ARENA_NEW(call->arena, Pohmel__Attr);
+    fill_attr(call->arena, reply->attr, file->object, file);
+    return PH_ST_OK;
+}
+
+static uint32_t write_object(void *self, struct ph_call *call, const Pohmel__WriteRequest *request,
+                             Pohmel__WriteResult *reply)
+{
+    struct ph_fake_store *fake = self;
+    struct handle *handle = find_handle(fake, call->session, request->handle);
+    const uint8_t *bytes = ph_call_take_payload(call, request->length);
+    size_t kept = request->length < FILE_BYTES ? request->length : FILE_BYTES;
+
+    if (handle == NULL)
+        return PH_ST_BAD_HANDLE;
+    if (bytes == NULL && request->length > 0)
+        return PH_ST_MALFORMED;
+    memcpy(handle->file->data, bytes, kept);
+    handle->file->len = kept;
+    reply->written = request->length;
+    reply->attr = PH_ARENA_NEW(call->arena, Pohmel__Attr);
+    fill_attr(call->arena, reply->attr, handle->file->object, handle->file);
+    return PH_ST_OK;
+}
+
+static const struct ph_store_ops ops = {
+    .ids_grant = ids_grant,
+    .lookup = lookup,
+    .getattr = getattr,
+    .open = open_object,
+    .read = read_object,
+    .create = create,
+    .write = write_object,
+};
+
+static uint32_t transact(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
+                         Pohmel__TransactReply *reply)
+{
+    struct ph_fake_store *fake = self;
+    Pohmel__ChangeResult *result = PH_ARENA_NEW(call->arena, Pohmel__ChangeResult);
+    uint32_t status;
+
+    pohmel__change_result__init(result);
+    reply->results = ph_arena_alloc0(call->arena, 1, sizeof(*reply->results));
+    reply->results[0] = result;
+    reply->n_results = 1;
+    pthread_mutex_lock(&fake->mutex);
+    fake->transactions++;
+    status = ph_dispatch_change(&ops, fake, call, request->changes[0], result);
+    pthread_mutex_unlock(&fake->mutex);
+    return status;
+}
+
+static uint32_t close_handle(void *self, uint64_t session, uint64_t number)
+{
+    struct ph_fake_store *fake = self;
+    struct handle *handle;
+
+    pthread_mutex_lock(&fake->mutex);
+    handle = find_handle(fake, session, number);
+    if (handle != NULL) {
+        handle->file = NULL;
+        fake->handles--;
+    }
+    pthread_mutex_unlock(&fake->mutex);
+    return PH_ST_OK;
+}
+
+static void end_session(void *self, uint64_t session)
+{
+    struct ph_fake_store *fake = self;
+
+    pthread_mutex_lock(&fake->mutex);
+    for (size_t i = 0; i < HANDLES_MAX; i++) {
+        if (fake->handle[i].file != NULL && fake->handle[i].session == session) {
+            fake->handle[i].file = NULL;
+            fake->handles--;
+        }
+    }
+    fake->ended++;
+    pthread_mutex_unlock(&fake->mutex);
+}
+
+struct ph_fake_store *ph_fake_store_new(void)
+{
+    struct ph_fake_store *fake = calloc(1, sizeof(*fake));
+
+    if (fake == NULL)
+        abort();
+    pthread_mutex_init(&fake->mutex, NULL);
+    pthread_cond_init(&fake->let_go, NULL);
+    fake->next_id = PH_OBJECT_GIVEN_FIRST;
+    fake->interface = (struct ph_store){
+        .ops = &ops,
+        .self = fake,
+        .describe = describe,
+        .epoch = epoch,
+        .transact = transact,
+        .close = close_handle,
+        .end_session = end_session,
+    };
+    return fake;
+}
+
+struct ph_store *ph_fake_store_interface(struct ph_fake_store *fake)
+{
+    return &fake->interface;
+}
+
+void ph_fake_store_free(struct ph_fake_store *fake)
+{
+    pthread_cond_destroy(&fake->let_go);
+    pthread_mutex_destroy(&fake->mutex);
+    free(fake);
+}
+
+void ph_fake_store_let_go(struct ph_fake_store *fake)
+{
+    pthread_mutex_lock(&fake->mutex);
+    fake->free_to_go = true;
+    pthread_cond_broadcast(&fake->let_go);
+    pthread_mutex_unlock(&fake->mutex);
+}
+
+static unsigned counter(struct ph_fake_store *fake, const unsigned *value)
+{
+    unsigned result;
+
+    pthread_mutex_lock(&fake->mutex);
+    result = *value;
+    pthread_mutex_unlock(&fake->mutex);
+    return result;
+}
+
+unsigned ph_fake_store_transactions(struct ph_fake_store *fake)
+{
+    return counter(fake, &fake->transactions);
+}
+
+unsigned ph_fake_store_handles(struct ph_fake_store *fake)
+{
+    return counter(fake, &fake->handles);
+}
+
+unsigned ph_fake_store_ended(struct ph_fake_store *fake)
+{
+    return counter(fake, &fake->ended);
+}
+
+unsigned ph_fake_store_hanging(struct ph_fake_store *fake)
+{
+    return counter(fake, &fake->hanging);
+}
