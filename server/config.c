@@ -185,9 +185,7 @@ static gboolean check_listen(const struct ph_config *config, GError **error)
         g_autoptr(GError) wrong = NULL;
 
         if (!ph_address_parse(config->listen->pdata[i], PH_DEFAULT_PORT, &address, &wrong)) {
-            g_set_error(error, PH_CONFIG_ERROR, 0,
-                        "%s: %s; expected ADDRESS, ADDRESS:PORT, [IPV6]:PORT or unix:/PATH", config->listen_origin,
-                        wrong->message);
+            g_set_error(error, PH_CONFIG_ERROR, 0, "%s: %s", config->listen_origin, wrong->message);
             return FALSE;
         }
         ph_address_clear(&address);

@@ -1,5 +1,6 @@
 #include "server/connection.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include "ph_commands.h"
@@ -7,7 +8,12 @@
 #include "runtime/io/channel.h"
 #include "server/log.h"
 
-enum { DRAIN_LOOK_MS = 10 }; /* how often a connection that is not served is looked at again */
+enum {
+    DRAIN_LOOK_MS = 10, /* how often a connection that is not served is looked at again */
+    /* Commands of one connection that are executed at the same time; the others
+     * wait, so that no client can have all threads for itself. */
+    PARALLEL_MAX = 16,
+};
 
 struct connection {
     struct ph_switch *all;
@@ -16,6 +22,9 @@ struct connection {
     struct ph_loop *loop;
     GSource *handshake;  /* ends it when no session is opened in time */
     int waits_for_drain; /* atomic */
+    pthread_mutex_t mutex; /* guards what follows */
+    unsigned executing;
+    GQueue parked; /* calls that wait for one of those to end */
 };
 
 static const struct ph_hello own_hello = {
@@ -30,6 +39,7 @@ static void release(void *data)
     struct connection *connection = data;
 
     ph_channel_unref(connection->channel);
+    pthread_mutex_destroy(&connection->mutex);
     g_free(connection);
 }
 
@@ -133,16 +143,54 @@ static void log_call(const struct ph_server_call *call)
                   ph_status_name(summary.status), summary.text[0] == '\0' ? "" : ": ", summary.text);
 }
 
-static void run(struct ph_server_call *call, gboolean may_wait)
+static void execute(struct ph_switch *all, struct ph_server_call *call, gboolean may_wait)
 {
-    struct connection *connection = ph_server_conn_data(ph_server_call_summary(call).conn);
-    struct ph_switch *all = connection->all;
     struct ph_actions actions = {0};
 
     ph_server_execute(call);
     log_call(call);
     ph_server_done(call, &actions);
     ph_perform(all, &actions, may_wait);
+}
+
+/* CALL may be executed now, or (false) is parked until another one ends. */
+static bool begin(struct connection *connection, struct ph_server_call *call)
+{
+    bool go;
+
+    pthread_mutex_lock(&connection->mutex);
+    go = connection->executing < PARALLEL_MAX;
+    if (go)
+        connection->executing++;
+    else
+        g_queue_push_tail(&connection->parked, call);
+    pthread_mutex_unlock(&connection->mutex);
+    return go;
+}
+
+/* One has ended; the next that was parked for it, or NULL. */
+static struct ph_server_call *end_and_next(struct connection *connection)
+{
+    struct ph_server_call *next;
+
+    pthread_mutex_lock(&connection->mutex);
+    next = g_queue_pop_head(&connection->parked);
+    if (next == NULL)
+        connection->executing--;
+    pthread_mutex_unlock(&connection->mutex);
+    return next;
+}
+
+static void run(struct ph_server_call *call, gboolean may_wait)
+{
+    struct ph_server_conn *core = ph_server_conn_ref(ph_server_call_summary(call).conn);
+    struct connection *connection = ph_server_conn_data(core);
+
+    if (begin(connection, call)) {
+        for (; call != NULL; call = end_and_next(connection))
+            execute(connection->all, call, may_wait);
+    }
+    ph_server_conn_unref(core);
 }
 
 void ph_connection_run(void *call)
@@ -239,6 +287,8 @@ void ph_connection_accept(struct ph_switch *all, int fd)
     }
     connection = g_new0(struct connection, 1);
     connection->all = all;
+    pthread_mutex_init(&connection->mutex, NULL);
+    g_queue_init(&connection->parked);
     connection->loop = ph_loops_next(all->loops);
     connection->core = ph_server_conn_new(all->core, connection, release);
     connection->channel = ph_channel_new(fd, PH_CONN_SERVER, &own_hello, &channel_events, connection);

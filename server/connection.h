@@ -18,7 +18,7 @@ struct ph_switch {
 };
 
 /* Serves the client behind FD, which now belongs to the connection; or turns it
- * away when there are too many. To be called from one thread. */
+ * away when there are too many. Any thread. */
 void ph_connection_accept(struct ph_switch *all, int fd);
 
 /* Number of connections that are not gone yet. */

@@ -19,7 +19,8 @@ struct ph_loop {
 };
 
 struct ph_loops {
-    unsigned count, next;
+    unsigned count;
+    unsigned next; /* atomic */
     struct ph_loop *loop;
     struct ph_pool *pool;
     void (*run)(void *call);
@@ -207,7 +208,7 @@ struct ph_loops *ph_loops_new(unsigned count, struct ph_pool *pool, void (*run)(
 
 struct ph_loop *ph_loops_next(struct ph_loops *loops)
 {
-    return &loops->loop[loops->next++ % loops->count];
+    return &loops->loop[__atomic_fetch_add(&loops->next, 1, __ATOMIC_RELAXED) % loops->count];
 }
 
 GMainContext *ph_loop_context(struct ph_loop *loop)

@@ -18,7 +18,7 @@
 #include "server/store/posix.h"
 
 enum {
-    POOL_THREADS_MAX = 64,
+    POOL_THREADS_MAX = 256,     /* a connection uses a few of them at a time (connection.c) */
     ENDING_LOOK_MS = 10,        /* how often the way to the end is looked at */
     COMMANDS_END_MS = 10000,    /* for commands that are under way when the server ends */
     CONNECTIONS_END_MS = 2000,  /* for the last words to clients */
