@@ -96,7 +96,8 @@ static int write_seeds(const struct inputs *inputs, const char *folder)
         char path[4096];
         snprintf(path, sizeof path, "%s/%s", folder, inputs->list[i].name);
         FILE *file = fopen(path, "wb");
-        if (file == NULL || fwrite(inputs->list[i].bytes, 1, inputs->list[i].len, file) != inputs->list[i].len) {
+        if (file == NULL ||
+            fwrite(inputs->list[i].bytes, 1, inputs->list[i].len, file) != inputs->list[i].len) {
             perror(path);
             return 1;
         }

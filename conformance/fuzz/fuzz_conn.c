@@ -8,12 +8,12 @@
 #include "runtime/core/conn.h"
 
 /* A broken promise: says which and aborts, so that the fuzzer keeps the input. */
-#define PROMISE(condition)                                                                                  \
-    do {                                                                                                    \
-        if (!(condition)) {                                                                                 \
-            fprintf(stderr, "%s:%d: broken promise: %s\n", __FILE__, __LINE__, #condition);                 \
-            abort();                                                                                        \
-        }                                                                                                   \
+#define PROMISE(condition)                                                                                   \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: broken promise: %s\n", __FILE__, __LINE__, #condition);                  \
+            abort();                                                                                         \
+        }                                                                                                    \
     } while (0)
 
 enum { AT_MESSAGE_LEN = 32, AT_PAYLOAD_LEN = 36, AT_BODY_CRC = 40, AT_HEADER_CRC = 44 };
@@ -126,7 +126,8 @@ static void check_message(const struct ph_message_rule *rule, const uint8_t *byt
 
 static void run_request(const struct ph_frame *frame)
 {
-    const struct ph_dispatch dispatch = {.session_ops = &session_ops, .session = (void *) &store_ops, .store_ops = &store_ops};
+    const struct ph_dispatch dispatch = {
+        .session_ops = &session_ops, .session = (void *) &store_ops, .store_ops = &store_ops};
     const struct ph_command_info *info = ph_command_info(frame->header.command);
     size_t cap = PH_ARENA_BASE_BYTES + PH_ARENA_FACTOR * (size_t) frame->header.message_len;
     struct ph_call call = {.arena = ph_arena_new(cap), .payload_in = frame->payload};

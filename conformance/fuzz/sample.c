@@ -45,7 +45,8 @@ static void sample_bytes(ProtobufCBinaryData *out, const struct ph_field_rule *r
                          struct ph_arena *arena)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
-    bool text = rule->kind == PH_KIND_NAME || rule->kind == PH_KIND_XATTR_NAME || rule->kind == PH_KIND_TARGET;
+    bool text =
+        rule->kind == PH_KIND_NAME || rule->kind == PH_KIND_XATTR_NAME || rule->kind == PH_KIND_TARGET;
     uint32_t min = text && rule->min_len == 0 ? 1 : rule->min_len;
     uint32_t spread = rule->max_len - min < EXTRA_LEN ? rule->max_len - min : EXTRA_LEN;
     out->len = min + ph_random_below(random, spread + 1);
@@ -86,8 +87,9 @@ static void sample_value(void *value, const ProtobufCFieldDescriptor *field, con
     }
 }
 
-static void sample_repeated(uint8_t *base, const ProtobufCFieldDescriptor *field, const struct ph_field_rule *rule,
-                            struct ph_random *random, struct ph_arena *arena)
+static void sample_repeated(uint8_t *base, const ProtobufCFieldDescriptor *field,
+                            const struct ph_field_rule *rule, struct ph_random *random,
+                            struct ph_arena *arena)
 {
     struct ph_field_rule element = *rule;
     size_t count = rule->min_count + ph_random_below(random, EXTRA_COUNT + 1);

@@ -10,7 +10,8 @@
 #include "runtime/base/limits.h"
 #include "runtime/core/conn.h"
 
-enum { VARIANTS = 3, PAYLOAD_BYTES = 200, SAMPLE_ARENA_BYTES = 64 * 1024 * 1024 };
+/* A transaction can hold each of the changing commands, and wants as many samples. */
+enum { VARIANTS = 3, VARIANTS_TRANSACT = 60, PAYLOAD_BYTES = 200, SAMPLE_ARENA_BYTES = 64 * 1024 * 1024 };
 
 struct collection {
     struct ph_seed *seeds;
@@ -48,7 +49,8 @@ static struct ph_conn *speaker(enum ph_conn_role role, bool keep_greeting)
 }
 
 /* A seed that is refused at the door would fuzz the door only. */
-static void check_valid(const struct ph_message_rule *rule, const uint8_t *encoded, size_t len, const char *name)
+static void check_valid(const struct ph_message_rule *rule, const uint8_t *encoded, size_t len,
+                        const char *name)
 {
     struct ph_fault fault = {0};
     struct ph_arena *arena = ph_arena_new(SAMPLE_ARENA_BYTES);
@@ -59,7 +61,8 @@ static void check_valid(const struct ph_message_rule *rule, const uint8_t *encod
     ph_arena_free(arena);
 }
 
-static void say(struct ph_conn *conn, uint8_t kind, const struct ph_command_info *info, struct ph_random *random)
+static void say(struct ph_conn *conn, uint8_t kind, const struct ph_command_info *info,
+                struct ph_random *random)
 {
     bool reply = kind == PH_FRAME_REPLY;
     struct ph_arena *arena = ph_arena_new(SAMPLE_ARENA_BYTES);
@@ -82,9 +85,11 @@ static void say(struct ph_conn *conn, uint8_t kind, const struct ph_command_info
     ph_arena_free(arena);
 }
 
-static void add_command(struct collection *collection, const struct ph_command_info *info, struct ph_random *random)
+static void add_command(struct collection *collection, const struct ph_command_info *info,
+                        struct ph_random *random)
 {
-    for (int variant = 0; variant < VARIANTS; variant++) {
+    int variants = info->number == PH_CMD_TRANSACT ? VARIANTS_TRANSACT : VARIANTS;
+    for (int variant = 0; variant < variants; variant++) {
         char name[64];
         struct ph_conn *client = speaker(PH_CONN_CLIENT, false), *server = speaker(PH_CONN_SERVER, false);
         if (!info->event) {
@@ -101,7 +106,8 @@ static void add_command(struct collection *collection, const struct ph_command_i
 }
 
 /* A whole conversation of a client from its first byte, cut up as FLAGS say. */
-static void add_conversation(struct collection *collection, const char *name, uint8_t flags, struct ph_random *random)
+static void add_conversation(struct collection *collection, const char *name, uint8_t flags,
+                             struct ph_random *random)
 {
     static const uint16_t controls[] = {PH_CONTROL_PING, PH_CONTROL_PONG, PH_CONTROL_CANCEL};
     size_t count;
@@ -111,7 +117,8 @@ static void add_conversation(struct collection *collection, const char *name, ui
         const struct ph_command_info *info = &commands[ph_random_below(random, count)];
         if (!info->event)
             say(conn, PH_FRAME_REQUEST, info, random);
-        struct ph_frame_header control = {.kind = PH_FRAME_CONTROL, .command = controls[i % 3], .slot = PH_NO_SLOT};
+        struct ph_frame_header control = {
+            .kind = PH_FRAME_CONTROL, .command = controls[i % 3], .slot = PH_NO_SLOT};
         ph_conn_send(conn, &control, NULL, 0, NULL);
     }
     ph_conn_goaway(conn, 0);

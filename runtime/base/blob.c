@@ -41,7 +41,7 @@ static int class_of(size_t capacity)
         return -1;
     int class = 0;
     while ((size_t) 1 << (CLASS_BITS_MIN + class) < capacity)
-        class++;
+        class ++;
     return class;
 }
 

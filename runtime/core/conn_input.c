@@ -257,7 +257,8 @@ static bool take_hello(struct ph_conn *conn)
 {
     if (conn->input_end - conn->input_start < conn->banner.hello_len)
         return false;
-    if (ph_hello_decode(conn->input + conn->input_start, conn->banner.hello_len, &conn->peer, &conn->fault) != 0 ||
+    if (ph_hello_decode(conn->input + conn->input_start, conn->banner.hello_len, &conn->peer, &conn->fault) !=
+            0 ||
         ph_hello_match(&conn->own, &conn->peer, conn->role, &conn->fault) != 0) {
         refuse(conn);
         return false;

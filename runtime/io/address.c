@@ -10,7 +10,8 @@ static const char unix_prefix[] = "unix:";
 static gboolean refuse(const char *text, GError **error, const char *why)
 {
     g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-                "\"%s\" is not an address: %s (HOST, HOST:PORT, [IPV6]:PORT, :PORT or unix:/PATH)", text, why);
+                "\"%s\" is not an address: %s (HOST, HOST:PORT, [IPV6]:PORT, :PORT or unix:/PATH)", text,
+                why);
     return FALSE;
 }
 
@@ -19,7 +20,7 @@ static gboolean parse_unix(const char *text, struct ph_address *out, GError **er
     const char *path = text + strlen(unix_prefix);
     if (path[0] != '/')
         return refuse(text, error, "the path of a unix socket begins with /");
-    if (strlen(path) >= sizeof ((struct sockaddr_un *) NULL)->sun_path)
+    if (strlen(path) >= sizeof((struct sockaddr_un *) NULL)->sun_path)
         return refuse(text, error, "the path of a unix socket may have 107 bytes at most");
     out->path = g_strdup(path);
     return TRUE;

@@ -56,10 +56,10 @@ struct ph_channel {
     struct ph_conn *conn;
     GSource *source; /* borrowed from its context; NULL before attach and when DONE */
     enum phase phase;
-    struct ph_fault fault;        /* words for `closed` */
-    bool ending;                  /* `closed` is due; FAULT says why */
-    bool peer_gone;               /* nothing we say can reach it */
-    int write_error;              /* how we found out */
+    struct ph_fault fault; /* words for `closed` */
+    bool ending;           /* `closed` is due; FAULT says why */
+    bool peer_gone;        /* nothing we say can reach it */
+    int write_error;       /* how we found out */
     bool ready_told, paused, writing, shut;
     GIOCondition watched;
     uint64_t armed_ms, linger_until_ms;
@@ -162,7 +162,8 @@ static void write_output(struct ph_channel *channel)
 /* Writes unless the loop is to do it when the socket has room. Locked. */
 static void flush(struct ph_channel *channel)
 {
-    if (channel->source != NULL && (channel->watched & G_IO_OUT) == 0 && ph_conn_output_bytes(channel->conn) > 0)
+    if (channel->source != NULL && (channel->watched & G_IO_OUT) == 0 &&
+        ph_conn_output_bytes(channel->conn) > 0)
         write_output(channel);
 }
 
@@ -363,7 +364,8 @@ static void tell_closed(struct ph_channel *channel)
  * earlier one fires, so that traffic does not set timers. Locked. */
 static void arm(struct ph_channel *channel)
 {
-    uint64_t deadline = channel->phase == LINGERING ? channel->linger_until_ms : ph_conn_deadline(channel->conn);
+    uint64_t deadline =
+        channel->phase == LINGERING ? channel->linger_until_ms : ph_conn_deadline(channel->conn);
     if (deadline >= channel->armed_ms || channel->source == NULL)
         return;
     channel->armed_ms = deadline;
@@ -380,7 +382,8 @@ static void run(struct ph_channel *channel, GIOCondition seen)
     else
         drained = read_input(channel);
     struct ph_fault fault = {0};
-    if (!channel->ending && !ph_conn_ended(channel->conn) && ph_conn_tick(channel->conn, now_ms(), &fault) != 0)
+    if (!channel->ending && !ph_conn_ended(channel->conn) &&
+        ph_conn_tick(channel->conn, now_ms(), &fault) != 0)
         end(channel, &fault);
     if (channel->write_error != 0 && drained)
         end_broken(channel, channel->write_error);

@@ -34,8 +34,8 @@ void ph_channel_unref(struct ph_channel *channel);
 
 /* Sends a frame from any thread: written at once when nothing waits before
  * it, else by the main loop. Silently dropped once the channel is closed. */
-void ph_channel_send(struct ph_channel *channel, const struct ph_frame_header *header,
-                     const uint8_t *message, size_t message_len, struct ph_blob *payload);
+void ph_channel_send(struct ph_channel *channel, const struct ph_frame_header *header, const uint8_t *message,
+                     size_t message_len, struct ph_blob *payload);
 
 /* Stops (or resumes) taking frames in, so that one peer cannot make us hold
  * ever more; any thread. */

@@ -79,7 +79,8 @@ static void set_unreachable(const struct ph_address *address, int why, guint tim
         words = g_strdup_printf("no answer within %.3g s", timeout_ms / 1000.0);
         hint = "; is the address right, and does every firewall on the way let it through?";
     }
-    g_set_error(error, G_IO_ERROR, (int) g_io_error_from_errno(why), "cannot reach %s: %s%s", where, words, hint);
+    g_set_error(error, G_IO_ERROR, (int) g_io_error_from_errno(why), "cannot reach %s: %s%s", where, words,
+                hint);
 }
 
 static int connect_unix(const struct ph_address *address, guint timeout_ms, GError **error)
@@ -103,11 +104,12 @@ static struct addrinfo *resolve(const struct ph_address *address, GError **error
         return found;
     g_autofree char *where = ph_address_text(address);
     if (result == EAI_NONAME || result == EAI_NODATA)
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_HOST_NOT_FOUND, "cannot reach %s: unknown host; is it spelled right?",
-                    where);
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_HOST_NOT_FOUND,
+                    "cannot reach %s: unknown host; is it spelled right?", where);
     else
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_HOST_NOT_FOUND, "cannot reach %s: the name cannot be looked up: %s",
-                    where, result == EAI_SYSTEM ? g_strerror(errno) : gai_strerror(result));
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_HOST_NOT_FOUND,
+                    "cannot reach %s: the name cannot be looked up: %s", where,
+                    result == EAI_SYSTEM ? g_strerror(errno) : gai_strerror(result));
     return NULL;
 }
 

@@ -23,7 +23,8 @@ static void set_error(const struct ph_address *address, int why, GError **error)
         hint = "; this machine has no such address";
     g_autofree char *words = g_strdup(g_strerror(why));
     words[0] = g_ascii_tolower(words[0]);
-    g_set_error(error, G_IO_ERROR, (int) g_io_error_from_errno(why), "cannot listen on %s: %s%s", where, words, hint);
+    g_set_error(error, G_IO_ERROR, (int) g_io_error_from_errno(why), "cannot listen on %s: %s%s", where,
+                words, hint);
 }
 
 /* Returns 0 or an errno. */
@@ -136,7 +137,8 @@ gboolean ph_listen(const struct ph_address *address, GArray *sockets, GError **e
 {
     if (address->path != NULL)
         return listen_unix(address, sockets, error);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found = NULL;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
+                    *found = NULL;
     g_autofree char *port = g_strdup_printf("%u", address->port);
     int result = getaddrinfo(address->host, port, &hints, &found);
     if (result != 0) {

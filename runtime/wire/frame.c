@@ -94,8 +94,9 @@ static uint32_t check_shape(const uint8_t *in, struct ph_fault *fault)
     if (memcmp(in + AT_MAGIC, magic, sizeof magic) != 0)
         return ph_fault_set(fault, PH_ST_MALFORMED, "a frame does not begin with PHM1");
     if (get32(in + AT_HEADER_CRC) != ph_crc32c(0, in, AT_HEADER_CRC))
-        return ph_fault_set(fault, PH_ST_MALFORMED, "the checksum of a frame header does not fit: "
-                                                    "bytes were changed on the way");
+        return ph_fault_set(fault, PH_ST_MALFORMED,
+                            "the checksum of a frame header does not fit: "
+                            "bytes were changed on the way");
     if (in[AT_LENGTH] != PH_FRAME_HEADER_BYTES / 4)
         return ph_fault_set(fault, PH_ST_MALFORMED, "a frame header of %u bytes instead of %u",
                             in[AT_LENGTH] * 4U, (unsigned) PH_FRAME_HEADER_BYTES);
@@ -116,11 +117,11 @@ uint32_t ph_frame_header_decode(const uint8_t in[PH_FRAME_HEADER_BYTES], uint32_
         return status;
     uint32_t message_len = get32(in + AT_MESSAGE_LEN), payload_len = get32(in + AT_PAYLOAD_LEN);
     if (message_len > message_max)
-        return ph_fault_set(fault, PH_ST_MALFORMED, "a message of %u bytes where %u are allowed",
-                            message_len, message_max);
+        return ph_fault_set(fault, PH_ST_MALFORMED, "a message of %u bytes where %u are allowed", message_len,
+                            message_max);
     if (payload_len > payload_max)
-        return ph_fault_set(fault, PH_ST_MALFORMED, "a payload of %u bytes where %u are allowed",
-                            payload_len, payload_max);
+        return ph_fault_set(fault, PH_ST_MALFORMED, "a payload of %u bytes where %u are allowed", payload_len,
+                            payload_max);
     *out = (struct ph_frame_header){
         .kind = in[AT_KIND],
         .flags = in[AT_FLAGS],

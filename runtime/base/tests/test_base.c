@@ -68,7 +68,8 @@ static void arena_clears_and_copies(void)
 
 static void blob_has_room_and_alignment(void)
 {
-    static const size_t sizes[] = {0, 1, 63, 64, 4095, 4096, 5000, 16384, 16385, 131072, 1048576, 1048577, 4194304};
+    static const size_t sizes[] = {0,     1,     63,     64,      4095,    4096,   5000,
+                                   16384, 16385, 131072, 1048576, 1048577, 4194304};
     for (int round = 0; round < 2; round++) /* the second one from the cache */
         for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
             struct ph_blob *blob = ph_blob_new(sizes[i]);
@@ -183,8 +184,10 @@ int main(int argc, char **argv)
     g_test_add_func("/arena/pieces-are-aligned-and-apart", arena_pieces_are_aligned_and_apart);
     g_test_add_func("/arena/clears-and-copies", arena_clears_and_copies);
     g_test_add_func("/blob/has-room-and-alignment", blob_has_room_and_alignment);
-    g_test_add_func("/blob/releases-once-with-the-last-reference", blob_releases_once_with_the_last_reference);
-    g_test_add_func("/blob/cache-hands-each-out-to-one-thread-only", blob_cache_hands_each_out_to_one_thread_only);
+    g_test_add_func("/blob/releases-once-with-the-last-reference",
+                    blob_releases_once_with_the_last_reference);
+    g_test_add_func("/blob/cache-hands-each-out-to-one-thread-only",
+                    blob_cache_hands_each_out_to_one_thread_only);
     g_test_add_func("/fault/keeps-the-first-words-on-one-line", fault_keeps_the_first_words_on_one_line);
     g_test_add_func("/random/repeats-with-its-seed", random_repeats_with_its_seed);
     g_test_add_func("/random/is-spread-evenly-below-its-bound", random_is_spread_evenly_below_its_bound);

@@ -39,7 +39,8 @@ static inline GByteArray *drain(struct ph_conn *conn, size_t piece)
 }
 
 /* Gives LEN bytes to CONN, PIECE at a time. Returns the first failure. */
-static inline uint32_t feed(struct ph_conn *conn, const uint8_t *bytes, size_t len, size_t piece, struct ph_fault *fault)
+static inline uint32_t feed(struct ph_conn *conn, const uint8_t *bytes, size_t len, size_t piece,
+                            struct ph_fault *fault)
 {
     while (len > 0) {
         uint8_t *where;
@@ -98,7 +99,8 @@ static inline struct ph_blob *blob_of(size_t len, uint64_t seed)
 }
 
 /* Sends a frame of KIND with the message and payload that ID stands for. */
-static inline void send_frame(struct ph_conn *conn, uint8_t kind, uint64_t id, size_t message_len, size_t payload_len)
+static inline void send_frame(struct ph_conn *conn, uint8_t kind, uint64_t id, size_t message_len,
+                              size_t payload_len)
 {
     struct ph_frame_header header = {.kind = kind, .command = PH_CMD_LOOKUP, .id = id, .slot = PH_NO_SLOT};
     struct ph_blob *message = blob_of(message_len, id), *payload = NULL;

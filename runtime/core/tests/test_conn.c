@@ -24,7 +24,8 @@ static void frames_survive_cuts_at_every_position(void)
 
 static void frames_of_every_size_arrive_whole(void)
 {
-    static const size_t sizes[] = {0, 1, 4095, 4096, 16383, 16384, 16385, 65535, 65536, 100000, 262144, 1048576};
+    static const size_t sizes[] = {0,     1,     4095,  4096,   16383,  16384,
+                                   16385, 65535, 65536, 100000, 262144, 1048576};
     struct pair pair;
     pair_open(&pair);
     struct ph_random random;
@@ -34,7 +35,8 @@ static void frames_of_every_size_arrive_whole(void)
         for (unsigned p = 0; p < G_N_ELEMENTS(sizes); p++) {
             send_frame(pair.client, PH_FRAME_REQUEST, ++id, sizes[m], sizes[p]);
             send_frame(pair.client, PH_FRAME_REQUEST, ++id, 10, 0);
-            size_t out_piece = 1 + ph_random_below(&random, 300000), in_piece = 1 + ph_random_below(&random, 100000);
+            size_t out_piece = 1 + ph_random_below(&random, 300000),
+                   in_piece = 1 + ph_random_below(&random, 100000);
             g_autoptr(GByteArray) bytes = drain(pair.client, out_piece);
             g_assert_cmpuint(feed(pair.server, bytes->data, bytes->len, in_piece, NULL), ==, 0);
             check_frame(ph_conn_take(pair.server), id - 1, sizes[m], sizes[p]);
@@ -94,7 +96,8 @@ static void every_changed_byte_ends_the_connection(void)
 }
 
 /* Gives the server one bare header made from HEADER. */
-static uint32_t give_header(const struct ph_frame_header *header, enum ph_conn_role to, struct ph_fault *fault)
+static uint32_t give_header(const struct ph_frame_header *header, enum ph_conn_role to,
+                            struct ph_fault *fault)
 {
     struct pair pair;
     uint8_t bytes[PH_FRAME_HEADER_BYTES];
@@ -207,7 +210,8 @@ static void random_bytes_never_pass_for_frames(void)
         ph_random_bytes(&random, noise, sizeof noise);
         if (ph_random_chance(&random, 500))
             memcpy(noise, "PHM1", 4);
-        g_assert_cmpuint(feed(pair.server, noise, sizeof noise, 1 + ph_random_below(&random, 600), NULL), !=, 0);
+        g_assert_cmpuint(feed(pair.server, noise, sizeof noise, 1 + ph_random_below(&random, 600), NULL), !=,
+                         0);
         g_assert_null(ph_conn_take(pair.server));
         pair_end(&pair);
     }
@@ -220,10 +224,13 @@ int main(int argc, char **argv)
     g_test_add_func("/conn/frames-of-every-size-arrive-whole", frames_of_every_size_arrive_whole);
     g_test_add_func("/conn/bulk-is-neither-copied-out-nor-in", bulk_is_neither_copied_out_nor_in);
     g_test_add_func("/conn/every-changed-byte-ends-the-connection", every_changed_byte_ends_the_connection);
-    g_test_add_func("/conn/oversize-is-refused-before-any-of-it-comes", oversize_is_refused_before_any_of_it_comes);
-    g_test_add_func("/conn/frames-that-the-other-role-sends-are-refused", frames_that_the_other_role_sends_are_refused);
+    g_test_add_func("/conn/oversize-is-refused-before-any-of-it-comes",
+                    oversize_is_refused_before_any_of_it_comes);
+    g_test_add_func("/conn/frames-that-the-other-role-sends-are-refused",
+                    frames_that_the_other_role_sends_are_refused);
     g_test_add_func("/conn/control-frames-are-known-and-bare", control_frames_are_known_and_bare);
-    g_test_add_func("/conn/pings-are-answered-and-cancels-are-handed-on", pings_are_answered_and_cancels_are_handed_on);
+    g_test_add_func("/conn/pings-are-answered-and-cancels-are-handed-on",
+                    pings_are_answered_and_cancels_are_handed_on);
     g_test_add_func("/conn/a-goodbye-ends-without-fault-after-the-frames-before-it",
                     a_goodbye_ends_without_fault_after_the_frames_before_it);
     g_test_add_func("/conn/small-frames-share-one-piece-of-output", small_frames_share_one_piece_of_output);

@@ -83,8 +83,9 @@ static void a_greeting_that_does_not_fit_is_refused_in_words(void)
     size_t answered;
     g_assert_cmpuint(greet_changed(set_wider_version, &fault, &answered), ==, 0);
     g_assert_cmpuint(greet_changed(set_newer_version, &fault, &answered), ==, PH_ST_INCOMPATIBLE);
-    g_assert_cmpstr(fault.text, ==,
-                    "no common protocol version: the client speaks 2 to 3, this server 1 to 1; update the older one");
+    g_assert_cmpstr(
+        fault.text, ==,
+        "no common protocol version: the client speaks 2 to 3, this server 1 to 1; update the older one");
     g_assert_cmpuint(answered, ==, PH_FRAME_HEADER_BYTES);
     g_assert_cmpuint(greet_changed(set_older_version, &fault, &answered), ==, PH_ST_INCOMPATIBLE);
     g_assert_cmpuint(greet_changed(set_swapped_version, &fault, &answered), ==, PH_ST_MALFORMED);
@@ -116,11 +117,13 @@ static void missing_features_are_named(void)
     /* The server has shown its hello, so its refusal is a GOAWAY. */
     g_autoptr(GByteArray) greeting = drain(pair.server, SIZE_MAX);
     g_assert_cmpuint(pass(pair.client, pair.server, &fault), ==, PH_ST_INCOMPATIBLE);
-    g_assert_cmpstr(fault.text, ==, "this server requires trees, which the client lacks (it has: locks, xattrs; "
-                                    "this server has: locks, xattrs, trees)");
+    g_assert_cmpstr(fault.text, ==,
+                    "this server requires trees, which the client lacks (it has: locks, xattrs; "
+                    "this server has: locks, xattrs, trees)");
     g_assert_cmpuint(feed(pair.client, greeting->data, greeting->len, 1, &told), ==, PH_ST_INCOMPATIBLE);
-    g_assert_cmpstr(told.text, ==, "the server requires trees, which this client lacks (it has: locks, xattrs; "
-                                   "the server has: locks, xattrs, trees)");
+    g_assert_cmpstr(told.text, ==,
+                    "the server requires trees, which this client lacks (it has: locks, xattrs; "
+                    "the server has: locks, xattrs, trees)");
     g_assert_false(ph_conn_ready(pair.client) || ph_conn_ready(pair.server));
     pair_end(&pair);
 }
@@ -247,9 +250,11 @@ int main(int argc, char **argv)
     g_test_add_func("/conn/both-ends-learn-of-each-other", both_ends_learn_of_each_other);
     g_test_add_func("/conn/a-greeting-that-does-not-fit-is-refused-in-words",
                     a_greeting_that_does_not_fit_is_refused_in_words);
-    g_test_add_func("/conn/a-foreign-peer-is-known-by-its-first-byte", a_foreign_peer_is_known_by_its_first_byte);
+    g_test_add_func("/conn/a-foreign-peer-is-known-by-its-first-byte",
+                    a_foreign_peer_is_known_by_its_first_byte);
     g_test_add_func("/conn/missing-features-are-named", missing_features_are_named);
-    g_test_add_func("/conn/a-hello-not-yet-sent-carries-the-refusal", a_hello_not_yet_sent_carries_the_refusal);
+    g_test_add_func("/conn/a-hello-not-yet-sent-carries-the-refusal",
+                    a_hello_not_yet_sent_carries_the_refusal);
     g_test_add_func("/conn/a-server-can-refuse-from-the-start", a_server_can_refuse_from_the_start);
     g_test_add_func("/conn/a-peer-that-says-no-hello-is-given-up", a_peer_that_says_no_hello_is_given_up);
     g_test_add_func("/conn/silence-is-broken-by-a-ping-then-ends-the-connection",

@@ -46,10 +46,9 @@ static void mistakes_are_named(void)
     static const struct {
         const char *text, *words;
     } mistakes[] = {
-        {"", "empty"},          {"host:", "port"},          {"host:65536", "port"},  {"host:-1", "port"},
-        {"host:1x", "port"},    {"[::1", "bracket"},        {"[::1]x", "bracket"},   {"[host]:1", "IPv6"},
-        {"a:b:c", "brackets"},  {"unix:", "begins with /"}, {"unix:x", "begins with /"},
-        {"[::1]:", "port"},
+        {"", "empty"},         {"host:", "port"},          {"host:65536", "port"},      {"host:-1", "port"},
+        {"host:1x", "port"},   {"[::1", "bracket"},        {"[::1]x", "bracket"},       {"[host]:1", "IPv6"},
+        {"a:b:c", "brackets"}, {"unix:", "begins with /"}, {"unix:x", "begins with /"}, {"[::1]:", "port"},
     };
     for (guint i = 0; i < G_N_ELEMENTS(mistakes); i++) {
         struct ph_address address;
@@ -149,8 +148,9 @@ static void nobody_there_is_said_with_a_hint(void)
     g_autoptr(GError) missing = NULL;
     g_assert_true(ph_address_parse("unix:/nonexistent/socket", 0, &address, NULL));
     g_assert_cmpint(ph_connect(&address, 2000, &missing), ==, -1);
-    g_assert_cmpstr(missing->message, ==,
-                    "cannot reach unix:/nonexistent/socket: no such file or directory; is pohmel-server running there?");
+    g_assert_cmpstr(
+        missing->message, ==,
+        "cannot reach unix:/nonexistent/socket: no such file or directory; is pohmel-server running there?");
     ph_address_clear(&address);
 }
 

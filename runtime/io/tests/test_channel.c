@@ -134,15 +134,15 @@ static void end_clear(struct end *end)
 }
 
 /* Waits until EXPRESSION holds under the end's lock, 20 s at most. */
-#define AWAIT(end, expression)                                                                              \
-    do {                                                                                                    \
-        struct timespec until;                                                                              \
-        clock_gettime(CLOCK_REALTIME, &until);                                                              \
-        until.tv_sec += 20;                                                                                 \
-        pthread_mutex_lock(&(end)->mutex);                                                                  \
-        while (!(expression))                                                                               \
-            g_assert_cmpint(pthread_cond_timedwait(&(end)->changed, &(end)->mutex, &until), ==, 0);         \
-        pthread_mutex_unlock(&(end)->mutex);                                                                \
+#define AWAIT(end, expression)                                                                               \
+    do {                                                                                                     \
+        struct timespec until;                                                                               \
+        clock_gettime(CLOCK_REALTIME, &until);                                                               \
+        until.tv_sec += 20;                                                                                  \
+        pthread_mutex_lock(&(end)->mutex);                                                                   \
+        while (!(expression))                                                                                \
+            g_assert_cmpint(pthread_cond_timedwait(&(end)->changed, &(end)->mutex, &until), ==, 0);          \
+        pthread_mutex_unlock(&(end)->mutex);                                                                 \
     } while (0)
 
 struct pair {
@@ -182,10 +182,12 @@ static void pair_end(struct pair *pair)
     end_clear(&pair->server);
 }
 
-static void send_one(struct ph_channel *channel, uint16_t sender, uint64_t id, size_t message_len, struct ph_blob *blob)
+static void send_one(struct ph_channel *channel, uint16_t sender, uint64_t id, size_t message_len,
+                     struct ph_blob *blob)
 {
     static const uint8_t message[1000] = "message";
-    struct ph_frame_header header = {.kind = PH_FRAME_REQUEST, .command = sender, .id = id, .slot = PH_NO_SLOT};
+    struct ph_frame_header header = {
+        .kind = PH_FRAME_REQUEST, .command = sender, .id = id, .slot = PH_NO_SLOT};
     ph_channel_send(channel, &header, message, message_len, blob);
 }
 
@@ -224,7 +226,10 @@ static void *sender_run(void *data)
     large->len = 300000;
     small->len = 100;
     for (uint64_t id = 0; id < FRAMES_EACH; id++)
-        send_one(sender->channel, sender->number, id, id % 50, id % 20 == 0 ? large : id % 3 == 0 ? small : NULL);
+        send_one(sender->channel, sender->number, id, id % 50,
+                 id % 20 == 0  ? large
+                 : id % 3 == 0 ? small
+                               : NULL);
     ph_blob_unref(large);
     ph_blob_unref(small);
     return NULL;
@@ -257,7 +262,8 @@ static void a_peer_that_does_not_read_is_cut_off(void)
     blob->len = PH_PAYLOAD_MAX_BYTES;
     for (uint64_t id = 0; id < 2 * (PH_OUTPUT_CUT_BYTES / PH_PAYLOAD_MAX_BYTES); id++) {
         send_one(pair.client.channel, 0, id, 0, blob);
-        g_assert_cmpuint(ph_channel_output_bytes(pair.client.channel), <=, PH_OUTPUT_CUT_BYTES + 2 * PH_PAYLOAD_MAX_BYTES);
+        g_assert_cmpuint(ph_channel_output_bytes(pair.client.channel), <=,
+                         PH_OUTPUT_CUT_BYTES + 2 * PH_PAYLOAD_MAX_BYTES);
     }
     AWAIT(&pair.client, pair.client.closed);
     g_assert_cmpuint(pair.client.fault.status, ==, PH_ST_LIMIT);
@@ -290,7 +296,8 @@ static void the_reason_of_a_close_reaches_the_peer(void)
     ph_channel_close(pair.server.channel, PH_ST_LIMIT, "only the first counts");
     AWAIT(&pair.client, pair.client.closed);
     g_assert_cmpuint(pair.client.fault.status, ==, PH_ST_SHUTTING_DOWN);
-    g_assert_cmpstr(pair.client.fault.text, ==, "the server ended the connection: the server is shutting down");
+    g_assert_cmpstr(pair.client.fault.text, ==,
+                    "the server ended the connection: the server is shutting down");
     AWAIT(&pair.server, pair.server.closed);
     g_assert_cmpstr(pair.server.fault.text, ==, "we end");
     send_one(pair.client.channel, 0, 0, 10, NULL); /* dropped */
@@ -339,6 +346,22 @@ static void a_peer_that_hangs_up_before_its_hello_is_a_fault(void)
     shutdown(fd, SHUT_RDWR);
     AWAIT(&end, end.closed);
     g_assert_cmpuint(end.fault.status, ==, PH_ST_IO_ERROR);
+    raw_end(&loop, &end, fd);
+}
+
+/* In real time: the timer of the channel is what is looked at. */
+static void a_newcomer_that_says_nothing_is_closed_in_time(void)
+{
+    struct loop loop;
+    struct end end;
+    gint64 start = g_get_monotonic_time();
+    int fd = raw_open(&loop, &end, PH_CONN_SERVER);
+    AWAIT(&end, end.closed);
+    gint64 took_ms = (g_get_monotonic_time() - start) / 1000;
+    g_assert_cmpint(took_ms, >=, PH_HANDSHAKE_TIMEOUT_MS);
+    g_assert_cmpuint(end.fault.status, ==, PH_ST_LIMIT);
+    g_assert_cmpstr(end.fault.text, ==, "the client did not say hello within 5 s");
+    g_assert_cmpstr(ph_channel_peer_name(end.channel), ==, "unix:");
     raw_end(&loop, &end, fd);
 }
 
@@ -524,15 +547,21 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/channel/frames-go-there-and-back", frames_go_there_and_back);
-    g_test_add_func("/channel/many-threads-send-at-once-each-in-order", many_threads_send_at_once_each_in_order);
+    g_test_add_func("/channel/many-threads-send-at-once-each-in-order",
+                    many_threads_send_at_once_each_in_order);
     g_test_add_func("/channel/a-peer-that-does-not-read-is-cut-off", a_peer_that_does_not_read_is_cut_off);
-    g_test_add_func("/channel/a-paused-channel-delivers-all-when-resumed", a_paused_channel_delivers_all_when_resumed);
-    g_test_add_func("/channel/the-reason-of-a-close-reaches-the-peer", the_reason_of_a_close_reaches_the_peer);
+    g_test_add_func("/channel/a-paused-channel-delivers-all-when-resumed",
+                    a_paused_channel_delivers_all_when_resumed);
+    g_test_add_func("/channel/the-reason-of-a-close-reaches-the-peer",
+                    the_reason_of_a_close_reaches_the_peer);
     g_test_add_func("/channel/a-foreign-peer-is-closed", a_foreign_peer_is_closed);
     g_test_add_func("/channel/a-peer-that-hangs-up-before-its-hello-is-a-fault",
                     a_peer_that_hangs_up_before_its_hello_is_a_fault);
+    g_test_add_func("/channel/a-newcomer-that-says-nothing-is-closed-in-time",
+                    a_newcomer_that_says_nothing_is_closed_in_time);
     g_test_add_func("/channel/a-peer-cut-off-gets-to-read-why", a_peer_cut_off_gets_to_read_why);
     g_test_add_func("/channel/frames-before-a-hang-up-are-delivered", frames_before_a_hang_up_are_delivered);
-    g_test_add_func("/channel/a-stuck-event-holds-up-its-own-channel-only", a_stuck_event_holds_up_its_own_channel_only);
+    g_test_add_func("/channel/a-stuck-event-holds-up-its-own-channel-only",
+                    a_stuck_event_holds_up_its_own_channel_only);
     return g_test_run();
 }

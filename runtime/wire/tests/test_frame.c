@@ -45,14 +45,16 @@ static void header_survives_the_wire(void)
 static void header_has_the_documented_bytes(void)
 {
     static const uint8_t expected[44] = {
-        'P', 'H', 'M', '1', 12, 1, 1, 1, 0x34, 0x12, 0x78, 0x56, 0xf0, 0xde, 0xbc, 0x9a, 0xef, 0xcd,
-        0xab, 0x89, 0x67, 0x45, 0x23, 0x01, 3, 0, 0, 0, 4, 0, 0, 0, 100, 0, 0, 0, 200, 0, 0, 0, 0xbe, 0xba, 0xfe, 0xca,
+        'P',  'H',  'M',  '1',  12,   1,    1,    1,    0x34, 0x12, 0x78, 0x56, 0xf0, 0xde, 0xbc,
+        0x9a, 0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01, 3,    0,    0,    0,    4,    0,
+        0,    0,    100,  0,    0,    0,    200,  0,    0,    0,    0xbe, 0xba, 0xfe, 0xca,
     };
     uint8_t bytes[PH_FRAME_HEADER_BYTES];
     ph_frame_header_encode(&sample, bytes);
     g_assert_cmpmem(bytes, sizeof expected, expected, sizeof expected);
     uint32_t crc = ph_crc32c(0, bytes, 44);
-    const uint8_t crc_bytes[4] = {(uint8_t) crc, (uint8_t) (crc >> 8), (uint8_t) (crc >> 16), (uint8_t) (crc >> 24)};
+    const uint8_t crc_bytes[4] = {(uint8_t) crc, (uint8_t) (crc >> 8), (uint8_t) (crc >> 16),
+                                  (uint8_t) (crc >> 24)};
     g_assert_cmpmem(bytes + 44, 4, crc_bytes, 4);
 }
 
@@ -66,7 +68,8 @@ static void every_changed_bit_is_noticed(void)
         memset(&out, 0x55, sizeof out);
         struct ph_frame_header before = out;
         bytes[bit / 8] ^= (uint8_t) (1 << bit % 8);
-        g_assert_cmpuint(ph_frame_header_decode(bytes, UINT32_MAX, UINT32_MAX, &out, &fault), ==, PH_ST_MALFORMED);
+        g_assert_cmpuint(ph_frame_header_decode(bytes, UINT32_MAX, UINT32_MAX, &out, &fault), ==,
+                         PH_ST_MALFORMED);
         g_assert_cmpuint(fault.status, ==, PH_ST_MALFORMED);
         g_assert_cmpuint(strlen(fault.text), >, 0);
         g_assert_cmpmem(&out, sizeof out, &before, sizeof before);
@@ -144,7 +147,8 @@ int main(int argc, char **argv)
     g_test_add_func("/frame/header-survives-the-wire", header_survives_the_wire);
     g_test_add_func("/frame/header-has-the-documented-bytes", header_has_the_documented_bytes);
     g_test_add_func("/frame/every-changed-bit-is-noticed", every_changed_bit_is_noticed);
-    g_test_add_func("/frame/what-the-protocol-does-not-know-is-refused", what_the_protocol_does_not_know_is_refused);
+    g_test_add_func("/frame/what-the-protocol-does-not-know-is-refused",
+                    what_the_protocol_does_not_know_is_refused);
     g_test_add_func("/frame/lengths-beyond-the-limits-are-refused", lengths_beyond_the_limits_are_refused);
     g_test_add_func("/crc32c/has-the-check-value-of-rfc-3720", checksum_has_the_check_value_of_rfc_3720);
     g_test_add_func("/crc32c/same-by-instruction-tables-and-pieces",
