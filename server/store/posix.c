@@ -171,12 +171,9 @@ static uint32_t posix_transact(void *self, struct ph_call *call, const Pohmel__T
 static void store_free(struct ph_posix_store *store)
 {
     ph_creds_server();
-    if (store->sessions != NULL)
-        ph_store_handles_clear(store);
-    if (store->root_fd >= 0)
-        ph_hidden_close(store);
-    if (store->by_id != NULL)
-        ph_objects_clear(store);
+    ph_store_handles_clear(store);
+    ph_hidden_close(store);
+    ph_objects_clear(store);
     if (store->root_fd >= 0)
         close(store->root_fd);
     ph_state_db_close(store->db);
@@ -275,6 +272,10 @@ static bool root_open(struct ph_posix_store *store, const struct ph_posix_option
     if (!options->read_only && faccessat(store->root_fd, ".", W_OK | X_OK, AT_EACCESS) != 0)
         return failed(error, "%s cannot be written to by this user (%s); use --read-only or change its owner",
                       directory, g_strerror(errno));
+    /* Two servers would clear away each other's removed files, and mix up the ids. */
+    if (!options->read_only && flock(store->root_fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return failed(error, "%s is exported by another pohmel-server already%s", directory,
+                      "; stop that one or use --read-only");
     return true;
 }
 
@@ -287,7 +288,6 @@ static bool acls_probe(const struct ph_posix_store *store)
 
 static void root_enter(struct ph_posix_store *store, const struct statx *stx)
 {
-    store->dev = makedev(stx->stx_dev_major, stx->stx_dev_minor);
     store->root = ph_object_made(store, NULL, NULL, stx, PH_OBJECT_ROOT);
     store->root->removed = false;
     store->root->blocks = stx->stx_blocks;
@@ -303,13 +303,13 @@ static bool store_start(struct ph_posix_store *store, const struct ph_posix_opti
         return false;
     limits_raise(store);
     store->dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
-    if (!ph_hidden_open(store, error) || !state_open(store, options, &stx, error))
+    if (!state_open(store, options, &stx, error))
         return false;
-    ph_objects_init(store);
-    ph_store_handles_init(store);
     root_enter(store, &stx);
     store->acls = acls_probe(store);
-    return store->size_limit == 0 || ph_space_walk(store, error);
+    if (store->size_limit != 0 && !ph_space_walk(store, error))
+        return false;
+    return ph_hidden_open(store, error);
 }
 
 struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GError **error)
@@ -320,7 +320,9 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
     store->objects_max = options->objects_max != 0 ? options->objects_max : PH_STORE_OBJECTS_MAX;
     store->acts_as_caller = ph_creds_capable();
     store->root_fd = store->state_lock_fd = -1;
-    store->hidden_fd = store->orphans_fd = store->trash_fd = -1;
+    ph_hidden_init(store);
+    ph_objects_init(store);
+    ph_store_handles_init(store);
     if (!store_start(store, options, error)) {
         store_free(store);
         return NULL;

@@ -242,6 +242,7 @@ uint32_t ph_space_check(struct ph_posix_store *store, struct ph_call *call, uint
 uint32_t ph_space_of(struct ph_posix_store *store, struct ph_arena *arena, Pohmel__Space **space);
 
 /* posix_orphan.c: the hidden directory. */
+void ph_hidden_init(struct ph_posix_store *store);
 bool ph_hidden_open(struct ph_posix_store *store, GError **error); /* what is there; clears orphans, resumes the trash */
 void ph_hidden_close(struct ph_posix_store *store);
 /* Gives what FD reaches a link there, as the server. False: not possible here. */

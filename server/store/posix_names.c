@@ -48,8 +48,9 @@ static uint32_t lookup_step(struct ph_posix_store *store, struct ph_call *call, 
         ph_fd_unref(dir);
         return status;
     }
-    if (index + 1 == request->n_names && ph_statx(dir->fd, "", &dir_stx) == 0)
-        reply->directory_version = ph_object_version(store, *at, &dir_stx, false);
+    if (index + 1 == request->n_names && ph_statx(dir->fd, "", &dir_stx) == 0 &&
+        ph_attr_new(store, call, *at, &dir_stx, false, &reply->directory) == PH_ST_OK)
+        reply->directory_version = reply->directory->version;
     if (ph_store_hidden(store, *at, name))
         status = PH_ST_NOT_FOUND;
     else if (ph_statx(dir->fd, name, &stx) != 0)
@@ -82,7 +83,9 @@ uint32_t ph_posix_lookup(void *self, struct ph_call *call, const Pohmel__LookupR
     for (size_t i = 0; i < request->n_names && status == PH_ST_OK; i++)
         status = lookup_step(store, call, request, i, &at, reply);
     ph_object_unref(store, at);
-    if (status == PH_ST_OK || reply->n_found == 0)
+    /* That a name is not there is worth an answer: it tells of the directory. */
+    bool absent = status == PH_ST_NOT_FOUND && reply->directory != NULL;
+    if (status == PH_ST_OK || (reply->n_found == 0 && !absent))
         return status;
     call->fault = (struct ph_fault){0};
     reply->failure = status;

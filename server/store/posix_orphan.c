@@ -175,12 +175,16 @@ static bool hidden_check(struct ph_posix_store *store, GError **error)
     return false;
 }
 
-bool ph_hidden_open(struct ph_posix_store *store, GError **error)
+void ph_hidden_init(struct ph_posix_store *store)
 {
     pthread_mutex_init(&store->hidden_lock, NULL);
     pthread_mutex_init(&store->trash_lock, NULL);
     pthread_cond_init(&store->trash_wake, NULL);
     store->hidden_fd = store->orphans_fd = store->trash_fd = -1;
+}
+
+bool ph_hidden_open(struct ph_posix_store *store, GError **error)
+{
     if (store->read_only)
         return true;
     if (!hidden_check(store, error))
@@ -200,12 +204,13 @@ void ph_hidden_close(struct ph_posix_store *store)
     pthread_mutex_unlock(&store->trash_lock);
     if (store->trash_running)
         pthread_join(store->trash_thread, NULL);
+    bool ours = store->hidden_fd >= 0;
     int *fds[] = {&store->trash_fd, &store->orphans_fd, &store->hidden_fd};
     for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
         if (*fds[i] >= 0)
             close(*fds[i]);
     /* Nothing is left in them: an export that is given up looks as before. */
-    if (!store->read_only && store->root_fd >= 0) {
+    if (ours) {
         int hidden = hidden_sub(store->root_fd, PH_HIDDEN_NAME, false);
         if (hidden >= 0) {
             unlinkat(hidden, "orphans", AT_REMOVEDIR);

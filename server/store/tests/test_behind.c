@@ -225,7 +225,13 @@ static void test_wrong_options_are_told_in_words(void)
     g_autofree char *elsewhere = g_build_filename(fx.top, "state2", NULL);
     fx_put(&fx, "file", "");
     struct ph_posix_options options = {.directory = fx.directory, .state_dir = fx.state};
+    refuses(&options, "is exported by another pohmel-server");
+    options.read_only = true;
     refuses(&options, "in use by another pohmel-server");
+    options.read_only = false;
+    options.state_dir = elsewhere;
+    refuses(&options, "is exported by another pohmel-server");
+    fx_close(&fx);
     options.state_dir = inside;
     refuses(&options, "lies inside the export");
     options.state_dir = NULL;
@@ -235,7 +241,6 @@ static void test_wrong_options_are_told_in_words(void)
     refuses(&options, "make it first");
     options.directory = file;
     refuses(&options, "is not a directory");
-    fx_close(&fx);
     g_autofree char *hidden = fx_path(&fx, ".pohmel");
     g_assert_cmpint(symlink("/etc", hidden), ==, 0);
     options.directory = fx.directory;
