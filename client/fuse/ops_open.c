@@ -38,6 +38,13 @@ static bool same_version(struct ph_mount *mount, const Pohmel__Attr *attr)
     return same;
 }
 
+/* Appends go past the kernel's pages: through them one write of a program can
+ * become two requests, and another client's append come between. */
+static bool goes_direct(unsigned flags)
+{
+    return (flags & O_APPEND) != 0 && (flags & O_ACCMODE) != O_RDONLY;
+}
+
 /* An open that brought nothing; the server may have it open all the same. */
 static void open_failed(struct ph_request *request, uint32_t status)
 {
@@ -59,6 +66,7 @@ static void open_done(void *data, const struct ph_reply *reply)
     open->generation = ph_link_generation(mount->link);
     struct fuse_file_info info = {.fh = (uint64_t) (uintptr_t) open};
     info.keep_cache = S_ISREG(opened->attr->mode) && same_version(mount, opened->attr);
+    info.direct_io = S_ISREG(opened->attr->mode) && goes_direct(request->flags);
     ph_request_settle(request);
     if (fuse_reply_open(request->req, &info) != 0) {
         ph_open_send_close(mount, open->object, open->handle);
@@ -67,30 +75,31 @@ static void open_done(void *data, const struct ph_reply *reply)
     ph_request_end(request);
 }
 
-static void send_open(fuse_req_t req, fuse_ino_t object, uint32_t access, bool execute, bool directory)
+static void send_open(fuse_req_t req, fuse_ino_t object, int flags, bool directory)
 {
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
     request->object = object;
     request->handle = ph_link_new_handle(request->mount->link);
     request->open = ph_open_new(object, request->handle);
+    request->flags = (unsigned) flags;
     Pohmel__OpenRequest message = POHMEL__OPEN_REQUEST__INIT;
     message.caller = &request->caller;
     message.object = object;
     message.handle = request->handle;
-    message.access = access;
-    message.execute = execute;
+    message.access = directory ? ACCESS_READ : access_of(flags);
+    message.execute = !directory && (flags & EXECUTING) != 0;
     message.directory = directory;
     ph_request_sent(request, ph_send_open(request->mount->stub, &message, NULL, open_done, request));
 }
 
 void ph_op_open(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
 {
-    send_open(req, object, access_of(info->flags), (info->flags & EXECUTING) != 0, false);
+    send_open(req, object, info->flags, false);
 }
 
 void ph_op_opendir(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
 {
-    send_open(req, object, ACCESS_READ, false, true);
+    send_open(req, object, info->flags, true);
 }
 
 /* Answers CREATE and TMPFILE. */
@@ -106,6 +115,7 @@ static void reply_create(struct ph_request *request, const Pohmel__Attr *attr)
         ph_link_learn(mount->link, attr->object, request->object, request->name, strlen(request->name));
     struct fuse_file_info info = {.fh = (uint64_t) (uintptr_t) open};
     info.keep_cache = same_version(mount, attr);
+    info.direct_io = goes_direct(request->flags);
     ph_request_settle(request);
     if (fuse_reply_create(request->req, &entry, &info) != 0) {
         ph_open_send_close(mount, open->object, open->handle);
@@ -158,6 +168,7 @@ void ph_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
         return;
     request->handle = ph_link_new_handle(request->mount->link);
     request->open = ph_open_new(object, request->handle);
+    request->flags = (unsigned) info->flags;
     if (unnamed) {
         send_tmpfile(request, object, mode, info->flags);
         return;
