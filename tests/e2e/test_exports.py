@@ -110,8 +110,8 @@ class Configuration(Case):
         """Several exports with options of their own."""
         first, second = scratch("export"), scratch("export")
         write(os.path.join(first, "f"), b"1")
-        path = self.config("[server]\nworkers=2\n\n[export first]\npath=%s\nread-only=true\n\n"
-                           "[export second]\npath=%s\nsize-limit=10M\n" % (first, second))
+        path = self.config("[server]\nworkers=2\n\n[export first]\ndirectory=%s\nread-only=true\n\n"
+                           "[export second]\ndirectory=%s\nsize-limit=10M\n" % (first, second))
         server = self.server(exports={}, options=["--config", path])
         one, two = self.mount_named(server, "first"), self.mount_named(server, "second")
         self.assertEqual(attempt(write, one.join("g"), b"x"), "EROFS")
@@ -126,13 +126,13 @@ class Configuration(Case):
     def test_mistakes_in_it_name_file_group_and_key(self):
         """And what was expected."""
         export = scratch("export")
-        for text, words in (("[server]\nworkerz=2\n[export x]\npath=%s\n" % export, ["server", "workerz"]),
-                            ("[server]\nworkers=many\n[export x]\npath=%s\n" % export, ["server", "workers", "many"]),
-                            ("[export x]\npath=/no/such/dir\n", ["export x", "path", "/no/such/dir"]),
-                            ("[export x]\n", ["export x", "path"]),
-                            ("[nonsense]\na=b\n[export x]\npath=%s\n" % export, ["nonsense"]),
-                            ("[export x]\npath=%s\nsize-limit=10Q\n" % export, ["export x", "size-limit", "10Q"]),
-                            ("[export x]\npath=%s\nread-only=perhaps\n" % export, ["export x", "read-only"]),
+        for text, words in (("[server]\nworkerz=2\n[export x]\ndirectory=%s\n" % export, ["server", "workerz"]),
+                            ("[server]\nworkers=many\n[export x]\ndirectory=%s\n" % export, ["server", "workers", "many"]),
+                            ("[export x]\ndirectory=/no/such/dir\n", ["export x", "directory", "/no/such/dir"]),
+                            ("[export x]\n", ["export x", "directory"]),
+                            ("[nonsense]\na=b\n[export x]\ndirectory=%s\n" % export, ["nonsense"]),
+                            ("[export x]\ndirectory=%s\nsize-limit=10Q\n" % export, ["export x", "size-limit", "10Q"]),
+                            ("[export x]\ndirectory=%s\nread-only=perhaps\n" % export, ["export x", "read-only"]),
                             ("no key file at all\n", [])):
             path = self.config(text)
             line = self.attempt_start("--config", path, "--listen", "127.0.0.1:0", "--state-dir",
@@ -149,7 +149,7 @@ class Configuration(Case):
         for words, says in ((["--export", "/no/such/dir"], "/no/such/dir"), (["--nonsense"], "nonsense"), ([], "export"),
                             (["--export", export, "--listen", "nowhere:port"], "nowhere|port"),
                             (["--export", export, "--size-limit", "lots"], "lots"),
-                            (["--export", export, "--workers", "0"], "workers"),
+                            (["--export", export, "--workers", "1000"], "workers"),
                             (["--export", "a=" + export, "--export", "a=" + export], "a"),
                             (["--export", export, "--state-dir", "/proc/nope"], "/proc/nope")):
             self.assertRegex(self.attempt_start(*(state + words)), re.compile(says), words)
