@@ -258,17 +258,18 @@ static uint32_t setattr_steps(struct ph_posix_store *store, struct ph_call *call
     return status;
 }
 
+/* With a limit on the export, a file may not be made larger than what is left. */
 static uint32_t setattr_size_check(struct ph_posix_store *store, struct ph_call *call,
-                                   const Pohmel__SetattrRequest *request, const struct ph_object *object)
+                                   const Pohmel__SetattrRequest *request, const struct ph_object *object, int fd)
 {
+    struct statx stx;
     if (!(request->which & SET_SIZE))
         return PH_ST_OK;
-    if (S_ISDIR(object->type))
-        return PH_ST_IS_DIRECTORY;
     if (!S_ISREG(object->type))
-        return PH_ST_INVALID;
-    /* Growing makes a hole, which takes no space; but there must be some left to use it. */
-    return ph_space_check(store, call, 0);
+        return S_ISDIR(object->type) ? PH_ST_IS_DIRECTORY : PH_ST_INVALID;
+    if (store->size_limit == 0 || ph_statx(fd, "", &stx) != 0 || request->size <= stx.stx_size)
+        return PH_ST_OK;
+    return ph_space_check(store, call, request->size - stx.stx_size);
 }
 
 uint32_t ph_posix_setattr(void *self, struct ph_call *call, const Pohmel__SetattrRequest *request,
@@ -281,8 +282,6 @@ uint32_t ph_posix_setattr(void *self, struct ph_call *call, const Pohmel__Setatt
     struct ph_handle *handle = NULL;
     struct ph_fd *fd = NULL;
     uint32_t status = ph_store_check_writable(store, call);
-    if (status == PH_ST_OK && (request->which & SET_SIZE))
-        status = setattr_size_check(store, call, request, object);
     if (status == PH_ST_OK && request->handle != 0 && (request->which & SET_SIZE))
         status = ph_store_handle_get(store, call, request->handle, request->object, 2, &handle);
     if (status == PH_ST_OK) {
@@ -290,6 +289,8 @@ uint32_t ph_posix_setattr(void *self, struct ph_call *call, const Pohmel__Setatt
         if (status == PH_ST_OK)
             status = ph_object_fd(store, object, &fd);
     }
+    if (status == PH_ST_OK)
+        status = setattr_size_check(store, call, request, object, fd->fd);
     if (status == PH_ST_OK)
         status = setattr_steps(store, call, request, fd->fd, handle);
     if (status == PH_ST_OK)

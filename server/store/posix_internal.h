@@ -165,6 +165,7 @@ struct ph_place {
     struct ph_fd *dir;
     char name[PH_NAME_MAX_BYTES + 1];
 };
+/* Gives the descriptor back; the place may be filled in again. */
 void ph_place_clear(struct ph_place *place);
 /* Descriptor of a directory, to reach what is below. Acts as the server where it has to walk. 0, STALE, NOT_DIRECTORY ... */
 uint32_t ph_dir_fd(struct ph_posix_store *store, struct ph_object *object, struct ph_fd **fd);

@@ -29,10 +29,16 @@ bool ph_state_sql_start(struct ph_state_sql *sql, const struct ph_state_root *ro
 bool ph_state_sql_begin(struct ph_state_sql *sql, bool durable);
 bool ph_state_sql_end(struct ph_state_sql *sql, bool good, bool durable);
 
+/* Changes, within a transaction. False where the database failed; it was told to the log. */
 bool ph_state_sql_put(struct ph_state_sql *sql, const struct ph_state_row *row);
+/* Removing what is not there is fine. */
 bool ph_state_sql_remove(struct ph_state_sql *sql, uint64_t id);
+/* Counters are named "epoch", "next_id" and "syncs". */
 bool ph_state_sql_counter_set(struct ph_state_sql *sql, const char *name, uint64_t value);
+
+/* The row of an object, by its id or by where it is. False: none, or the database failed. */
 bool ph_state_sql_by_id(struct ph_state_sql *sql, uint64_t id, struct ph_state_row *row);
+/* DEV is 0 for the device of the export's root. */
 bool ph_state_sql_by_inode(struct ph_state_sql *sql, uint64_t dev, uint64_t ino, struct ph_state_row *row);
 
 #endif

@@ -1,6 +1,7 @@
 /* What happens behind the store's back: other programs, restarts, limits, wrong options. */
 #include <errno.h>
 #include <stdio.h>
+#include <sys/mount.h>
 
 #include "server/store/tests/fixture.h"
 
@@ -173,6 +174,7 @@ static void test_size_limit(void)
     g_assert_cmpuint(reply.space->size, ==, 1 << 20);
     g_assert_cmpuint(reply.space->used, >=, 512 * 1024);
     g_assert_cmpuint(reply.space->available, <=, 512 * 1024);
+    fx_is(fx_setattr(&fx, f, 1, 8, 2 << 20), PH_ST_NO_SPACE);
     /* Removed, but open: only the last close gives the space back. */
     fx_ok(&fx, fx_remove(&fx, ROOT, "f", 0));
     fx_ok(&fx, fx_create(&fx, ROOT, "g", 0644, 2, 3));
@@ -180,6 +182,92 @@ static void test_size_limit(void)
     fx_is(fx_write(&fx, g, 2, 0, bytes, 512 * 1024, false, true), PH_ST_NO_SPACE);
     fx_close_handle(&fx, 1);
     fx_ok(&fx, fx_write(&fx, g, 2, 0, bytes, 512 * 1024, false, true));
+    fx_ok(&fx, fx_setattr(&fx, g, 2, 8, 0)); /* and so does cutting it */
+    fx_ok(&fx, fx_write(&fx, g, 2, 0, bytes, 512 * 1024, false, true));
+    fx_ok(&fx, fx_mkpath(&fx, ROOT, "t/u", 0755));
+    fx_ok(&fx, fx_rename(&fx, ROOT, "g", fx.attr->object, "g", 0));
+    fx_close_handle(&fx, 2);
+    fx_ok(&fx, fx_rmtree(&fx, ROOT, "t"));
+    fx_ok(&fx, fx_create(&fx, ROOT, "h", 0644, 3, 3));
+    uint64_t h = fx.attr->object;
+    uint32_t status = PH_ST_NO_SPACE;
+    for (int i = 0; i < 200 && status == PH_ST_NO_SPACE; i++, g_usleep(10000)) /* the trash is emptied meanwhile */
+        status = fx_write(&fx, h, 3, 0, bytes, 512 * 1024, false, true);
+    fx_ok(&fx, status);
+    fx_teardown(&fx);
+}
+
+static void test_what_is_mounted_below(void)
+{
+    struct fixture fx;
+    fx_setup(&fx);
+    g_autofree char *mounted = fx_path(&fx, "m"), *inner = fx_path(&fx, "m/found");
+    mkdir(mounted, 0755);
+    if (mount("none", mounted, "tmpfs", 0, "size=1m") != 0) {
+        g_test_skip("mounting is not allowed here");
+        fx_teardown(&fx);
+        return;
+    }
+    g_assert_true(g_file_set_contents(inner, "x", -1, NULL));
+    fx_ok(&fx, fx_lookup(&fx, ROOT, "m"));
+    uint64_t m = fx.attr->object;
+    g_assert_cmpuint(m, >=, PH_OBJECT_GIVEN_FIRST);
+    fx_ok(&fx, fx_lookup(&fx, m, "found"));
+    uint64_t found = fx.attr->object;
+    fx_ok(&fx, fx_create(&fx, m, "made", 0644, 1, 3));
+    uint64_t made = fx.attr->object;
+    fx_ok(&fx, fx_readdir(&fx, m, 0, 0, 10, false));
+    for (size_t i = 0; i < fx.list->n_entries; i++)
+        if (fx.list->entries[i]->name.len == 5)
+            g_assert_cmpuint(fx.list->entries[i]->object, ==, found);
+    fx_ok(&fx, fx_remove(&fx, m, "made", made)); /* open, and no link into the hidden directory is possible */
+    fx_ok(&fx, fx_write(&fx, made, 1, 0, "alive", 5, false, true));
+    fx_ok(&fx, fx_getattr(&fx, made));
+    g_assert_cmpuint(fx.attr->links, ==, 0);
+    fx_close_handle(&fx, 1);
+    fx_is(fx_getattr(&fx, made), PH_ST_STALE);
+    fx_is(fx_rename(&fx, m, "found", ROOT, "out", 0), PH_ST_CROSS_DEVICE);
+    fx_is(fx_link(&fx, found, ROOT, "out"), PH_ST_CROSS_DEVICE);
+    fx_is(fx_rmtree(&fx, ROOT, "m"), PH_ST_CROSS_DEVICE);
+    fx_is(fx_rmdir(&fx, ROOT, "m"), PH_ST_BUSY);
+    fx_close(&fx);
+    fx_open(&fx);
+    fx_ok(&fx, fx_lookup(&fx, ROOT, "m/found"));
+    g_assert_cmpuint(fx.attr->object, ==, found);
+    fx_close(&fx);
+    g_assert_cmpint(umount(mounted), ==, 0);
+    fx_teardown(&fx);
+}
+
+static void test_transactions_of_one(void)
+{
+    struct fixture fx;
+    fx_setup(&fx);
+    Pohmel__MkdirRequest mkdir_request = POHMEL__MKDIR_REQUEST__INIT;
+    Pohmel__Change change = POHMEL__CHANGE__INIT, *changes[2] = {&change, &change};
+    Pohmel__TransactRequest request = POHMEL__TRANSACT_REQUEST__INIT;
+    Pohmel__TransactReply reply = POHMEL__TRANSACT_REPLY__INIT;
+    mkdir_request.caller = &fx.caller;
+    mkdir_request.parent = ROOT;
+    mkdir_request.name = (ProtobufCBinaryData){1, (uint8_t *) "d"};
+    mkdir_request.object = fx_id(&fx);
+    mkdir_request.mode = 0755;
+    change.command_case = POHMEL__CHANGE__COMMAND_MKDIR;
+    change.mkdir = &mkdir_request;
+    request.changes = changes;
+    request.n_changes = 2;
+    fx_is(fx.store->transact(fx.store->self, &fx.call, &request, &reply), PH_ST_UNSUPPORTED);
+    g_assert_nonnull(strstr(fx.call.fault.text, "one at a time"));
+    fx_is(fx_lookup(&fx, ROOT, "d"), PH_ST_NOT_FOUND);
+    request.n_changes = 1;
+    fx_begin(&fx);
+    fx_ok(&fx, fx.store->transact(fx.store->self, &fx.call, &request, &reply));
+    g_assert_cmpuint(reply.n_results, ==, 1);
+    g_assert_cmpuint(reply.results[0]->mkdir->attr->object, ==, mkdir_request.object);
+    fx_begin(&fx);
+    mkdir_request.object = fx_id(&fx);
+    fx_is(fx.store->transact(fx.store->self, &fx.call, &request, &reply), PH_ST_EXISTS);
+    g_assert_cmpuint(reply.results[0]->status, ==, PH_ST_EXISTS);
     fx_teardown(&fx);
 }
 
@@ -280,6 +368,8 @@ int main(int argc, char **argv)
     g_test_add_func("/store/behind/ids-survive-a-restart", test_ids_survive_a_restart);
     g_test_add_func("/store/behind/objects-given-up-are-found-again", test_objects_that_memory_gave_up_are_found_again);
     g_test_add_func("/store/behind/size-limit", test_size_limit);
+    g_test_add_func("/store/behind/what-is-mounted-below", test_what_is_mounted_below);
+    g_test_add_func("/store/behind/transactions-of-one", test_transactions_of_one);
     g_test_add_func("/store/behind/read-only", test_read_only);
     g_test_add_func("/store/behind/wrong-options-are-told-in-words", test_wrong_options_are_told_in_words);
     g_test_add_func("/store/behind/leftovers-are-cleared-at-start", test_leftovers_are_cleared_at_start);
