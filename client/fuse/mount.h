@@ -12,6 +12,7 @@
 #include "client/link.h"
 
 struct ph_buffers;
+struct ph_fresh;
 struct ph_groups_cache;
 struct ph_interrupts;
 struct ph_notifier;
@@ -24,6 +25,7 @@ struct ph_mount {
 
     struct ph_buffers *buffers;
     struct ph_groups_cache *groups;
+    struct ph_fresh *fresh;
     struct ph_interrupts *interrupts;
     struct ph_notifier *notifier;
     struct ph_lock_owners *lock_owners;

@@ -19,6 +19,12 @@ static void init(void *data, struct fuse_conn_info *conn)
      * about set-id bits; splicing never pays where data is looked at; attributes
      * with listings are of no use while the kernel keeps them for no time. */
     conn->want = wanted & conn->capable;
+    /* Permissions by access lists; this also makes the kernel check them (session.c does
+     * that for exports without lists). */
+    const struct ph_mount *mount = data;
+    const struct ph_link_info *info = ph_link_info(mount->link);
+    if (info->acts_as_caller && info->acls)
+        conn->want |= FUSE_CAP_POSIX_ACL & conn->capable;
     conn->max_write = PH_PAYLOAD_MAX_BYTES;
     conn->max_background = BACKGROUND_MAX;
     conn->congestion_threshold = BACKGROUND_CONGESTED;

@@ -1,6 +1,7 @@
 #include <errno.h>
 
 #include "client/fuse/attr.h"
+#include "client/fuse/fresh.h"
 #include "client/fuse/hook.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
@@ -50,6 +51,12 @@ static uint64_t handle_of(struct ph_mount *mount, const struct fuse_file_info *i
 void ph_op_getattr(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
 {
     bool statx = ph_hook_note()->statx;
+    struct stat known;
+    if (!statx && ph_fresh_take(ph_mount_of(req)->fresh, fuse_req_ctx(req)->pid, object,
+                                (uint64_t) g_get_monotonic_time(), &known)) {
+        fuse_reply_attr(req, &known, 0);
+        return;
+    }
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
     request->flags = statx ? ANSWER_STATX : ANSWER_STAT;
     Pohmel__GetattrRequest message = POHMEL__GETATTR_REQUEST__INIT;

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "client/fuse/attr.h"
+#include "client/fuse/fresh.h"
 #include "client/fuse/names.h"
 #include "client/fuse/ops.h"
 #include "ph_commands.h"
@@ -56,6 +57,9 @@ static void lookup_done(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
     const Pohmel__LookupReply *found = ph_reply_lookup(reply);
+    if (found != NULL)
+        ph_fresh_learn(request->mount->fresh, request->pid, found->directory,
+                       found->n_found > 0 ? found->found[0] : NULL, (uint64_t) g_get_monotonic_time());
     if (found == NULL)
         ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
     else if (found->n_found == 0)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "client/fuse/fresh.h"
 #include "client/fuse/groups.h"
 #include "client/fuse/interrupt.h"
 #include "ph_commands.h"
@@ -44,6 +45,7 @@ struct ph_request *ph_request_begin(fuse_req_t req, enum ph_wait wait)
         request->caller.n_groups = request->groups->count;
         request->caller.groups = request->groups->ids;
     }
+    ph_fresh_forget(request->mount->fresh, ctx->pid);
     ph_interrupts_add(request->mount->interrupts, request);
     return request;
 }

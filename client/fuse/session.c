@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/fuse/buffers.h"
+#include "client/fuse/fresh.h"
 #include "client/fuse/groups.h"
 #include "client/fuse/hook.h"
 #include "client/fuse/interrupt.h"
@@ -111,9 +112,13 @@ static bool do_mount(struct fuse_session *session, const char *place, GError **e
     return mounted;
 }
 
-static struct fuse_session *new_session(struct ph_mount *mount, const char *kernel)
+static struct fuse_session *new_session(struct ph_mount *mount, const char *options)
 {
     struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+    /* The opening of fifos, sockets and devices is never asked of us: only the kernel can forbid it.
+     * Where everything belongs to one user of the server, there is nothing to forbid. */
+    g_autofree char *kernel = g_strconcat(
+        options, ph_link_info(mount->link)->acts_as_caller ? ",default_permissions" : "", NULL);
     struct fuse_session *session = NULL;
     if (fuse_opt_add_arg(&args, "pohmelfs") == 0 && fuse_opt_add_arg(&args, "-o") == 0 &&
         fuse_opt_add_arg(&args, kernel) == 0)
@@ -129,6 +134,7 @@ static void init_mount(struct ph_mount *mount, struct ph_link *link)
     size_t request_max = (size_t) KERNEL_PAGES_MAX * (size_t) getpagesize() + KERNEL_HEADER_BYTES;
     mount->buffers = ph_buffers_new(request_max, BUFFERS_KEPT);
     mount->groups = ph_groups_cache_new();
+    mount->fresh = ph_fresh_new();
     mount->lock_owners = ph_lock_owners_new();
     mount->versions = ph_versions_new(VERSIONS_KEPT);
     pthread_mutex_init(&mount->versions_mutex, NULL);
@@ -139,6 +145,7 @@ static void clear_mount(struct ph_mount *mount)
     ph_versions_free(mount->versions);
     pthread_mutex_destroy(&mount->versions_mutex);
     ph_lock_owners_free(mount->lock_owners);
+    ph_fresh_free(mount->fresh);
     ph_groups_cache_free(mount->groups);
     ph_buffers_unref(mount->buffers);
 }
@@ -207,7 +214,7 @@ static void stop_readers(struct ph_session *session)
     for (unsigned i = 0; i < session->running; i++) {
         while (pthread_tryjoin_np(session->readers[i], NULL) == EBUSY) {
             pthread_kill(session->readers[i], SIGUSR1);
-            g_usleep(POLL_MS * 1000);
+            g_usleep((gulong) POLL_MS * 1000);
         }
     }
     session->running = 0;
