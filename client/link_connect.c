@@ -62,7 +62,7 @@ tell_disconnected(struct ph_link *link, uint32_t status, const char *text)
     struct ph_client_actions actions;
     struct ph_fault fault = {.status = status};
     ph_client_actions_init(&actions);
-    snprintf(fault.text, sizeof(fault.text), "%s", text);
+    snprintf(fault.text, sizeof(fault.text), "%.*s", (int) sizeof(fault.text) - 1, text);
     pthread_mutex_lock(&link->mutex);
     ph_client_disconnected(link->core, &fault, ph_link_now_ms(), &actions);
     ph_link_finish(link, &actions);
