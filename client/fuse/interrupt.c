@@ -23,7 +23,6 @@ struct ph_interrupts {
     pthread_cond_t wake;
     bool stop, news;
     uint64_t last_number;
-    unsigned forced;
     struct ph_request *first;
 };
 
@@ -32,6 +31,7 @@ struct look {
     uint64_t number, ticket;
     pid_t pid;
     enum ph_wait wait;
+    bool overdue; /* its time is up, whatever its process does */
 };
 
 static bool read_proc(pid_t pid, const char *what, char *text, size_t size)
@@ -107,8 +107,10 @@ void ph_interrupts_add(struct ph_interrupts *interrupts, struct ph_request *requ
     if (interrupts->first != NULL)
         interrupts->first->previous = request;
     interrupts->first = request;
-    if (request->wait == PH_WAIT_FORCED && interrupts->forced++ == 0)
+    if (request->wait == PH_WAIT_FORCED) {
+        interrupts->news = true;
         pthread_cond_signal(&interrupts->wake);
+    }
     pthread_mutex_unlock(&interrupts->mutex);
     /* Not under the mutex: calls back at once when the signal came first. */
     fuse_req_interrupt_func(request->req, interrupted, (void *) (uintptr_t) request->number);
@@ -123,8 +125,22 @@ void ph_interrupts_remove(struct ph_interrupts *interrupts, struct ph_request *r
         interrupts->first = request->next;
     if (request->next != NULL)
         request->next->previous = request->previous;
-    if (request->wait == PH_WAIT_FORCED)
-        interrupts->forced--;
+    pthread_mutex_unlock(&interrupts->mutex);
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
+}
+
+void ph_interrupts_limit(struct ph_interrupts *interrupts, struct ph_request *request, unsigned after_ms)
+{
+    pthread_mutex_lock(&interrupts->mutex);
+    request->cancel_at_ms = now_ms() + after_ms;
+    interrupts->news = true;
+    pthread_cond_signal(&interrupts->wake);
     pthread_mutex_unlock(&interrupts->mutex);
 }
 
@@ -140,6 +156,10 @@ static void mark_abandoned(struct ph_interrupts *interrupts, uint64_t number)
 /* Decides on one wait; without the mutex, for the callback may run in here. */
 static void decide(struct ph_interrupts *interrupts, const struct look *look)
 {
+    if (look->overdue) {
+        ph_link_cancel(interrupts->link, look->ticket);
+        return;
+    }
     bool gone = look->wait == PH_WAIT_FORCED ? ph_process_is_exiting(look->pid) : ph_process_is_killed(look->pid);
     if (gone) {
         mark_abandoned(interrupts, look->number);
@@ -149,34 +169,52 @@ static void decide(struct ph_interrupts *interrupts, const struct look *look)
     }
 }
 
-/* Collects what is to be looked at; with the mutex. Forced waits only when TIMED. */
-static size_t collect(struct ph_interrupts *interrupts, bool timed, struct look *looks, bool *soon, bool *later)
+/* When REQUEST is to be looked at next, given that it is NOW; with the mutex. */
+static uint64_t look_at(const struct ph_request *request, bool timed, uint64_t now)
+{
+    uint64_t at = UINT64_MAX;
+    if (request->interrupted)
+        at = now;
+    else if (request->wait == PH_WAIT_FORCED)
+        at = timed ? now : now + LOOK_AGAIN_MS;
+    return request->cancel_at_ms != 0 ? MIN(at, request->cancel_at_ms) : at;
+}
+
+/* Collects what is to be looked at now, and in *PAUSE_MS how long it takes until there is
+ * more; with the mutex. Forced waits only when TIMED. */
+static size_t collect(struct ph_interrupts *interrupts, bool timed, struct look *looks, uint64_t *pause_ms)
 {
     size_t count = 0;
+    uint64_t now = now_ms();
+    *pause_ms = UINT64_MAX;
     for (struct ph_request *r = interrupts->first; r != NULL && count < LOOKS_AT_ONCE; r = r->next) {
-        if (!r->interrupted && r->wait != PH_WAIT_FORCED)
-            continue;
-        *later = true;
+        uint64_t at = look_at(r, timed, now);
         uint64_t ticket = atomic_load(&r->ticket);
-        if (ticket == 0)
-            *soon = true;
-        else if (r->interrupted || timed)
-            looks[count++] = (struct look){r->number, ticket, r->pid, r->wait};
+        if (at > now) {
+            *pause_ms = at != UINT64_MAX ? MIN(*pause_ms, at - now) : *pause_ms;
+        } else if (ticket == 0) {
+            *pause_ms = MIN(*pause_ms, TICKET_SOON_MS);
+        } else {
+            bool overdue = r->cancel_at_ms != 0 && r->cancel_at_ms <= now;
+            looks[count++] = (struct look){r->number, ticket, r->pid, r->wait, overdue};
+            *pause_ms = MIN(*pause_ms, LOOK_AGAIN_MS);
+        }
     }
     return count;
 }
 
-static bool sleep_until_news(struct ph_interrupts *interrupts, bool soon, bool later)
+/* Sleeps for PAUSE_MS or until there are news; whether the time has passed. */
+static bool sleep_until_news(struct ph_interrupts *interrupts, uint64_t pause_ms)
 {
     if (interrupts->news)
         return false;
-    if (!soon && !later) {
+    if (pause_ms == UINT64_MAX) {
         pthread_cond_wait(&interrupts->wake, &interrupts->mutex);
         return false;
     }
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    uint64_t ns = (uint64_t) until.tv_nsec + (uint64_t) (soon ? TICKET_SOON_MS : LOOK_AGAIN_MS) * 1000000;
+    uint64_t ns = (uint64_t) until.tv_nsec + pause_ms * 1000000;
     until.tv_sec += (time_t) (ns / 1000000000);
     until.tv_nsec = (long) (ns % 1000000000);
     return pthread_cond_timedwait(&interrupts->wake, &interrupts->mutex, &until) == ETIMEDOUT;
@@ -189,15 +227,15 @@ static void *run(void *data)
     bool timed = false;
     pthread_mutex_lock(&interrupts->mutex);
     while (!interrupts->stop) {
-        bool soon = false, later = false;
+        uint64_t pause_ms;
         interrupts->news = false;
-        size_t count = collect(interrupts, timed, looks, &soon, &later);
+        size_t count = collect(interrupts, timed, looks, &pause_ms);
         pthread_mutex_unlock(&interrupts->mutex);
         for (size_t i = 0; i < count; i++)
             decide(interrupts, &looks[i]);
         pthread_mutex_lock(&interrupts->mutex);
         if (!interrupts->stop)
-            timed = sleep_until_news(interrupts, soon, later || interrupts->forced > 0);
+            timed = sleep_until_news(interrupts, pause_ms);
     }
     pthread_mutex_unlock(&interrupts->mutex);
     return NULL;

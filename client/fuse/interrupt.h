@@ -16,6 +16,9 @@ void ph_interrupts_free(struct ph_interrupts *interrupts);
 void ph_interrupts_add(struct ph_interrupts *interrupts, struct ph_request *request);
 void ph_interrupts_remove(struct ph_interrupts *interrupts, struct ph_request *request);
 
+/* The wait of REQUEST, which is under way, is cancelled after AFTER_MS. */
+void ph_interrupts_limit(struct ph_interrupts *interrupts, struct ph_request *request, unsigned after_ms);
+
 /* What /proc/PID/status and /proc/PID/stat say; exported for the tests. Both
  * answer true for a process that is not there. */
 bool ph_process_is_killed(pid_t pid);

@@ -74,6 +74,10 @@ static bool can_mount(bool root, GError **error)
                       "container use the device");
         return false;
     }
+    if (access("/dev/fuse", R_OK | W_OK) != 0) {
+        failed(error, "no permission for /dev/fuse: the administrator can give it with 'chmod 666 /dev/fuse'");
+        return false;
+    }
     g_autofree char *helper = root ? NULL : g_find_program_in_path("fusermount3");
     if (!root && helper == NULL) {
         failed(error, "fusermount3 is missing, which mounts for users other than root: install the package fuse3");

@@ -3,6 +3,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "client/fuse/interrupt.h"
 #include "client/fuse/lock_owners.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
@@ -22,7 +23,9 @@ static Pohmel__Range range_of(const struct flock *lock)
 struct lock_wish {
     uint64_t object, owner;
     uint64_t offset, length;
-    bool whole_file;
+    bool whole_file, shared;
+    bool second; /* asked for once more */
+    pid_t process;
 };
 
 static void given_back(void *data, const struct ph_reply *reply)
@@ -46,17 +49,14 @@ static void send_unlock(struct ph_mount *mount, const struct lock_wish *wish, ph
         ph_request_sent(request, ticket);
 }
 
-static void lock_done(void *data, const struct ph_reply *reply)
-{
-    struct ph_request *request = data;
-    /* The waiter was killed: should the lock be granted now, nobody would ever give it back. */
-    if (atomic_load(&request->abandoned))
-        send_unlock(request->mount, request->extra, given_back, NULL);
-    ph_request_finish(request, reply->status);
-}
+/* A close() of whoever held the lock returns before the kernel tells its daemon
+ * (RELEASE is asynchronous), so that a lock just given up may seem to be taken. Whoever will
+ * not wait is therefore made to wait for a moment. */
+enum { SECOND_TRY_MS = 10 };
 
-static void send_lock(struct ph_request *request, const struct lock_wish *wish, bool shared, bool wait,
-                      pid_t process)
+static void lock_done(void *data, const struct ph_reply *reply);
+
+static void send_lock(struct ph_request *request, const struct lock_wish *wish, bool wait)
 {
     Pohmel__Range range = POHMEL__RANGE__INIT;
     range.offset = wish->offset;
@@ -65,13 +65,37 @@ static void send_lock(struct ph_request *request, const struct lock_wish *wish, 
     message.object = wish->object;
     message.handle = request->open->handle;
     message.owner = wish->owner;
-    message.process = (uint32_t) process;
+    message.process = (uint32_t) wish->process;
     message.range = &range;
-    message.shared = shared;
+    message.shared = wish->shared;
     message.whole_file = wish->whole_file;
     message.wait = wait;
-    request->extra = g_memdup2(wish, sizeof *wish);
     ph_request_sent(request, ph_send_lock(request->mount->stub, &message, NULL, lock_done, request));
+}
+
+static void lock_done(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    struct lock_wish *wish = request->extra;
+    bool abandoned = atomic_load(&request->abandoned);
+    if (reply->status == PH_ST_WOULD_BLOCK && !wish->second && !abandoned) {
+        wish->second = true;
+        ph_request_again(request);
+        ph_interrupts_limit(request->mount->interrupts, request, SECOND_TRY_MS);
+        send_lock(request, wish, true);
+        return;
+    }
+    /* The waiter was killed: should the lock be granted now, nobody would ever give it back. */
+    if (abandoned)
+        send_unlock(request->mount, wish, given_back, NULL);
+    bool in_vain = wish->second && (reply->status == PH_ST_CANCELLED || reply->status == PH_ST_DEADLOCK);
+    ph_request_finish(request, in_vain ? PH_ST_WOULD_BLOCK : reply->status);
+}
+
+static void begin_wish(struct ph_request *request, const struct lock_wish *wish, bool wait)
+{
+    request->extra = g_memdup2(wish, sizeof *wish);
+    send_lock(request, wish, wait);
 }
 
 static struct ph_request *begin_lock(fuse_req_t req, const struct fuse_file_info *info, bool wait)
@@ -93,28 +117,33 @@ void ph_op_setlk(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info,
     if (request == NULL)
         return;
     Pohmel__Range range = range_of(lock);
-    const struct lock_wish wish = {object, info->lock_owner, range.offset, range.length, false};
+    const struct lock_wish wish = {
+        .object = object, .owner = info->lock_owner, .offset = range.offset, .length = range.length,
+        .shared = lock->l_type == F_RDLCK, .process = lock->l_pid,
+    };
     if (lock->l_type == F_UNLCK) {
         send_unlock(mount, &wish, ph_request_done, request);
         return;
     }
     /* Before it is sent: the close that is to drop it may follow the grant at once. */
     ph_lock_owners_add(mount->lock_owners, object, wish.owner, request->open->handle);
-    send_lock(request, &wish, lock->l_type == F_RDLCK, wait != 0, lock->l_pid);
+    begin_wish(request, &wish, wait != 0);
 }
 
 void ph_op_flock(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info, int op)
 {
     bool wait = (op & LOCK_NB) == 0;
-    pid_t process = fuse_req_ctx(req)->pid;
     struct ph_request *request = begin_lock(req, info, wait);
     if (request == NULL)
         return;
-    const struct lock_wish wish = {object, info->lock_owner, 0, INT64_MAX, true};
+    const struct lock_wish wish = {
+        .object = object, .owner = info->lock_owner, .length = INT64_MAX, .whole_file = true,
+        .shared = (op & ~LOCK_NB) == LOCK_SH, .process = fuse_req_ctx(req)->pid,
+    };
     if ((op & ~LOCK_NB) == LOCK_UN)
         send_unlock(request->mount, &wish, ph_request_done, request);
     else
-        send_lock(request, &wish, (op & ~LOCK_NB) == LOCK_SH, wait, process);
+        begin_wish(request, &wish, wait);
 }
 
 static void getlk_done(void *data, const struct ph_reply *reply)

@@ -52,8 +52,17 @@ struct ph_request *ph_request_begin(fuse_req_t req, enum ph_wait wait)
 
 void ph_request_sent(struct ph_request *request, uint64_t ticket)
 {
-    atomic_store(&request->ticket, ticket);
+    /* The second message of a request may be sent by its callback before the sender of the
+     * first gets here; later tickets are larger. */
+    uint64_t known = atomic_load(&request->ticket);
+    while (known < ticket && !atomic_compare_exchange_weak(&request->ticket, &known, ticket))
+        continue;
     unref(request);
+}
+
+void ph_request_again(struct ph_request *request)
+{
+    atomic_fetch_add(&request->refs, 1);
 }
 
 void ph_request_settle(struct ph_request *request)

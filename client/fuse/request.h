@@ -41,6 +41,7 @@ struct ph_request {
     uint64_t number;
     pid_t pid;
     enum ph_wait wait;
+    uint64_t cancel_at_ms;   /* when the wait is to be given up; 0: never */
     bool interrupted;        /* a signal is pending for the process */
     _Atomic bool abandoned;  /* the process is being killed: nobody hears the answer */
     struct ph_request *next, *previous;
@@ -53,6 +54,9 @@ struct ph_request *ph_request_begin(fuse_req_t req, enum ph_wait wait);
 /* The sender is done with it; TICKET is what ph_send_... returned. The request may be gone
  * afterwards. */
 void ph_request_sent(struct ph_request *request, uint64_t ticket);
+
+/* The callback sends another message for the same request: ph_request_sent is due once more. */
+void ph_request_again(struct ph_request *request);
 
 /* The callback is done with it, having answered the kernel or going to do so
  * right now. Called at the start of each callback's answer: interrupts do not
