@@ -14,6 +14,7 @@
 
 /* What is in force on this thread. */
 static _Thread_local struct {
+    bool known;       /* a new thread has the ids of the thread that started it, whatever they were */
     bool foreign;     /* not the server's ids */
     bool own_umask;   /* umask and working directory are this thread's own */
     bool groups_set;  /* GROUPS are in force (they may outlive the identity) */
@@ -70,7 +71,7 @@ uint32_t ph_creds_become(const Pohmel__Caller *caller)
         ph_creds_server();
         return PH_ST_NOT_PERMITTED;
     }
-    now.foreign = true;
+    now.known = now.foreign = true;
     now.uid = caller->uid;
     now.gid = caller->gid;
     if (ids_become(now.uid, now.gid))
@@ -81,8 +82,9 @@ uint32_t ph_creds_become(const Pohmel__Caller *caller)
 
 void ph_creds_server(void)
 {
-    if (!now.foreign)
+    if (now.known && !now.foreign)
         return;
+    now.known = true;
     now.foreign = false;
     if (!ids_become(geteuid(), getegid()))
         g_error("the server cannot take its own ids on again");
@@ -90,7 +92,7 @@ void ph_creds_server(void)
 
 bool ph_creds_is_server(void)
 {
-    return !now.foreign;
+    return now.known && !now.foreign;
 }
 
 mode_t ph_creds_umask(mode_t mode, mode_t mask)

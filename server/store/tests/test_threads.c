@@ -138,6 +138,31 @@ static void test_new_objects_are_known_by_one_id(void)
     fx_teardown(&fx);
 }
 
+static void *look(void *data)
+{
+    struct fixture *fx = data;
+    fx_ok(fx, fx_getattr(fx, fx->number));
+    return NULL;
+}
+
+static void test_threads_do_not_inherit_a_caller(void)
+{
+    struct fixture fx;
+    pthread_t thread;
+    fx_setup(&fx);
+    fx_as(&fx, 41000, 41000);
+    fx_ok(&fx, fx_mkdir(&fx, ROOT, "private", 0700));
+    uint64_t private = fx.attr->object;
+    fx_ok(&fx, fx_create(&fx, private, "f", 0600, 0, 0));
+    uint64_t f = fx.attr->object;
+    fx_as(&fx, 41001, 41001);
+    fx_is(fx_lookup(&fx, private, "f"), PH_ST_ACCESS_DENIED);
+    fx.number = f;
+    g_assert_cmpint(pthread_create(&thread, NULL, look, &fx), ==, 0);
+    pthread_join(thread, NULL);
+    fx_teardown(&fx);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -148,5 +173,6 @@ int main(int argc, char **argv)
     g_test_add_func("/store/threads/that-take-each-others-names", test_threads_that_take_each_others_names);
     g_test_add_func("/store/threads/appends-tell-where-they-went", test_appends_tell_where_they_went);
     g_test_add_func("/store/threads/new-objects-are-known-by-one-id", test_new_objects_are_known_by_one_id);
+    g_test_add_func("/store/threads/do-not-inherit-a-caller", test_threads_do_not_inherit_a_caller);
     return g_test_run();
 }
