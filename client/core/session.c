@@ -135,14 +135,16 @@ fail_all_sent(struct ph_client *client, uint32_t status, const char *text, struc
     }
 }
 
-/* Users' requests get PATIENCE from now on; the session's own are of no use any more. */
+/* Users' requests get PATIENCE from the moment the session was lost (not anew with
+ * each vain attempt to reconnect); the session's own are of no use any more. */
 static void
-sort_out_queued(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+sort_out_queued(struct ph_client *client, bool was_open, uint64_t now_ms, struct ph_client_actions *actions)
 {
     for (int i = 0; i < PH_QUEUE_COUNT; i++) {
         for (struct ph_client_request *at = client->queues[i].head, *next; at; at = next) {
             next = at->next;
-            at->deadline_ms = now_ms + client->patience_ms;
+            if (was_open || at->deadline_ms == UINT64_MAX)
+                at->deadline_ms = now_ms + client->patience_ms;
             if (at->purpose == PH_PURPOSE_USER && !at->orphan)
                 continue;
             ph_client_unqueue(client, at);
@@ -194,7 +196,7 @@ ph_client_disconnected(struct ph_client *client, const struct ph_fault *fault, u
     client->slots = NULL;
     client->free_slot_count = 0;
     plan_reconnect(client, session_was_open, now_ms);
-    sort_out_queued(client, now_ms, actions);
+    sort_out_queued(client, was_open, now_ms, actions);
     ph_client_expire(client, now_ms, actions);
     ph_client_closing_step(client, now_ms, actions);
 }
