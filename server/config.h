@@ -8,6 +8,7 @@
 
 /* Errors of this domain are mistakes of whoever started the server: exit code 2. */
 #define PH_CONFIG_ERROR ph_config_error_quark()
+/* The domain. */
 GQuark ph_config_error_quark(void);
 
 struct ph_export_config {
@@ -32,8 +33,11 @@ enum {
     PH_WORKERS_MAX = 64,
 };
 
+/* An empty configuration. */
 struct ph_config *ph_config_new(void);
-void ph_config_free(struct ph_config *config); /* NULL is fine */
+
+/* Frees it and all that is in it. NULL is fine. */
+void ph_config_free(struct ph_config *config);
 typedef struct ph_config ph_config_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ph_config_t, ph_config_free)
 

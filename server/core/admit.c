@@ -16,11 +16,7 @@ struct arrival {
 /* Charges the request. False when the credits do not suffice.. */
 static bool charge(struct arrival *arrival)
 {
-    uint32_t limit = PH_SESSION_CREDITS;
-
-    if (arrival->frame->header.traffic_class == PH_CLASS_RELEASE)
-        limit += PH_SESSION_CREDITS_RESERVED;
-    if (arrival->cost > limit || arrival->conn->credits > limit - arrival->cost)
+    if (arrival->cost > PH_SESSION_CREDITS || arrival->conn->credits > PH_SESSION_CREDITS - arrival->cost)
         return false;
     arrival->conn->credits += arrival->cost;
     return true;
@@ -53,6 +49,8 @@ static uint32_t check_state(const struct arrival *arrival, struct ph_fault *faul
     case PH_CONN_OPEN:
         return opens ? ph_fault_set(fault, PH_ST_WRONG_STATE, "a session is open on this connection already") : PH_ST_OK;
     case PH_CONN_ENDED:
+        if (opens)
+            return PH_ST_OK;
         break;
     }
     return ph_fault_set(fault, PH_ST_NO_SESSION, "the session has ended");
@@ -160,7 +158,9 @@ enum ph_admission ph_server_frame(struct ph_server_conn *conn, struct ph_frame *
         uint32_t wanted = ph_peek_wanted(header->command, frame->message, header->message_len);
 
         arrival.info = ph_command_info(header->command);
-        arrival.cost = ph_credit_cost(header->payload_len, wanted);
+        /* Credits come with the session: opening it costs none. R-3.6-2. */
+        if (header->command != PH_CMD_SESSION_OPEN)
+            arrival.cost = ph_credit_cost(header->payload_len, wanted);
         arrival.slow = ph_peek_slow(header->command, frame->message, header->message_len);
     }
     ph_server_enter(conn->server, actions);

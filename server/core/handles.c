@@ -10,12 +10,13 @@ struct ph_handle *ph_handles_find(const struct ph_handles *handles, uint64_t han
     return PH_TABLE_ENTRY(node, struct ph_handle, node);
 }
 
-struct ph_handle *ph_handles_add(struct ph_handles *handles, uint64_t handle, uint64_t object)
+struct ph_handle *ph_handles_add(struct ph_handles *handles, uint64_t handle, uint64_t object, uint32_t access)
 {
     struct ph_handle *entry = PH_CORE_NEW(struct ph_handle);
 
     entry->handle = handle;
     entry->object = object;
+    entry->access = access;
     ph_table_add(&handles->table, &entry->node, ph_table_hash(handles->seed, handle));
     return entry;
 }

@@ -12,6 +12,7 @@ struct ph_handle {
     struct ph_table_node node;
     uint64_t handle;
     uint64_t object; /* 0 while it is being opened by a command that makes the object */
+    uint32_t access; /* bit 0 read, bit 1 write */
     bool locked;     /* a lock was taken through it */
 };
 
@@ -24,7 +25,7 @@ struct ph_handles {
 struct ph_handle *ph_handles_find(const struct ph_handles *handles, uint64_t handle);
 
 /* Adds HANDLE, which is not in there. The limit is the caller's affair. */
-struct ph_handle *ph_handles_add(struct ph_handles *handles, uint64_t handle, uint64_t object);
+struct ph_handle *ph_handles_add(struct ph_handles *handles, uint64_t handle, uint64_t object, uint32_t access);
 
 /* Takes ENTRY out and frees it. */
 void ph_handles_remove(struct ph_handles *handles, struct ph_handle *entry);

@@ -4,6 +4,9 @@
 
 #include "server/core/private.h"
 
+/* Access of a handle, as OPEN, CREATE and TMPFILE have it. */
+enum { PH_ACCESS_READ = 1, PH_ACCESS_WRITE = 2 };
+
 /* The call that a handler was called for. */
 static struct ph_server_call *of(struct ph_call *call)
 {
@@ -39,7 +42,8 @@ static uint32_t session_open(void *self, struct ph_call *call, const Pohmel__Ses
     reply->slots = PH_SESSION_SLOTS;
     reply->credits = PH_SESSION_CREDITS;
     ph_server_enter(server, &of(call)->actions);
-    status = ph_session_open(of(call)->conn, request->client.data, request->session, entry, &call->fault);
+    status = ph_session_open(of(call)->conn, request->client.data, request->session, entry,
+                             request->read_only, &call->fault);
     ph_server_leave(server);
     return status;
 }
@@ -59,56 +63,62 @@ static uint32_t session_renew(void *self, struct ph_call *call, const Pohmel__Se
     return PH_ST_OK;
 }
 
-/* Charges HANDLE, about to be opened on OBJECT (0: not known yet), to the
- * session. *ADDED says whether it was not open before. */
-static uint32_t charge_handle(struct ph_call *call, uint64_t handle, uint64_t object, bool *added)
+/* A handle that a command opens. */
+struct opening {
+    uint64_t handle; /* 0 for none */
+    uint64_t object; /* 0 while it is not known, and for one that could not be opened */
+    uint32_t access;
+    bool added; /* it was not open before */
+};
+
+/* Charges what is about to be opened to the session. */
+static uint32_t charge_handle(struct ph_call *call, struct opening *opening)
 {
     struct ph_session *session = of(call)->session;
     uint32_t status = PH_ST_OK;
 
-    *added = false;
     ph_server_enter(of(call)->server, &of(call)->actions);
-    if (ph_handles_find(&session->handles, handle) == NULL) {
+    if (ph_handles_find(&session->handles, opening->handle) == NULL) {
         if (session->handles.table.count >= PH_SESSION_HANDLES_MAX) {
             status = ph_fault_set(&call->fault, PH_ST_LIMIT, "a session may have %d handles open",
                                   PH_SESSION_HANDLES_MAX);
         } else {
-            ph_handles_add(&session->handles, handle, object);
-            *added = true;
+            ph_handles_add(&session->handles, opening->handle, opening->object, opening->access);
+            opening->added = true;
         }
     }
     ph_server_leave(of(call)->server);
     return status;
 }
 
-/* HANDLE was opened on OBJECT, or (0) could not be opened. A CLOSE that came in
- * between took the charge away: it is put back, the handle being open. */
-static void settle_handle(struct ph_call *call, uint64_t handle, uint64_t object, bool added)
+/* It was opened, or not. A CLOSE that came in between took the charge away: it
+ * is put back, the handle being open. */
+static void settle_handle(struct ph_call *call, const struct opening *opening)
 {
     struct ph_session *session = of(call)->session;
     struct ph_handle *entry;
 
     ph_server_enter(of(call)->server, &of(call)->actions);
-    entry = ph_handles_find(&session->handles, handle);
-    if (object != 0 && entry == NULL)
-        entry = ph_handles_add(&session->handles, handle, object);
-    if (object != 0)
-        entry->object = object;
-    else if (added && entry != NULL)
+    entry = ph_handles_find(&session->handles, opening->handle);
+    if (opening->object != 0 && entry == NULL)
+        entry = ph_handles_add(&session->handles, opening->handle, opening->object, opening->access);
+    if (opening->object != 0)
+        entry->object = opening->object;
+    else if (opening->added && entry != NULL)
         ph_handles_remove(&session->handles, entry);
     ph_server_leave(of(call)->server);
 }
 
-/* The handle that a command of a transaction opens; 0 for none. */
-static uint64_t opens(const Pohmel__Change *change)
+/* What a command of a transaction opens. */
+static struct opening opens(const Pohmel__Change *change)
 {
     switch ((int) change->command_case) {
     case PH_CMD_CREATE:
-        return change->create->handle;
+        return (struct opening){.handle = change->create->handle, .access = change->create->access};
     case PH_CMD_TMPFILE:
-        return change->tmpfile->handle;
+        return (struct opening){.handle = change->tmpfile->handle, .access = change->tmpfile->access};
     default:
-        return 0;
+        return (struct opening){0};
     }
 }
 
@@ -122,39 +132,39 @@ static uint64_t opened(const Pohmel__ChangeResult *result)
     return result->result_case == (int) PH_CMD_TMPFILE ? result->tmpfile->attr->object : 0;
 }
 
-/* After the store: COUNT charges are settled by what came of them. */
-static void settle_all(struct ph_call *call, const Pohmel__TransactRequest *request,
-                       const Pohmel__TransactReply *reply, const bool *added, size_t count)
+/* After the store: the first COUNT charges are settled by what came of them. */
+static void settle_all(struct ph_call *call, const Pohmel__TransactReply *reply, struct opening *openings,
+                       size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        uint64_t handle = opens(request->changes[i]);
-
-        if (handle != 0)
-            settle_handle(call, handle, i < reply->n_results ? opened(reply->results[i]) : 0, added[i]);
+        if (openings[i].handle == 0)
+            continue;
+        openings[i].object = i < reply->n_results ? opened(reply->results[i]) : 0;
+        settle_handle(call, &openings[i]);
     }
 }
 
 static uint32_t transact(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
                          Pohmel__TransactReply *reply)
 {
-    const struct ph_server_export *export = of(call)->session->entry->export;
-    bool *added = ph_arena_alloc0(call->arena, request->n_changes, sizeof(bool));
+    const struct ph_session *session = of(call)->session;
+    struct ph_store *store = session->entry->export->store;
+    struct opening *openings = ph_arena_alloc0(call->arena, request->n_changes, sizeof(*openings));
     uint32_t status = PH_ST_OK;
     size_t charged = 0;
 
-    if (added == NULL)
+    if (openings == NULL)
         return PH_ST_NO_MEMORY;
-    if (export->read_only)
+    if (session->read_only)
         return PH_ST_READ_ONLY;
     for (; charged < request->n_changes && status == PH_ST_OK; charged++) {
-        uint64_t handle = opens(request->changes[charged]);
-
-        if (handle != 0)
-            status = charge_handle(call, handle, 0, &added[charged]);
+        openings[charged] = opens(request->changes[charged]);
+        if (openings[charged].handle != 0)
+            status = charge_handle(call, &openings[charged]);
     }
     if (status == PH_ST_OK)
-        status = export->store->transact(export->store->self, call, request, reply);
-    settle_all(call, request, reply, added, charged);
+        status = store->transact(store->self, call, request, reply);
+    settle_all(call, reply, openings, charged);
     return status;
 }
 
@@ -162,14 +172,19 @@ static uint32_t transact(void *self, struct ph_call *call, const Pohmel__Transac
 static uint32_t open_charged(void *self, struct ph_call *call, const Pohmel__OpenRequest *request,
                              Pohmel__OpenReply *reply)
 {
-    const struct ph_server_export *export = of(call)->session->entry->export;
-    bool added;
-    uint32_t status = charge_handle(call, request->handle, request->object, &added);
+    const struct ph_session *session = of(call)->session;
+    struct opening opening = {.handle = request->handle, .object = request->object, .access = request->access};
+    uint32_t status;
 
+    if (session->read_only && (request->access & PH_ACCESS_WRITE) != 0)
+        return PH_ST_READ_ONLY;
+    status = charge_handle(call, &opening);
     if (status != PH_ST_OK)
         return status;
-    status = export->store->ops->open(self, call, request, reply);
-    settle_handle(call, request->handle, status == PH_ST_OK ? request->object : 0, added);
+    status = session->entry->export->store->ops->open(self, call, request, reply);
+    if (status != PH_ST_OK)
+        opening.object = 0;
+    settle_handle(call, &opening);
     return status;
 }
 
@@ -210,6 +225,12 @@ static uint32_t refuse_range(struct ph_call *call)
     return ph_fault_set(&call->fault, PH_ST_INVALID, "the range of a lock must not be empty");
 }
 
+/* Byte ranges need a handle open for what the lock is about, as locally. R-8.1-2. */
+static bool access_suffices(const struct ph_handle *entry, const struct ph_lock_want *want)
+{
+    return want->whole_file || (entry->access & (want->shared ? PH_ACCESS_READ : PH_ACCESS_WRITE)) != 0;
+}
+
 /* Guard held. */
 static uint32_t take_lock(struct ph_call *call, const struct ph_lock_want *want, bool wait)
 {
@@ -221,6 +242,9 @@ static uint32_t take_lock(struct ph_call *call, const struct ph_lock_want *want,
         return PH_ST_NO_SESSION;
     if (entry == NULL || entry->object != want->object)
         return ph_fault_set(&call->fault, PH_ST_BAD_HANDLE, "the handle is not open on that object");
+    if (!access_suffices(entry, want))
+        return ph_fault_set(&call->fault, PH_ST_BAD_HANDLE, "the handle is not open for %s",
+                            want->shared ? "reading" : "writing");
     if (running->cancelled)
         return PH_ST_CANCELLED;
     entry->locked = true;

@@ -65,6 +65,7 @@ struct ph_session {
     const struct ph_export_entry *entry;
     struct ph_server_conn *conn;
     bool ended;
+    bool read_only; /* it, or its export */
     size_t running;
     struct ph_handles handles;
     struct ph_lock_session locks;
@@ -101,7 +102,8 @@ const struct ph_export_entry *ph_server_find_export(struct ph_server *server, co
 
 /* Opens a session on CONN, ending an older one of the client. Guard held. Returns a status. */
 uint32_t ph_session_open(struct ph_server_conn *conn, const uint8_t client[PH_CLIENT_ID_BYTES],
-                         uint64_t number, const struct ph_export_entry *entry, struct ph_fault *fault);
+                         uint64_t number, const struct ph_export_entry *entry, bool read_only,
+                         struct ph_fault *fault);
 
 /* Ends SESSION: locks, waits, and, when nothing of it runs, all else. Guard held. */
 void ph_session_end(struct ph_server *server, struct ph_session *session);

@@ -11,15 +11,14 @@
  * Whoever gets actions performs them in order (actions.h), then clears them.
  *
  * Sessions. One for each connection; it ends with SESSION_CLOSE, with its connection,
- * or when the same client opens another one with the same or a higher number.
+ * or when the same client opens another one with a higher number.
  * Then its locks are released, its waits dropped, and, once the commands that
  * it has running are done, its handles closed. Nothing is kept for a client to
  * come back to in this version: SESSION_OPEN with `resume` is answered NO_SESSION.
  *
  * Credits. A request costs ph_credit_cost() from its arrival until its reply.
- * A connection may have PH_SESSION_CREDITS in use, requests of class RELEASE
- * PH_SESSION_CREDITS_RESERVED more; whoever sends more is told NO_CREDIT and cut
- * off. A lock that waits gives its credits back at once (the waits have a limit
+ * A connection may have PH_SESSION_CREDITS in use; whoever sends more is told
+ * NO_CREDIT and cut off. A lock that waits gives its credits back at once (the waits have a limit
  * of their own), though the reply that ends the wait still carries them.
  *
  * Ids of requests. That they are unique among those in flight is in the

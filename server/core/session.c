@@ -87,15 +87,15 @@ void ph_session_call_done(struct ph_server *server, struct ph_session *session)
 }
 
 uint32_t ph_session_open(struct ph_server_conn *conn, const uint8_t client[PH_CLIENT_ID_BYTES],
-                         uint64_t number, const struct ph_export_entry *entry, struct ph_fault *fault)
+                         uint64_t number, const struct ph_export_entry *entry, bool read_only, struct ph_fault *fault)
 {
     struct ph_server *server = conn->server;
     struct ph_session *session = find(server, client);
 
     if (conn->closed)
         return ph_fault_set(fault, PH_ST_NO_SESSION, "the connection was closed meanwhile");
-    if (session != NULL && number < session->number)
-        return ph_fault_set(fault, PH_ST_INVALID, "the client has a newer session open already");
+    if (session != NULL && number <= session->number)
+        return ph_fault_set(fault, PH_ST_BUSY, "the client has a session of this or a higher number open already");
     if (session != NULL) {
         struct ph_server_conn *older = session->conn;
 
@@ -107,6 +107,7 @@ uint32_t ph_session_open(struct ph_server_conn *conn, const uint8_t client[PH_CL
     session->id = ++server->last_session;
     session->number = number;
     session->entry = entry;
+    session->read_only = read_only || entry->export->read_only;
     session->conn = conn;
     session->handles.seed = server->seed;
     ph_lock_session_init(&session->locks, session->id);
