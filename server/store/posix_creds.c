@@ -43,7 +43,8 @@ static bool groups_become(const Pohmel__Caller *caller)
     if (caller->n_groups > PH_GROUPS_MAX)
         return false;
     if (now.groups_set && now.n_groups == caller->n_groups &&
-        memcmp(now.groups, caller->groups, caller->n_groups * sizeof(gid_t)) == 0)
+        (caller->n_groups == 0 ||
+         memcmp(now.groups, caller->groups, caller->n_groups * sizeof(gid_t)) == 0))
         return true;
     if (syscall(SYS_setgroups, caller->n_groups, caller->groups) != 0)
         return false;
