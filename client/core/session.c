@@ -195,6 +195,8 @@ ph_client_disconnected(struct ph_client *client, const struct ph_fault *fault, u
     free(client->slots);
     client->slots = NULL;
     client->free_slot_count = 0;
+    client->credits_free = client->opened.credits; /* nothing is in flight */
+    client->credits_waiting = 0;
     plan_reconnect(client, session_was_open, now_ms);
     sort_out_queued(client, was_open, now_ms, actions);
     ph_client_expire(client, now_ms, actions);

@@ -1,0 +1,291 @@
+/* The shell around a client core in the simulated world. */
+#include <string.h>
+
+#include "conformance/sim/world.h"
+#include "ph_commands.h"
+#include "runtime/base/limits.h"
+#include "runtime/wire/command.h"
+
+enum {
+    CONNECT_DELAY_US = 5000,
+    CONNECT_FAILS_PER_MILLE = 100,
+    SHUFFLE_PER_MILLE = 300,
+    REPEAT_PER_MILLE = 150,
+    PATIENCE_MS = 600000,
+    CLOSE_WITHIN_MS = 5000,
+};
+
+/* A transaction that was sent twice: both answers must be the same. */
+struct repeat {
+    int answers;
+    uint32_t status, crc;
+};
+
+static uint64_t
+stub_send(void *self, uint16_t command, const ProtobufCMessage *message, struct ph_blob *payload, ph_reply_fn fn,
+          void *data)
+{
+    struct sim_client *client = self;
+    struct ph_client_actions actions;
+    struct ph_client_request *request = ph_request_encode(command, message, payload);
+    request->fn = fn;
+    request->data = data;
+    ph_client_actions_init(&actions);
+    uint64_t ticket = ph_client_submit(client->core, request, sim_now_ms(client->world), &actions);
+    sim_client_act(client, &actions);
+    return ticket;
+}
+
+void
+sim_client_init(struct sim_client *client, struct world *world, int index)
+{
+    struct ph_client_config config = {.export_name = "model",
+                                      .host = "simulated",
+                                      .server_name = "server",
+                                      .patience_ms = PATIENCE_MS,
+                                      .seed = ph_random_next(&world->random)};
+    client->world = world;
+    client->index = index;
+    g_snprintf(client->name, sizeof(client->name), "client%d", index);
+    ph_random_bytes(&world->random, config.client, sizeof(config.client));
+    client->core = ph_client_new(&config, sim_now_ms(world));
+    client->stub = (struct ph_stub){.send = stub_send, .self = client};
+    client->repeats = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+    for (int i = 0; i < SIM_PROCESSES; i++) {
+        client->processes[i].client = client;
+        client->processes[i].index = i;
+        sim_process_start(&client->processes[i]);
+    }
+}
+
+void
+sim_client_clear(struct sim_client *client)
+{
+    ph_client_free(client->core);
+    g_hash_table_unref(client->repeats);
+}
+
+/* As the link does it: decodes the answer and calls back. */
+static void
+complete(struct sim_client *client, const struct ph_client_action *action)
+{
+    struct ph_reply reply = {.status = action->status, .text = action->text ? action->text : ""};
+    struct ph_fault fault = {0};
+    struct ph_arena *arena = ph_arena_new(PH_ARENA_CAP_BYTES);
+    if (!action->request->fn) {
+        ph_arena_free(arena);
+        return;
+    }
+    if (action->frame && action->status == PH_ST_OK) {
+        reply.message = ph_decode(ph_command_info(action->request->command)->reply, action->frame->message,
+                                  action->frame->header.message_len, arena, &fault);
+        reply.payload = action->frame->payload;
+        if (!reply.message)
+            sim_violate(client->world, "%s: the server's answer is malformed: %s", client->name, fault.text);
+    }
+    action->request->fn(action->request->data, &reply);
+    ph_arena_free(arena);
+}
+
+static void
+send_once(struct sim_client *client, const struct ph_frame_header *header, struct ph_client_request *request)
+{
+    sim_trace_frame(client->world, client->name, header, request->message, request->message_len);
+    ph_conn_send(client->conn->ends[SIM_END_CLIENT], header, request->message, request->message_len,
+                 request->payload);
+}
+
+static void
+send_request(struct sim_client *client, const struct ph_client_action *action)
+{
+    struct ph_frame_header header = action->header;
+    if (!client->conn)
+        return;
+    send_once(client, &header, action->request);
+    if (header.command != PH_CMD_TRANSACT || !sim_chance(client->world, REPEAT_PER_MILLE))
+        return;
+    client->world->result->repeats++;
+    g_hash_table_insert(client->repeats, g_memdup2(&header.id, sizeof(header.id)), g_new0(struct repeat, 1));
+    header.flags = PH_FLAG_RETRY;
+    send_once(client, &header, action->request);
+}
+
+static void
+on_connect(struct world *world, void *data)
+{
+    struct sim_client *client = data;
+    struct ph_client_actions actions;
+    if (world->calm || !sim_chance(world, CONNECT_FAILS_PER_MILLE)) {
+        client->conn = sim_conn_new(client);
+        return;
+    }
+    struct ph_fault fault = {.status = PH_ST_IO_ERROR, .text = "connection refused"};
+    ph_client_actions_init(&actions);
+    ph_client_disconnected(client->core, &fault, sim_now_ms(world), &actions);
+    sim_client_act(client, &actions);
+}
+
+static void
+disconnect(struct sim_client *client, const struct ph_client_action *action)
+{
+    struct sim_conn *conn = client->conn;
+    struct ph_fault fault = {.status = action->status};
+    /* Neither end does anything wrong in this world. */
+    sim_violate(client->world, "%s gave its connection up: %s", client->name, action->text);
+    if (!conn)
+        return;
+    g_strlcpy(fault.text, action->text, sizeof(fault.text));
+    ph_conn_goaway(conn->ends[SIM_END_CLIENT], action->status);
+    sim_conn_close(conn, SIM_END_CLIENT, &fault);
+}
+
+static void
+act(struct sim_client *client, const struct ph_client_action *action)
+{
+    struct ph_client_actions more;
+    switch (action->kind) {
+    case PH_CLIENT_SEND:
+        send_request(client, action);
+        break;
+    case PH_CLIENT_SEND_CANCEL:
+        client->world->result->cancels++;
+        sim_trace_frame(client->world, client->name, &action->header, NULL, 0);
+        if (client->conn)
+            ph_conn_send(client->conn->ends[SIM_END_CLIENT], &action->header, NULL, 0, NULL);
+        break;
+    case PH_CLIENT_COMPLETE:
+        complete(client, action);
+        break;
+    case PH_CLIENT_WALK:
+        ph_client_actions_init(&more);
+        ph_client_resume(client->core, action->request, false, sim_now_ms(client->world), &more);
+        sim_client_act(client, &more);
+        break;
+    case PH_CLIENT_CONNECT:
+        sim_after(client->world, sim_below(client->world, CONNECT_DELAY_US), on_connect, client, NULL);
+        break;
+    case PH_CLIENT_DISCONNECT:
+        disconnect(client, action);
+        break;
+    case PH_CLIENT_OPENED:
+        client->world->result->sessions++;
+        sim_trace_line(&client->world->result->trace, client->world->now_us, client->name, "session %u open",
+                       (unsigned) ph_client_opened(client->core)->generation);
+        break;
+    case PH_CLIENT_CLOSED:
+        client->closed = TRUE;
+        break;
+    case PH_CLIENT_REFUSED:
+    case PH_CLIENT_IDS:
+        break;
+    }
+}
+
+/* Threads that send at the same time get their frames out in any order. */
+static void
+shuffle_sends(struct sim_client *client, struct ph_client_actions *actions)
+{
+    if (actions->count < 2 || !sim_chance(client->world, SHUFFLE_PER_MILLE))
+        return;
+    for (size_t i = actions->count - 1; i > 0; i--) {
+        size_t j = sim_below(client->world, i + 1);
+        if (actions->items[i].kind != PH_CLIENT_SEND || actions->items[j].kind != PH_CLIENT_SEND)
+            continue;
+        struct ph_client_action keep = actions->items[i];
+        actions->items[i] = actions->items[j];
+        actions->items[j] = keep;
+    }
+}
+
+void
+sim_client_act(struct sim_client *client, struct ph_client_actions *actions)
+{
+    shuffle_sends(client, actions);
+    for (size_t i = 0; i < actions->count; i++)
+        act(client, &actions->items[i]);
+    ph_client_actions_clear(actions);
+    if (client->conn)
+        sim_conn_flush(client->conn, SIM_END_CLIENT);
+}
+
+void
+sim_client_tick(struct sim_client *client)
+{
+    struct ph_client_actions actions;
+    uint64_t now_ms = sim_now_ms(client->world);
+    if (now_ms < ph_client_deadline(client->core))
+        return;
+    ph_client_actions_init(&actions);
+    ph_client_tick(client->core, now_ms, &actions);
+    sim_client_act(client, &actions);
+}
+
+void
+sim_client_ready(struct sim_conn *conn)
+{
+    struct sim_client *client = conn->client;
+    struct ph_client_actions actions;
+    const struct ph_hello *peer = ph_conn_peer(conn->ends[SIM_END_CLIENT]);
+    ph_client_actions_init(&actions);
+    ph_client_connected(client->core, peer->message_max, peer->payload_max, sim_now_ms(client->world), &actions);
+    sim_client_act(client, &actions);
+}
+
+/* Whether FRAME is the second answer to a transaction that was sent twice. */
+static gboolean
+is_second_answer(struct sim_client *client, const struct ph_frame *frame)
+{
+    struct repeat *repeat = g_hash_table_lookup(client->repeats, &frame->header.id);
+    if (frame->header.kind != PH_FRAME_REPLY || !repeat)
+        return FALSE;
+    if (repeat->answers++ == 0) {
+        repeat->status = frame->header.status;
+        repeat->crc = frame->header.body_crc;
+        return FALSE;
+    }
+    if (repeat->status != frame->header.status || repeat->crc != frame->header.body_crc)
+        sim_violate(client->world, "%s: transaction %" G_GUINT64_FORMAT " was answered in two ways", client->name,
+                    frame->header.id);
+    g_hash_table_remove(client->repeats, &frame->header.id);
+    return TRUE;
+}
+
+void
+sim_client_frame(struct sim_conn *conn, struct ph_frame *frame)
+{
+    struct sim_client *client = conn->client;
+    struct ph_client_actions actions;
+    if (is_second_answer(client, frame)) {
+        ph_frame_free(frame);
+        return;
+    }
+    ph_client_actions_init(&actions);
+    ph_client_frame(client->core, frame, sim_now_ms(client->world), &actions);
+    sim_client_act(client, &actions);
+}
+
+void
+sim_client_closed(struct sim_conn *conn, const struct ph_fault *fault)
+{
+    struct sim_client *client = conn->client;
+    struct ph_client_actions actions;
+    sim_trace_line(&client->world->result->trace, client->world->now_us, client->name, "connection %d is gone: %s",
+                   conn->number, fault->text);
+    if (client->conn != conn)
+        return;
+    client->conn = NULL;
+    g_hash_table_remove_all(client->repeats);
+    ph_client_actions_init(&actions);
+    ph_client_disconnected(client->core, fault, sim_now_ms(client->world), &actions);
+    sim_client_act(client, &actions);
+}
+
+void
+sim_client_shutdown(struct sim_client *client)
+{
+    struct ph_client_actions actions;
+    uint64_t now_ms = sim_now_ms(client->world);
+    ph_client_actions_init(&actions);
+    ph_client_shutdown(client->core, now_ms + CLOSE_WITHIN_MS, now_ms, &actions);
+    sim_client_act(client, &actions);
+}

@@ -1,0 +1,280 @@
+/* The operations of the model store. Permissions are not modelled. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "conformance/sim/model_private.h"
+#include "runtime/base/limits.h"
+
+/* The directory, or a status. */
+static uint32_t
+directory_of(struct model_store *store, uint64_t object, struct model_object **out)
+{
+    *out = model_find(store, object);
+    if (!*out)
+        return PH_ST_STALE;
+    return (*out)->entries ? PH_ST_OK : PH_ST_NOT_DIRECTORY;
+}
+
+static uint32_t
+ids_grant(void *self, struct ph_call *call, const Pohmel__IdsGrantRequest *request, Pohmel__IdsGrantReply *reply)
+{
+    struct model_store *store = self;
+    (void) call;
+    reply->count = MIN(request->count, 64); /* few, so that they run out often */
+    reply->first = store->next_id;
+    store->next_id += reply->count;
+    return PH_ST_OK;
+}
+
+static uint32_t
+lookup(void *self, struct ph_call *call, const Pohmel__LookupRequest *request, Pohmel__LookupReply *reply)
+{
+    struct model_store *store = self;
+    struct model_object *directory;
+    uint32_t status = directory_of(store, request->parent, &directory);
+    reply->found = ph_arena_alloc0(call->arena, request->n_names, sizeof(*reply->found));
+    for (size_t i = 0; i < request->n_names && status == PH_ST_OK; i++) {
+        reply->directory_version = directory->version;
+        struct model_entry *entry = model_entry(directory, request->names[i]);
+        if (!entry) {
+            status = PH_ST_NOT_FOUND;
+            break;
+        }
+        reply->found[reply->n_found++] = model_new_attr(call->arena, model_find(store, entry->object));
+        if (i + 1 < request->n_names)
+            status = directory_of(store, entry->object, &directory);
+    }
+    reply->failure = status;
+    return reply->n_found ? PH_ST_OK : status;
+}
+
+static uint32_t
+getattr(void *self, struct ph_call *call, const Pohmel__GetattrRequest *request, Pohmel__GetattrReply *reply)
+{
+    struct model_object *object = model_find(self, request->object);
+    if (!object)
+        return PH_ST_STALE;
+    reply->attr = model_new_attr(call->arena, object);
+    return PH_ST_OK;
+}
+
+static uint32_t
+list_directory(void *self, struct ph_call *call, const Pohmel__ReaddirRequest *request, Pohmel__ReaddirReply *reply)
+{
+    struct model_object *directory;
+    uint32_t status = directory_of(self, request->object, &directory);
+    if (status != PH_ST_OK)
+        return status;
+    reply->version = directory->version;
+    reply->entries = ph_arena_alloc0(call->arena, request->count, sizeof(*reply->entries));
+    uint64_t at = request->cookie;
+    for (; at < directory->entries->len && reply->n_entries < request->count; at++) {
+        const struct model_entry *entry = directory->entries->pdata[at];
+        Pohmel__DirEntry *out = PH_ARENA_NEW(call->arena, Pohmel__DirEntry);
+        pohmel__dir_entry__init(out);
+        out->name.len = g_bytes_get_size(entry->name);
+        out->name.data = ph_arena_copy(call->arena, g_bytes_get_data(entry->name, NULL), out->name.len);
+        out->object = entry->object;
+        out->cookie = at + 1;
+        reply->entries[reply->n_entries++] = out;
+    }
+    reply->end = at >= directory->entries->len;
+    return PH_ST_OK;
+}
+
+static uint32_t
+open_object(void *self, struct ph_call *call, const Pohmel__OpenRequest *request, Pohmel__OpenReply *reply)
+{
+    struct model_store *store = self;
+    struct model_object *object = model_find(store, request->object);
+    struct model_handle *open = model_handle(store, call->session, request->handle);
+    if (!object)
+        return PH_ST_STALE;
+    if (open && open->object != request->object)
+        return PH_ST_BAD_HANDLE;
+    if (!open)
+        model_handle_add(store, call->session, request->handle, request->object);
+    reply->attr = model_new_attr(call->arena, object);
+    return PH_ST_OK;
+}
+
+/* The object that a handle is open on, or a status. */
+static uint32_t
+opened(struct model_store *store, struct ph_call *call, uint64_t handle, uint64_t object, struct model_object **out)
+{
+    struct model_handle *entry = model_handle(store, call->session, handle);
+    if (!entry || entry->object != object)
+        return PH_ST_BAD_HANDLE;
+    *out = model_find(store, object);
+    return *out ? PH_ST_OK : PH_ST_STALE;
+}
+
+static uint32_t
+read_data(void *self, struct ph_call *call, const Pohmel__ReadRequest *request, Pohmel__ReadReply *reply)
+{
+    struct model_object *object;
+    uint32_t status = opened(self, call, request->handle, request->object, &object);
+    if (status != PH_ST_OK)
+        return status;
+    gsize start = MIN(request->offset, object->size), len = MIN(request->length, object->size - start);
+    reply->end = start + len == object->size;
+    if (len > 0) {
+        call->payload_out = ph_blob_new(len);
+        memcpy(call->payload_out->data, object->data + start, len);
+        call->payload_out->len = len;
+    }
+    return PH_ST_OK;
+}
+
+static uint32_t
+sync_object(void *self, struct ph_call *call, const Pohmel__SyncRequest *request, Pohmel__Nothing *reply)
+{
+    (void) call, (void) reply;
+    return model_find(self, request->object) ? PH_ST_OK : PH_ST_STALE;
+}
+
+static uint32_t
+create(void *self, struct ph_call *call, const Pohmel__CreateRequest *request, Pohmel__CreateResult *reply)
+{
+    struct model_store *store = self;
+    struct model_object *directory, *file;
+    uint32_t status = directory_of(store, request->parent, &directory);
+    if (status != PH_ST_OK)
+        return status;
+    struct model_entry *entry = model_entry(directory, request->name);
+    if (entry && request->exclusive)
+        return PH_ST_EXISTS;
+    file = entry ? model_find(store, entry->object) : model_add(store, request->object, S_IFREG | request->mode);
+    if (file->entries)
+        return PH_ST_IS_DIRECTORY;
+    if (!entry)
+        model_link(directory, request->name, file);
+    if (request->handle)
+        model_handle_add(store, call->session, request->handle, file->id);
+    reply->created = !entry;
+    reply->attr = model_new_attr(call->arena, file);
+    return PH_ST_OK;
+}
+
+static uint32_t
+make_directory(void *self, struct ph_call *call, const Pohmel__MkdirRequest *request, Pohmel__AttrResult *reply)
+{
+    struct model_store *store = self;
+    struct model_object *parent;
+    uint32_t status = directory_of(store, request->parent, &parent);
+    if (status != PH_ST_OK)
+        return status;
+    if (model_entry(parent, request->name))
+        return PH_ST_EXISTS;
+    struct model_object *directory = model_add(store, request->object, S_IFDIR | request->mode);
+    model_link(parent, request->name, directory);
+    reply->attr = model_new_attr(call->arena, directory);
+    return PH_ST_OK;
+}
+
+static uint32_t
+take_name(struct model_store *store, uint64_t parent, ProtobufCBinaryData name, uint64_t expected, gboolean is_dir,
+          Pohmel__NameResult *reply)
+{
+    struct model_object *directory;
+    uint32_t status = directory_of(store, parent, &directory);
+    if (status != PH_ST_OK)
+        return status;
+    struct model_entry *entry = model_entry(directory, name);
+    if (!entry)
+        return PH_ST_NOT_FOUND;
+    if (expected && entry->object != expected)
+        return PH_ST_MISMATCH;
+    struct model_object *object = model_find(store, entry->object);
+    if (is_dir && !object->entries)
+        return PH_ST_NOT_DIRECTORY;
+    if (!is_dir && object->entries)
+        return PH_ST_IS_DIRECTORY;
+    if (is_dir && object->entries->len > 0)
+        return PH_ST_NOT_EMPTY;
+    model_unlink(store, directory, entry);
+    reply->directory_version = directory->version;
+    return PH_ST_OK;
+}
+
+static uint32_t
+remove_name(void *self, struct ph_call *call, const Pohmel__RemoveRequest *request, Pohmel__NameResult *reply)
+{
+    (void) call;
+    return take_name(self, request->parent, request->name, request->object, FALSE, reply);
+}
+
+static uint32_t
+remove_directory(void *self, struct ph_call *call, const Pohmel__RmdirRequest *request, Pohmel__NameResult *reply)
+{
+    (void) call;
+    return take_name(self, request->parent, request->name, request->object, TRUE, reply);
+}
+
+/* Moves a name where none is; the simulated programs ask for nothing else. */
+static uint32_t
+rename_name(void *self, struct ph_call *call, const Pohmel__RenameRequest *request, Pohmel__NameResult *reply)
+{
+    struct model_store *store = self;
+    struct model_object *from, *to;
+    (void) call;
+    uint32_t status = directory_of(store, request->old_parent, &from);
+    if (status == PH_ST_OK)
+        status = directory_of(store, request->new_parent, &to);
+    if (status != PH_ST_OK)
+        return status;
+    struct model_entry *entry = model_entry(from, request->old_name);
+    if (!entry)
+        return PH_ST_NOT_FOUND;
+    if (model_entry(to, request->new_name))
+        return PH_ST_EXISTS;
+    struct model_object *object = model_find(store, entry->object);
+    if (object->entries)
+        return PH_ST_IS_DIRECTORY; /* so that no circle can come about */
+    model_link(to, request->new_name, object);
+    model_unlink(store, from, entry);
+    reply->directory_version = to->version;
+    return PH_ST_OK;
+}
+
+static uint32_t
+write_data(void *self, struct ph_call *call, const Pohmel__WriteRequest *request, Pohmel__WriteResult *reply)
+{
+    struct model_store *store = self;
+    struct model_object *object;
+    const uint8_t *bytes = ph_call_take_payload(call, request->length);
+    if (!bytes)
+        return PH_ST_MALFORMED;
+    uint32_t status = opened(store, call, request->handle, request->object, &object);
+    if (status != PH_ST_OK)
+        return status;
+    if (request->offset > sizeof(object->data) || request->length > sizeof(object->data) - request->offset)
+        return PH_ST_TOO_BIG;
+    memcpy(object->data + request->offset, bytes, request->length);
+    object->size = MAX(object->size, request->offset + request->length);
+    object->version++;
+    struct model_moment moment = {.object = object->id, .from_us = *store->now_us};
+    memcpy(&moment.value, object->data, sizeof(moment.value));
+    moment.value = GUINT64_FROM_LE(moment.value);
+    g_array_append_val(store->moments, moment);
+    reply->written = request->length;
+    reply->offset = request->offset;
+    reply->attr = model_new_attr(call->arena, object);
+    return PH_ST_OK;
+}
+
+const struct ph_store_ops model_ops = {
+    .ids_grant = ids_grant,
+    .lookup = lookup,
+    .getattr = getattr,
+    .readdir = list_directory,
+    .open = open_object,
+    .read = read_data,
+    .sync = sync_object,
+    .create = create,
+    .mkdir = make_directory,
+    .remove = remove_name,
+    .rmdir = remove_directory,
+    .rename = rename_name,
+    .write = write_data,
+};

@@ -1,0 +1,73 @@
+/* Inside of the model store. */
+#ifndef PH_CONFORMANCE_SIM_MODEL_PRIVATE_H
+#define PH_CONFORMANCE_SIM_MODEL_PRIVATE_H
+
+#include "conformance/sim/model_store.h"
+#include "ph_commands.h"
+
+enum { MODEL_FILE_MAX_BYTES = 4096 };
+
+struct model_entry {
+    GBytes *name;
+    uint64_t object;
+};
+
+struct model_object {
+    uint64_t id, version;
+    uint32_t mode, links;
+    GPtrArray *entries; /* struct model_entry; NULL for files */
+    uint8_t data[MODEL_FILE_MAX_BYTES];
+    gsize size;
+};
+
+/* A value that a register held from a moment on. */
+struct model_moment {
+    uint64_t object, value, from_us;
+};
+
+struct model_handle {
+    uint64_t session, handle, object;
+};
+
+struct model_store {
+    struct ph_store interface;
+    const uint64_t *now_us;
+    GHashTable *objects; /* uint64_t -> struct model_object */
+    GArray *moments;     /* struct model_moment */
+    GHashTable *used;    /* ids that objects ever had */
+    GArray *handles;     /* struct model_handle */
+    uint64_t next_id;    /* first id not given out yet */
+    char *violation;
+};
+
+/* The object, or NULL. */
+struct model_object *model_find(struct model_store *store, uint64_t object);
+
+/* New object without a name. Notes a violation when the id is not a fresh one of those given out. */
+struct model_object *model_add(struct model_store *store, uint64_t id, uint32_t mode);
+
+/* The entry of that name, or NULL. */
+struct model_entry *model_entry(const struct model_object *directory, ProtobufCBinaryData name);
+
+/* Gives OBJECT a name; takes one away, and with the last name (and no handle) the object. */
+void model_link(struct model_object *directory, ProtobufCBinaryData name, struct model_object *object);
+void model_unlink(struct model_store *store, struct model_object *directory, struct model_entry *entry);
+
+/* Attributes of OBJECT, in ARENA. */
+void model_attr(struct ph_arena *arena, const struct model_object *object, Pohmel__Attr *attr);
+Pohmel__Attr *model_new_attr(struct ph_arena *arena, const struct model_object *object);
+
+/* The open handle, or NULL. */
+struct model_handle *model_handle(struct model_store *store, uint64_t session, uint64_t handle);
+void model_handle_add(struct model_store *store, uint64_t session, uint64_t handle, uint64_t object);
+
+/* Notes the first violation. */
+void model_violate(struct model_store *store, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* A copy of all objects, and back to it: what a transaction that failed did is undone. */
+GHashTable *model_copy_objects(struct model_store *store);
+void model_restore(struct model_store *store, GHashTable *objects, guint moments, guint handles);
+
+extern const struct ph_store_ops model_ops;
+
+#endif

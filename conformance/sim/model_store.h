@@ -1,0 +1,42 @@
+/* A store in memory, small and obvious, that remembers what was done to it: the
+ * truth that a simulated world is compared with. Implements struct ph_store; what it lacks is
+ * NULL. One thread. Has the clock of the world handed in. */
+#ifndef PH_CONFORMANCE_SIM_MODEL_STORE_H
+#define PH_CONFORMANCE_SIM_MODEL_STORE_H
+
+#include <glib.h>
+
+#include "server/store/store.h"
+
+enum {
+    MODEL_REGISTERS = 4,        /* files that exist from the start: objects FIRST.. in the root */
+    MODEL_REGISTER_FIRST = 100,
+    MODEL_VALUE_BYTES = 8,      /* a register holds one little-endian number */
+};
+
+struct model_store;
+
+/* A fresh volume. NOW_US is read whenever something is done. */
+struct model_store *model_store_new(const uint64_t *now_us);
+void model_store_free(struct model_store *store);
+
+/* The interface that a server takes. Its `free` does nothing. */
+struct ph_store *model_store_interface(struct model_store *store);
+
+/* How often the write of VALUE took effect. Values are unique. */
+guint model_store_writes_of(struct model_store *store, uint64_t value);
+
+/* Whether a register held VALUE at some moment from FROM_US to TO_US. */
+gboolean model_store_held(struct model_store *store, uint64_t object, uint64_t value, uint64_t from_us,
+                          uint64_t to_us);
+
+/* What a register holds now. */
+uint64_t model_store_value(struct model_store *store, uint64_t object);
+
+/* Handles open now. */
+guint model_store_handles(struct model_store *store);
+
+/* What no server may do to a store (an id used twice, one that was not given out), or NULL. */
+const char *model_store_violation(struct model_store *store);
+
+#endif

@@ -1,0 +1,30 @@
+/* A world of one server core and two client cores, a network between them and
+ * a clock, all driven by one seed: the same seed gives the same world, event by event. */
+#ifndef PH_CONFORMANCE_SIM_SIM_H
+#define PH_CONFORMANCE_SIM_SIM_H
+
+#include <glib.h>
+#include <stdio.h>
+
+#include "conformance/sim/trace.h"
+
+struct sim_options {
+    uint64_t seed;
+    uint64_t steps;      /* operations of the simulated programs, in all */
+    gboolean keep_trace; /* the text of the trace is wanted afterwards */
+    FILE *trace_out;     /* where to print it as it comes, or NULL */
+};
+
+/* What came of it. */
+struct sim_result {
+    struct sim_trace trace;
+    char *violation; /* the first promise that was broken, in words; NULL when all held */
+    uint64_t now_us, events, transactions, repeats, cuts, sessions, locks, cancels;
+};
+
+/* Runs a world until all its programs are done and all is quiet again. */
+void sim_run(const struct sim_options *options, struct sim_result *result);
+
+void sim_result_clear(struct sim_result *result);
+
+#endif
