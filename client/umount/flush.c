@@ -61,6 +61,8 @@ child(int pipe_fd, const char *path, gboolean flush)
         report.result = meaning(error);
     }
     g_strlcpy(report.text, error ? error->message : "", sizeof(report.text));
+    if (fd >= 0)
+        close(fd); /* before the parent goes on, or the mount would be busy */
     send_report(pipe_fd, &report);
 }
 
@@ -107,8 +109,8 @@ ph_flush_mount(const char *path, gboolean flush, guint timeout_ms, struct ph_flu
     }
     close(fds[0]);
     if (pid > 0) {
-        /* It may hang in the mount; then it is left to init. */
+        /* One that hangs in the mount is left to init. */
         kill(pid, SIGKILL);
-        waitpid(pid, NULL, WNOHANG);
+        waitpid(pid, NULL, report->result == PH_FLUSH_TIMEOUT ? WNOHANG : 0);
     }
 }
