@@ -452,6 +452,10 @@ void ph_channel_attach(struct ph_channel *channel, GMainContext *context)
     /* The release makes all of the above visible to whichever thread dispatches. */
     __atomic_store_n(&((struct source *) base)->channel, ph_channel_ref(channel), __ATOMIC_RELEASE);
     g_source_set_static_name(base, "ph_channel");
+    /* Else GLib takes the descriptor out of its list and puts it back around each
+     * dispatch, and wakes itself up both times: four system calls a request. Nobody iterates
+     * a context from within an event, so that nothing recurses. */
+    g_source_set_can_recurse(base, TRUE);
     kick(channel); /* the greeting goes out from the loop */
     g_source_attach(base, context);
     g_source_unref(base);
