@@ -119,6 +119,10 @@ ph_client_open_reply(struct ph_client *client, struct ph_frame *frame, uint64_t 
     if (client->opened.generation > 1)
         client->counters.reconnects++;
     client->state = CLIENT_OPEN;
+    for (int i = 0; i < PH_QUEUE_COUNT; i++) {
+        for (struct ph_client_request *at = client->queues[i].head; at; at = at->next)
+            at->deadline_ms = UINT64_MAX; /* another loss is another wait */
+    }
     client->open_deadline_ms = UINT64_MAX;
     client->backoff_ms = 0;
     client->trouble[0] = '\0';

@@ -138,12 +138,12 @@ fail_all_sent(struct ph_client *client, uint32_t status, const char *text, struc
 /* Users' requests get PATIENCE from the moment the session was lost (not anew with
  * each vain attempt to reconnect); the session's own are of no use any more. */
 static void
-sort_out_queued(struct ph_client *client, bool was_open, uint64_t now_ms, struct ph_client_actions *actions)
+sort_out_queued(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
     for (int i = 0; i < PH_QUEUE_COUNT; i++) {
         for (struct ph_client_request *at = client->queues[i].head, *next; at; at = next) {
             next = at->next;
-            if (was_open || at->deadline_ms == UINT64_MAX)
+            if (at->deadline_ms == UINT64_MAX)
                 at->deadline_ms = now_ms + client->patience_ms;
             if (at->purpose == PH_PURPOSE_USER && !at->orphan)
                 continue;
@@ -198,7 +198,7 @@ ph_client_disconnected(struct ph_client *client, const struct ph_fault *fault, u
     client->credits_free = client->opened.credits; /* nothing is in flight */
     client->credits_waiting = 0;
     plan_reconnect(client, session_was_open, now_ms);
-    sort_out_queued(client, was_open, now_ms, actions);
+    sort_out_queued(client, now_ms, actions);
     ph_client_expire(client, now_ms, actions);
     ph_client_closing_step(client, now_ms, actions);
 }

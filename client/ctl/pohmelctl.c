@@ -24,6 +24,7 @@ ctl_complain(const char *format, ...)
     va_start(arguments, format);
     g_autofree char *text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
+    fflush(stdout); /* in the order in which things were said */
     fprintf(stderr, "pohmelctl: %s\n", text);
     return CTL_FAILED;
 }

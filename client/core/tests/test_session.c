@@ -71,6 +71,29 @@ test_loss(void)
 }
 
 static void
+test_vain_attempts(void)
+{
+    struct world world;
+    struct outcome outcome;
+    world_init(&world, 3000, false, 1);
+    world_open(&world);
+    lose(&world, "gone");
+    uint64_t start_ms = world.now_ms;
+    world_getattr(&world, 1, &outcome);
+    for (int connects = world.connects; outcome.completions == 0;) {
+        g_assert_cmpuint(world.now_ms - start_ms, <=, 3000);
+        world_pass(&world, 10);
+        if (world.connects > connects) {
+            connects = world.connects;
+            lose(&world, "refused");
+        }
+    }
+    g_assert_cmpuint(world.now_ms - start_ms, ==, 3000);
+    g_assert_cmpint(world.connects, >, 3);
+    world_clear(&world);
+}
+
+static void
 test_no_patience(void)
 {
     struct world world;
@@ -352,6 +375,7 @@ main(int argc, char **argv)
     g_test_add_func("/client/session/requests wait for the session and go out in order", test_queued_until_open);
     g_test_add_func("/client/session/a lost connection fails what flew; what waited waits its patience",
                     test_loss);
+    g_test_add_func("/client/session/vain attempts to connect do not prolong the patience", test_vain_attempts);
     g_test_add_func("/client/session/without patience requests fail at once", test_no_patience);
     g_test_add_func("/client/session/what was queued goes out in the next session", test_next_session);
     g_test_add_func("/client/session/another volume is not taken for the first", test_other_volume);
