@@ -7,8 +7,9 @@
 
 #include "client/control.h"
 
-/* Errors of these functions; codes are errno values. */
 #define PH_CALL_ERROR ph_call_error_quark()
+
+/* Errors of these functions; their codes are errno values. */
 GQuark ph_call_error_quark(void);
 
 /* Opens PATH to ask through it. -1 with ERROR. */

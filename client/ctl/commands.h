@@ -7,6 +7,7 @@
 
 enum { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2 };
 
+/* Arguments begin with the name of the command; see pohmelctl(1) for what each does. */
 int ctl_mkpath(int argc, char **argv);
 int ctl_rmtree(int argc, char **argv);
 int ctl_flush(int argc, char **argv);

@@ -25,6 +25,7 @@ struct sim_result {
 /* Runs a world until all its programs are done and all is quiet again. */
 void sim_run(const struct sim_options *options, struct sim_result *result);
 
+/* Frees what RESULT holds. */
 void sim_result_clear(struct sim_result *result);
 
 #endif

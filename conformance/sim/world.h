@@ -128,6 +128,7 @@ void sim_client_frame(struct sim_conn *conn, struct ph_frame *frame);
 void sim_client_closed(struct sim_conn *conn, const struct ph_fault *fault);
 void sim_client_shutdown(struct sim_client *client);
 
+/* The server with its store, and what the network tells it. */
 void sim_server_init(struct world *world);
 void sim_server_clear(struct world *world);
 void sim_server_frame(struct sim_conn *conn, struct ph_frame *frame);
