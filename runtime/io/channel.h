@@ -25,7 +25,8 @@ struct ph_channel *ph_channel_new(int fd, enum ph_conn_role role, const struct p
                                   const struct ph_channel_events *events, void *data);
 
 /* Begins to read, on CONTEXT. Once in the life of a channel. The threads that
- * iterate CONTEXT may change; events of one channel never overlap. */
+ * iterate CONTEXT may change between two iterations; none may begin while another
+ * thread, or an event, is inside of one. So events of one channel never overlap. */
 void ph_channel_attach(struct ph_channel *channel, GMainContext *context);
 
 /* References; any thread. The last one closes and frees. */
