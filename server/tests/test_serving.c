@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "server/connection.h"
-#include "server/tests/fake_store.h"
+#include "server/core/tests/fake_store.h"
 #include "server/tests/test_client.h"
 
 enum { LOOPS = 2, POOL_THREADS = 64 };

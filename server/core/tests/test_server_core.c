@@ -5,7 +5,7 @@
 #include "ph_dispatch.h"
 #include "server/core/peek.h"
 #include "server/core/server_core.h"
-#include "server/tests/fake_store.h"
+#include "server/core/tests/fake_store.h"
 
 struct world {
     struct ph_fake_store *fake;

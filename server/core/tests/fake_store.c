@@ -1,4 +1,4 @@
-#include "server/tests/fake_store.h"
+#include "server/core/tests/fake_store.h"
 
 #include <pthread.h>
 #include <stdlib.h>

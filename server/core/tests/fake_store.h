@@ -1,7 +1,7 @@
 /* A store in memory for the server's own tests: one directory of small files,
  * and commands that can be made to hang. */
-#ifndef PH_SERVER_TESTS_FAKE_STORE_H
-#define PH_SERVER_TESTS_FAKE_STORE_H
+#ifndef PH_SERVER_CORE_TESTS_FAKE_STORE_H
+#define PH_SERVER_CORE_TESTS_FAKE_STORE_H
 
 #include "server/store/store.h"
 
