@@ -186,6 +186,42 @@ static gboolean read_group(struct reader *reader, const char *group)
     return FALSE;
 }
 
+/* GLib joins groups, and takes the last of keys, that stand there twice; here
+ * that is a mistake, since one of the two is not what its writer thinks. */
+static gboolean check_doubles(const char *path, GError **error)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autofree char *text = NULL, *group = g_strdup("");
+    g_auto(GStrv) lines = NULL;
+
+    if (!g_file_get_contents(path, &text, NULL, error))
+        return FALSE;
+    lines = g_strsplit(text, "\n", -1);
+    for (guint i = 0; lines[i] != NULL; i++) {
+        char *line = g_strstrip(lines[i]);
+        char *equals = strchr(line, '=');
+        g_autofree char *name = NULL;
+
+        if (*line == '[') {
+            g_free(group);
+            group = g_strdup(line);
+            name = g_strdup(line);
+        } else if (*line != '#' && equals != NULL) {
+            g_autofree char *key = g_strndup(line, (gsize) (equals - line));
+
+            name = g_strdup_printf("%s %s", group, g_strchomp(key));
+        }
+        if (name != NULL && g_hash_table_contains(seen, name)) {
+            g_set_error(error, PH_CONFIG_ERROR, 0, "%s: %s: stands there twice, again in line %u; expected once", path,
+                        name, i + 1);
+            return FALSE;
+        }
+        if (name != NULL)
+            g_hash_table_add(seen, g_steal_pointer(&name));
+    }
+    return TRUE;
+}
+
 gboolean ph_config_read_file(struct ph_config *config, const char *path, GError **error)
 {
     g_autoptr(GKeyFile) file = g_key_file_new();
@@ -198,6 +234,8 @@ gboolean ph_config_read_file(struct ph_config *config, const char *path, GError 
                     path, wrong->message);
         return FALSE;
     }
+    if (!check_doubles(path, error))
+        return FALSE;
     groups = g_key_file_get_groups(file, NULL);
     for (char **group = groups; *group != NULL; group++) {
         if (!read_group(&reader, *group))

@@ -49,6 +49,10 @@ static const struct file_case file_cases[] = {
     {"[exports]\nhome=/home\n", "[exports]: there is no such group; expected [server] or [export NAME]"},
     {"[export a/b]\ndirectory=@DIR@\n",
      "[export a/b]: \"a/b\" is not a name for an export; expected 1 to 255 bytes of text without '/'"},
+    {"[export a]\ndirectory=@DIR@\n\n[export a]\nread-only=true\n",
+     "[export a]: stands there twice, again in line 4; expected once"},
+    {"[export a]\ndirectory=@DIR@\nread-only=true\nread-only = false\n",
+     "[export a] read-only: stands there twice, again in line 4; expected once"},
     {"[export a]\ndirectory=@DIR@\n[export b]\ndirectory=@DIR@/.\n",
      "[export b] directory: @DIR@ is exported twice, as \"a\" and \"b\"; export it once"},
 };
