@@ -154,9 +154,9 @@ class Configuration(Case):
                             (["--export", export, "--state-dir", "/proc/nope"], "/proc/nope")):
             self.assertRegex(self.attempt_start(*(state + words)), re.compile(says), words)
 
-    def test_one_state_directory_serves_one_server(self):
+    def test_one_state_directory_and_one_export_serve_one_server(self):
         """The second is refused while the first runs."""
         server = self.server()
-        line = self.attempt_start("--export", "data=" + server.export, "--listen", "127.0.0.1:0", "--state-dir",
-                                  server.state)
-        self.assertIn(server.state, line)
+        for export, state in ((server.export, scratch("state", 0o700)), (scratch("export"), server.state)):
+            line = self.attempt_start("--export", "data=" + export, "--listen", "127.0.0.1:0", "--state-dir", state)
+            self.assertIn(server.export if export == server.export else server.state, line)

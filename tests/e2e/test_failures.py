@@ -63,6 +63,9 @@ class Failures(Case):
         os.makedirs(self.at.join("deep/er"))
         os.chdir(self.at.join("deep/er"))
         try:
+            # Numbers of objects made in the last moment before a crash are not kept yet
+            # (docs/decisions/0003-object-ids.md).
+            time.sleep(0.5)
             self.first.kill()
             self.first.start()
             wait_for(lambda: attempt(write, "new", b"x") == 1, "the working directory's return", GONE_S)
@@ -111,8 +114,11 @@ class Failures(Case):
                 "signal.siginterrupt(signal.SIGALRM,False)\nsignal.setitimer(signal.ITIMER_REAL,0.001,0.001)\n"
                 "data=os.urandom(100000)\nfor n in range(200):\n"
                 "  open(sys.argv[1],'wb').write(data)\n  assert open(sys.argv[1],'rb').read()==data\n"
-                "  os.stat(sys.argv[1]); os.rename(sys.argv[1],sys.argv[1]+'2'); os.rename(sys.argv[1]+'2',sys.argv[1])\n")
-        subprocess.run([sys.executable, "-c", code, self.at.join("signals")], check=True, timeout=100)
+                "  os.stat(sys.argv[1]); os.rename(sys.argv[1],sys.argv[1]+'2'); os.rename(sys.argv[1]+'2',sys.argv[1])\n"
+                "signal.setitimer(signal.ITIMER_REAL,0)\n")
+        done = subprocess.run([sys.executable, "-c", code, self.at.join("signals")], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=100, check=False)
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
 
     def test_unmounting_works_with_the_server_gone(self):
         """And the daemon ends."""
