@@ -4,7 +4,8 @@
  * held neither across a system call on the socket nor while an event is
  * delivered. Input is touched by the dispatch of our source only; one thread at
  * a time iterates the context, whichever threads take turns at it. Output has
- * one writer at a time (`writing`), who writes without the lock; senders meanwhile only queue, and the writer takes their frames along.
+ * one writer at a time (`writing`), who writes without the lock; senders
+ * meanwhile only queue, and the writer takes their frames along.
  * The descriptor is closed with the last reference, so that no writer can hit
  * somebody else's. */
 #include "runtime/io/channel.h"

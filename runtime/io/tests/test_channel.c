@@ -485,6 +485,74 @@ static void a_context_may_change_threads(void)
     end_clear(&client);
 }
 
+/* An end whose frames wait at a gate. */
+struct stuck {
+    struct end end;
+    pthread_mutex_t gate;
+};
+
+static void stuck_frame(void *data, struct ph_channel *channel, struct ph_frame *frame)
+{
+    struct stuck *stuck = data;
+    pthread_mutex_lock(&stuck->gate);
+    pthread_mutex_unlock(&stuck->gate);
+    on_frame(&stuck->end, channel, frame);
+}
+
+static void stuck_ready(void *data, struct ph_channel *channel)
+{
+    on_ready(&((struct stuck *) data)->end, channel);
+}
+
+static void stuck_closed(void *data, struct ph_channel *channel, const struct ph_fault *fault)
+{
+    on_closed(&((struct stuck *) data)->end, channel, fault);
+}
+
+static const struct ph_channel_events stuck_events = {
+    .ready = stuck_ready, .frame = stuck_frame, .closed = stuck_closed};
+
+static void others_send_through_a_channel_whose_event_is_stuck(void)
+{
+    struct loop loop, stuck_loop;
+    struct stuck stuck = {.gate = PTHREAD_MUTEX_INITIALIZER};
+    struct end client;
+    int fds[2];
+    make_sockets(fds);
+    end_init(&stuck.end);
+    end_init(&client);
+    loop_start(&loop);
+    loop_start(&stuck_loop);
+    client.channel = ph_channel_new(fds[0], PH_CONN_CLIENT, &hello, &events, &client);
+    stuck.end.channel = ph_channel_new(fds[1], PH_CONN_SERVER, &hello, &stuck_events, &stuck);
+    ph_channel_attach(client.channel, loop.context);
+    ph_channel_attach(stuck.end.channel, stuck_loop.context);
+    AWAIT(&client, client.ready);
+    AWAIT(&stuck.end, stuck.end.ready);
+
+    pthread_mutex_lock(&stuck.gate);
+    for (uint64_t id = 0; id < 100; id++)
+        send_one(client.channel, 0, id, 10, NULL);
+    for (uint64_t id = 0; id < 100; id++) {
+        struct ph_frame_header reply = {.kind = PH_FRAME_REPLY, .id = id, .slot = PH_NO_SLOT};
+        ph_channel_send(stuck.end.channel, &reply, NULL, 0, NULL);
+        AWAIT(&client, client.frames == id + 1);
+    }
+    pthread_mutex_lock(&stuck.end.mutex);
+    g_assert_cmpuint(stuck.end.frames, ==, 0);
+    pthread_mutex_unlock(&stuck.end.mutex);
+    pthread_mutex_unlock(&stuck.gate);
+    AWAIT(&stuck.end, stuck.end.frames == 100);
+
+    ph_channel_close(client.channel, 0, "over");
+    AWAIT(&stuck.end, stuck.end.closed);
+    AWAIT(&client, client.closed);
+    loop_end(&stuck_loop);
+    loop_end(&loop);
+    end_clear(&stuck.end);
+    end_clear(&client);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -504,5 +572,7 @@ int main(int argc, char **argv)
     g_test_add_func("/channel/a-peer-cut-off-gets-to-read-why", a_peer_cut_off_gets_to_read_why);
     g_test_add_func("/channel/frames-before-a-hang-up-are-delivered", frames_before_a_hang_up_are_delivered);
     g_test_add_func("/channel/a-context-may-change-threads", a_context_may_change_threads);
+    g_test_add_func("/channel/others-send-through-a-channel-whose-event-is-stuck",
+                    others_send_through_a_channel_whose_event_is_stuck);
     return g_test_run();
 }
