@@ -56,7 +56,11 @@ uint64_t ph_hook_init_offered(const void *request, size_t len)
     const struct fuse_init_in *init = (const void *) (header + 1);
     if (len < sizeof *header + offsetof(struct fuse_init_in, flags) + sizeof init->flags)
         return 0;
-    return init->flags;
+    uint64_t flags = init->flags;
+    if ((flags & FUSE_INIT_EXT) != 0 &&
+        len >= sizeof *header + offsetof(struct fuse_init_in, flags2) + sizeof init->flags2)
+        flags |= (uint64_t) init->flags2 << 32;
+    return flags;
 }
 
 void ph_hook_init_reply(void *body, size_t len, uint64_t offered)
@@ -64,6 +68,12 @@ void ph_hook_init_reply(void *body, size_t len, uint64_t offered)
     struct fuse_init_out *out = body;
     if (len >= offsetof(struct fuse_init_out, flags) + sizeof out->flags)
         out->flags |= (uint32_t) offered & FUSE_HANDLE_KILLPRIV_V2;
+    /* Files open for appending go past the page cache, and may be mapped all the same. */
+    if (len >= offsetof(struct fuse_init_out, flags2) + sizeof out->flags2 &&
+        (offered & FUSE_DIRECT_IO_ALLOW_MMAP) != 0) {
+        out->flags |= FUSE_INIT_EXT;
+        out->flags2 |= FUSE_DIRECT_IO_ALLOW_MMAP >> 32;
+    }
 }
 
 static ssize_t hook_read(int fd, void *buffer, size_t size, void *data)

@@ -5,6 +5,10 @@
 #include <linux/fuse.h>
 #include <stdint.h>
 
+#ifndef FUSE_DIRECT_IO_ALLOW_MMAP /* 7.39 */
+#define FUSE_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
+#endif
+
 #if FUSE_KERNEL_MINOR_VERSION < 39
 
 #define FUSE_STATX 52 /* 7.39 */

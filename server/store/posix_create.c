@@ -276,7 +276,7 @@ static uint32_t tmpfile_below(struct ph_posix_store *store, struct ph_call *call
     if (status != PH_ST_OK) {
         if (fd >= 0)
             close(fd);
-        ph_object_removed(store, object, false);
+        ph_object_removed(store, object, false, NULL);
     }
     ph_object_unref(store, object);
     return status;

@@ -96,7 +96,7 @@ static void object_release(struct ph_posix_store *store, struct ph_handle *handl
     if (orphan)
         ph_orphan_unlink(store, object->id);
     if (last)
-        ph_object_removed(store, object, false);
+        ph_object_removed(store, object, false, NULL);
 }
 
 void ph_store_handle_unref(struct ph_posix_store *store, struct ph_handle *handle)

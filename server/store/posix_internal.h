@@ -26,6 +26,7 @@
 enum {
     PH_STORE_OBJECTS_MAX = 1000000, /* objects in memory without being in use */
     PH_STORE_PINS_MAX = 1024,       /* descriptors held for objects that have links but no known name */
+    PH_STORE_LATELY_REMOVED_MAX = 512, /* removed directories and special files that can still be reached */
     PH_STORE_RANGES_MAX = 4096,     /* ranges of ids that one session may hold */
     PH_STORE_DEPTH_MAX = 2048,      /* directories between an object and the root */
     PH_STORE_IDS_AHEAD = 1 << 20,   /* ids made durable at a time */
@@ -96,6 +97,7 @@ struct ph_posix_store {
     pthread_mutex_t lock;
     GHashTable *by_id, *by_identity;
     GQueue idle, dirs_lru;
+    GQueue lately_removed; /* each with a reference */
     uint32_t pins;
 
     /* Makers of new objects hold the lock of their directory for reading from
@@ -150,10 +152,11 @@ void ph_object_rename(struct ph_posix_store *store, struct ph_object *object, st
 /* NAME below PARENT is gone; PIN (taken over, may be NULL) reaches the object where links remain. */
 void ph_object_unname(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent, const char *name,
                       struct ph_fd *pin);
-/* The last name is gone: for good, or until the last handle is closed. */
-void ph_object_removed(struct ph_posix_store *store, struct ph_object *object, bool orphan);
+/* The last name is gone: for good, or until the last handle is closed, or (PIN, taken
+ * over, may be NULL) until PH_STORE_LATELY_REMOVED_MAX others have gone the same way. */
+void ph_object_removed(struct ph_posix_store *store, struct ph_object *object, bool orphan, struct ph_fd *pin);
 /* Everything below OBJECT is gone with it. */
-void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *object);
+void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *object, struct ph_fd *pin);
 bool ph_object_is_open(struct ph_posix_store *store, struct ph_object *object);
 
 /* posix_resolve.c: reaching objects. */

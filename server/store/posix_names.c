@@ -113,13 +113,14 @@ uint32_t ph_victim_find(struct ph_posix_store *store, struct ph_call *call, cons
 
 void ph_victim_keep(struct ph_posix_store *store, const struct ph_named *named, struct ph_victim *victim)
 {
-    if (S_ISDIR(victim->stx.stx_mode))
-        return;
-    bool open = ph_object_is_open(store, victim->object), last = victim->stx.stx_nlink <= 1;
+    bool open = ph_object_is_open(store, victim->object);
+    bool last = S_ISDIR(victim->stx.stx_mode) || victim->stx.stx_nlink <= 1;
     struct ph_fd *fd = NULL;
-    if ((!open && last) || ph_object_fd(store, victim->object, &fd) != PH_ST_OK)
+    /* Of a file that nobody has open nothing is kept: it would keep its space. */
+    bool plain = S_ISREG(victim->stx.stx_mode) || S_ISLNK(victim->stx.stx_mode);
+    if ((!open && last && plain) || ph_object_fd(store, victim->object, &fd) != PH_ST_OK)
         return;
-    if (last) {
+    if (last && open && !S_ISDIR(victim->stx.stx_mode)) {
         victim->orphan = ph_orphan_link(store, victim->object, fd->fd);
         ph_fd_unref(fd);
     } else {
@@ -133,9 +134,9 @@ void ph_victim_end(struct ph_posix_store *store, const struct ph_named *named, s
         return;
     bool last = S_ISDIR(victim->stx.stx_mode) || victim->stx.stx_nlink <= 1;
     if (gone && S_ISDIR(victim->stx.stx_mode))
-        ph_object_tree_removed(store, victim->object);
+        ph_object_tree_removed(store, victim->object, g_steal_pointer(&victim->pin));
     else if (gone && last)
-        ph_object_removed(store, victim->object, victim->orphan);
+        ph_object_removed(store, victim->object, victim->orphan, g_steal_pointer(&victim->pin));
     else if (gone)
         ph_object_unname(store, victim->object, named->parent, named->name, g_steal_pointer(&victim->pin));
     /* Closed while the name went away, or the name stayed: the hidden link has no use. */
@@ -152,8 +153,7 @@ static uint32_t take_name(struct ph_posix_store *store, struct ph_call *call, co
     uint32_t status = ph_victim_find(store, call, named, expected, &victim);
     if (status != PH_ST_OK)
         return status;
-    if (!directory)
-        ph_victim_keep(store, named, &victim);
+    ph_victim_keep(store, named, &victim);
     status = ph_store_become(store, caller);
     bool gone = status == PH_ST_OK && unlinkat(named->dir->fd, named->name, directory ? AT_REMOVEDIR : 0) == 0;
     if (status == PH_ST_OK && !gone)

@@ -241,6 +241,7 @@ void ph_objects_init(struct ph_posix_store *store)
     store->by_id = g_hash_table_new(g_int64_hash, g_int64_equal);
     store->by_identity = g_hash_table_new(identity_hash, identity_equal);
     g_queue_init(&store->idle);
+    g_queue_init(&store->lately_removed);
     g_queue_init(&store->dirs_lru);
 }
 
@@ -249,6 +250,8 @@ void ph_objects_clear(struct ph_posix_store *store)
     if (store->root != NULL)
         ph_object_unref(store, g_steal_pointer(&store->root));
     pthread_mutex_lock(&store->lock);
+    while (store->lately_removed.length > 0)
+        unref_locked(store, g_queue_pop_head(&store->lately_removed));
     while (store->idle.length > 0)
         unlist(store, store->idle.head->data);
     pthread_mutex_unlock(&store->lock);
@@ -483,39 +486,60 @@ void ph_object_unname(struct ph_posix_store *store, struct ph_object *object, st
     ph_fd_unref(pin);
 }
 
-static void removed_locked(struct ph_posix_store *store, struct ph_object *object, bool orphan)
+/* Keeps what somebody may still work in or have open on his own machine (a
+ * directory, a fifo, a device) by PIN, which is taken, until newer ones push it out. */
+static void remember_removed(struct ph_posix_store *store, struct ph_object *object, struct ph_fd *pin)
+{
+    object->pin = pin;
+    store->pins++;
+    row_remove(store, object);
+    ref_locked(store, object);
+    g_queue_push_tail(&store->lately_removed, object);
+    while (store->lately_removed.length > PH_STORE_LATELY_REMOVED_MAX) {
+        struct ph_object *oldest = g_queue_pop_head(&store->lately_removed);
+        gone(store, oldest);
+        unref_locked(store, oldest);
+    }
+}
+
+static void removed_locked(struct ph_posix_store *store, struct ph_object *object, bool orphan, struct ph_fd **pin)
 {
     ref_locked(store, object);
     object->removed = true;
     object->orphan = orphan;
     unref_locked(store, detach(object));
-    if (object->handles == NULL)
-        gone(store, object);
-    else
+    if (object->handles != NULL)
         row_remove(store, object);
+    else if (*pin != NULL && object->pin == NULL && store->pins < PH_STORE_PINS_MAX)
+        remember_removed(store, object, g_steal_pointer(pin));
+    else
+        gone(store, object);
     unref_locked(store, object);
 }
 
-void ph_object_removed(struct ph_posix_store *store, struct ph_object *object, bool orphan)
+void ph_object_removed(struct ph_posix_store *store, struct ph_object *object, bool orphan, struct ph_fd *pin)
 {
     pthread_mutex_lock(&store->lock);
-    removed_locked(store, object, orphan);
+    removed_locked(store, object, orphan, &pin);
     pthread_mutex_unlock(&store->lock);
+    ph_fd_unref(pin);
 }
 
-void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *object)
+void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *object, struct ph_fd *pin)
 {
+    struct ph_fd *none = NULL;
     pthread_mutex_lock(&store->lock);
     while (object->children != NULL) {
         struct ph_object *leaf = object->children;
         while (leaf->children != NULL)
             leaf = leaf->children;
         leaf->blocks = 0; /* the trash accounts for what it deletes */
-        removed_locked(store, leaf, false);
+        removed_locked(store, leaf, false, &none);
     }
     object->blocks = 0;
-    removed_locked(store, object, false);
+    removed_locked(store, object, false, &pin);
     pthread_mutex_unlock(&store->lock);
+    ph_fd_unref(pin);
 }
 
 bool ph_object_is_open(struct ph_posix_store *store, struct ph_object *object)

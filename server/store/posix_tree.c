@@ -20,7 +20,7 @@ static void made_undo(struct ph_posix_store *store, GArray *all)
     for (guint i = all->len; i-- > 0;) {
         struct made *made = &g_array_index(all, struct made, i);
         if (unlinkat(made->named.dir->fd, made->named.name, AT_REMOVEDIR) == 0)
-            ph_object_tree_removed(store, made->object);
+            ph_object_tree_removed(store, made->object, NULL);
     }
 }
 

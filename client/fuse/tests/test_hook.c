@@ -37,6 +37,17 @@ static void test_init(void)
     g_assert_cmpuint(out.minor, ==, 31);
 }
 
+static void test_init_with_more_flags(void)
+{
+    struct request request = make(FUSE_INIT);
+    request.body.init.flags = FUSE_INIT_EXT;
+    request.body.init.flags2 = FUSE_DIRECT_IO_ALLOW_MMAP >> 32;
+    struct fuse_init_out out = {0};
+    ph_hook_init_reply(&out, sizeof out, ph_hook_init_offered(&request, sizeof request));
+    g_assert_cmpuint(out.flags, ==, FUSE_INIT_EXT);
+    g_assert_cmpuint(out.flags2, ==, FUSE_DIRECT_IO_ALLOW_MMAP >> 32);
+}
+
 static void test_init_of_old_kernel(void)
 {
     struct request request = make(FUSE_INIT);
@@ -112,6 +123,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/hook/the answer to INIT asks for what the kernel offered", test_init);
+    g_test_add_func("/hook/files past the page cache may be mapped", test_init_with_more_flags);
     g_test_add_func("/hook/a kernel that does not offer it is not asked", test_init_of_old_kernel);
     g_test_add_func("/hook/kill bits are seen for their own request only", test_kill_bits);
     g_test_add_func("/hook/requests unknown to libfuse become those they resemble", test_rewritten);
