@@ -233,6 +233,16 @@ void ph_session_stop(struct ph_session *session)
     stop_readers(session);
 }
 
+/* libfuse gives up what it keeps of the mount only when it unmounts, and unmounts
+ * whatever is on the place by now; not so when the kernel says that the mount is gone. */
+static void destroy(struct fuse_session *session)
+{
+    struct pollfd device = {.fd = fuse_session_fd(session)};
+    if (device.fd >= 0 && poll(&device, 1, 0) == 1 && (device.revents & POLLERR) != 0)
+        fuse_session_unmount(session);
+    fuse_session_destroy(session);
+}
+
 void ph_session_free(struct ph_session *session)
 {
     if (session == NULL)
@@ -240,7 +250,7 @@ void ph_session_free(struct ph_session *session)
     ph_interrupts_free(session->mount.interrupts);
     ph_notifier_free(session->mount.notifier);
     if (session->mount.session != NULL)
-        fuse_session_destroy(session->mount.session);
+        destroy(session->mount.session);
     if (session->ended_fd >= 0)
         close(session->ended_fd);
     clear_mount(&session->mount);
