@@ -238,8 +238,9 @@ static uint32_t setattr_steps(struct ph_posix_store *store, struct ph_call *call
     if (status != PH_ST_OK)
         return status;
     ph_proc_path(fd, path);
-    /* Nothing at all is a chown that keeps both owners: it still counts as a change. */
-    if ((which == 0 || (which & (SET_UID | SET_GID))) && !set_owner(request, fd))
+    /* Nothing at all is a chown that keeps both owners, which counts as a change; or it announces
+     * a write by somebody else than the owner, which clears the set-id bits itself. */
+    if ((which == 0 || (which & (SET_UID | SET_GID))) && !set_owner(request, fd) && (which != 0 || errno != EPERM))
         return ph_store_errno(call, "change the owner");
     if (which & SET_KILL_PRIVILEGES) {
         ph_kill_privileges(fd);

@@ -21,6 +21,8 @@ from worker import Worker, moved, stamps
 
 IDENTITIES = [(0, 0, []), (1101, 1101, []), (1102, 1102, [1103, 1101]), (1104, 1103, [1105])]
 NAMES = ["a", "b", "c", "d", "\udcff\udc80 x", "n" * 255]
+# Not (-1, -1): the kernel tells the filesystem nothing that could be told from a write.
+OWNERS = [(-1, 0), (-1, 1103), (0, -1), (1102, -1), (0, 0), (0, 1101), (1101, 1101), (1102, 1103)]
 TIMED = {"mkdir", "rmdir", "unlink", "symlink", "link", "chmod", "chown", "truncate", "rename", "open",
          "mknod", "setxattr", "removexattr"}
 
@@ -91,8 +93,10 @@ class Side:
 class Plan:
     """Chooses the next operation; knows nothing of what came of the earlier ones."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, entrances=1):
         self.random = random.Random(seed)
+        # A fifo connects the processes of one machine, so not those of two mounts.
+        self.kinds = ("fifo", "sock", "char", "file") if entrances == 1 else ("sock", "char", "file")
 
     def name(self):
         depth = self.random.choice((1, 1, 1, 2, 2, 3))
@@ -136,10 +140,10 @@ class Plan:
             "symlink": lambda: (r.choice((self.name(), "../" + self.name(), "nowhere", "t" * 4000)), self.name()),
             "readlink": lambda: (self.name(),), "link": lambda: (self.name(), self.name()),
             "rename": lambda: (self.name(), self.name(), r.choice((0, 0, 0, 1, 2))),
-            "mknod": lambda: (self.name(), r.choice(("fifo", "sock", "char", "file")), self.mode()),
+            "mknod": lambda: (self.name(), r.choice(self.kinds), self.mode()),
             "listdir": lambda: (self.name(),), "scandir": lambda: (".",), "stat": lambda: (self.name(),),
             "lstat": lambda: (self.name(),), "chmod": lambda: (self.name(), self.mode()),
-            "chown": lambda: (self.name(), r.choice((-1, 0, 1101, 1102)), r.choice((-1, 0, 1101, 1103))),
+            "chown": lambda: (self.name(), *r.choice(OWNERS)),
             "utime": lambda: (self.name(), r.choice((1, 10 ** 18 + 7, -10 ** 9 + 3)), 10 ** 18 + r.randrange(10 ** 9),
                               r.random() < 0.7),
             "touch": lambda: (self.name(),), "access": lambda: (self.name(), r.randrange(8)),
@@ -188,7 +192,7 @@ def one_run(local, mounts, seed, steps):
         os.chmod(root, 0o777)
     entrances = [[roots[0]] * len(mounts), [os.path.join(mount, f"oracle-{seed}") for mount in mounts]]
     sides = [Side(each) for each in entrances]
-    plan = Plan(seed)
+    plan = Plan(seed, len(mounts))
     history = []
     try:
         for step in range(steps):

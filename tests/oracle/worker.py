@@ -186,8 +186,8 @@ class Worker:
         return os.pread(self.files[slot], count, offset)
 
     def op_seek(self, slot, offset, whence):
-        if whence > os.SEEK_END and not stat.S_ISREG(os.fstat(self.files[slot]).st_mode):
-            return "data and holes are a thing of files"
+        if not stat.S_ISREG(os.fstat(self.files[slot]).st_mode):
+            return "positions are a thing of files"
         return os.lseek(self.files[slot], offset, whence)
 
     def op_ftruncate(self, slot, size):
