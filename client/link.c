@@ -12,14 +12,12 @@
 
 enum { LINK_DRAIN_MS = 1000 }; /* for the last bytes of a connection that is being closed */
 
-uint64_t
-ph_link_now_ms(void)
+uint64_t ph_link_now_ms(void)
 {
     return (uint64_t) (g_get_monotonic_time() / 1000);
 }
 
-static gboolean
-timer_dispatch(GSource *source, GSourceFunc callback, gpointer data)
+static gboolean timer_dispatch(GSource *source, GSourceFunc callback, gpointer data)
 {
     (void) callback, (void) data;
     g_source_set_ready_time(source, -1); /* the loop looks at the core after each turn anyway */
@@ -29,8 +27,7 @@ timer_dispatch(GSource *source, GSourceFunc callback, gpointer data)
 static GSourceFuncs timer_funcs = {.dispatch = timer_dispatch};
 
 /* Steps the core if its time has come, and sets the timer for the next. False once the link is to stop. */
-static bool
-tick(struct ph_link *link)
+static bool tick(struct ph_link *link)
 {
     struct ph_client_actions actions;
     ph_client_actions_init(&actions);
@@ -48,8 +45,7 @@ tick(struct ph_link *link)
 }
 
 /* Waits a moment for the channel to get its last bytes out and to end. */
-static void
-drain(struct ph_link *link)
+static void drain(struct ph_link *link)
 {
     uint64_t until_ms = ph_link_now_ms() + LINK_DRAIN_MS;
     for (;;) {
@@ -63,8 +59,7 @@ drain(struct ph_link *link)
     }
 }
 
-static void *
-run(void *data)
+static void *run(void *data)
 {
     struct ph_link *link = data;
     g_main_context_push_thread_default(link->context);
@@ -78,8 +73,7 @@ run(void *data)
     return NULL;
 }
 
-static void
-link_free(struct ph_link *link)
+static void link_free(struct ph_link *link)
 {
     if (link->channel)
         ph_channel_unref(link->channel);
@@ -101,15 +95,13 @@ link_free(struct ph_link *link)
     g_free(link);
 }
 
-static uint64_t
-stub_send(void *self, uint16_t command, const ProtobufCMessage *message, struct ph_blob *payload, ph_reply_fn fn,
-          void *data)
+static uint64_t stub_send(void *self, uint16_t command, const ProtobufCMessage *message,
+                          struct ph_blob *payload, ph_reply_fn fn, void *data)
 {
     return ph_link_send(self, command, message, payload, false, fn, data);
 }
 
-static void
-init_core(struct ph_link *link, const struct ph_link_options *options)
+static void init_core(struct ph_link *link, const struct ph_link_options *options)
 {
     char host[PH_HOST_MAX_BYTES + 1] = "";
     gethostname(host, sizeof(host) - 1);
@@ -127,8 +119,7 @@ init_core(struct ph_link *link, const struct ph_link_options *options)
     link->core = ph_client_new(&config, ph_link_now_ms());
 }
 
-static struct ph_link *
-link_new(const struct ph_link_options *options)
+static struct ph_link *link_new(const struct ph_link_options *options)
 {
     struct ph_link *link = g_new0(struct ph_link, 1);
     link->stub = (struct ph_stub){.send = stub_send, .self = link};
@@ -153,8 +144,7 @@ link_new(const struct ph_link_options *options)
 }
 
 /* Stops the thread, which runs, and frees the link. */
-static void
-link_stop(struct ph_link *link)
+static void link_stop(struct ph_link *link)
 {
     pthread_mutex_lock(&link->mutex);
     link->stop = true;
@@ -169,8 +159,7 @@ link_stop(struct ph_link *link)
     link_free(link);
 }
 
-struct ph_link *
-ph_link_open(const struct ph_link_options *options, GError **error)
+struct ph_link *ph_link_open(const struct ph_link_options *options, GError **error)
 {
     GQuark domain = g_quark_from_static_string("ph-link");
     if (options->export_name && strlen(options->export_name) > PH_NAME_MAX_BYTES) {
@@ -198,8 +187,7 @@ ph_link_open(const struct ph_link_options *options, GError **error)
     return NULL;
 }
 
-void
-ph_link_close(struct ph_link *link)
+void ph_link_close(struct ph_link *link)
 {
     if (!link)
         return;

@@ -21,8 +21,7 @@ struct ph_connector {
     char *error;
 };
 
-static void
-connector_unref(struct ph_connector *connector)
+static void connector_unref(struct ph_connector *connector)
 {
     pthread_mutex_lock(&connector->mutex);
     bool last = --connector->refs == 0;
@@ -38,8 +37,7 @@ connector_unref(struct ph_connector *connector)
     g_free(connector);
 }
 
-static void *
-attempt(void *data)
+static void *attempt(void *data)
 {
     struct ph_connector *connector = data;
     g_autoptr(GError) error = NULL;
@@ -56,8 +54,7 @@ attempt(void *data)
 }
 
 /* The connection that there was, or was to be, is gone. */
-static void
-tell_disconnected(struct ph_link *link, uint32_t status, const char *text)
+static void tell_disconnected(struct ph_link *link, uint32_t status, const char *text)
 {
     struct ph_client_actions actions;
     struct ph_fault fault = {.status = status};
@@ -68,8 +65,7 @@ tell_disconnected(struct ph_link *link, uint32_t status, const char *text)
     ph_link_finish(link, &actions);
 }
 
-void
-ph_link_connect_start(struct ph_link *link)
+void ph_link_connect_start(struct ph_link *link)
 {
     struct ph_connector *connector = g_new0(struct ph_connector, 1);
     pthread_mutex_init(&connector->mutex, NULL);
@@ -92,8 +88,7 @@ ph_link_connect_start(struct ph_link *link)
     link->connector = connector;
 }
 
-static void
-channel_ready(void *data, struct ph_channel *channel)
+static void channel_ready(void *data, struct ph_channel *channel)
 {
     struct ph_link *link = data;
     struct ph_client_actions actions;
@@ -105,8 +100,7 @@ channel_ready(void *data, struct ph_channel *channel)
     ph_link_finish(link, &actions);
 }
 
-static void
-channel_frame(void *data, struct ph_channel *channel, struct ph_frame *frame)
+static void channel_frame(void *data, struct ph_channel *channel, struct ph_frame *frame)
 {
     struct ph_link *link = data;
     struct ph_client_actions actions;
@@ -119,8 +113,7 @@ channel_frame(void *data, struct ph_channel *channel, struct ph_frame *frame)
     ph_link_finish(link, &actions);
 }
 
-static void
-channel_closed(void *data, struct ph_channel *channel, const struct ph_fault *fault)
+static void channel_closed(void *data, struct ph_channel *channel, const struct ph_fault *fault)
 {
     struct ph_link *link = data;
     pthread_mutex_lock(&link->mutex);
@@ -135,7 +128,8 @@ channel_closed(void *data, struct ph_channel *channel, const struct ph_fault *fa
     if (was_open)
         snprintf(text, sizeof(text), "%s", fault->text);
     else if (fault->status == PH_ST_OK)
-        snprintf(text, sizeof(text), "%s closed the connection before a session was open; is it a Pohmel server?",
+        snprintf(text, sizeof(text),
+                 "%s closed the connection before a session was open; is it a Pohmel server?",
                  link->info.server_name);
     else
         snprintf(text, sizeof(text), "%s: %s", link->info.server_name,
@@ -150,8 +144,7 @@ static const struct ph_channel_events channel_events = {
     .closed = channel_closed,
 };
 
-static void
-start_channel(struct ph_link *link, int fd)
+static void start_channel(struct ph_link *link, int fd)
 {
     struct ph_hello own = {
         .features = PH_FEATURE_LOCKS | PH_FEATURE_XATTRS | PH_FEATURE_TREES,
@@ -166,8 +159,7 @@ start_channel(struct ph_link *link, int fd)
     ph_channel_attach(channel, link->context);
 }
 
-void
-ph_link_connect_collect(struct ph_link *link)
+void ph_link_connect_collect(struct ph_link *link)
 {
     struct ph_connector *connector = link->connector;
     if (!connector)
@@ -188,8 +180,7 @@ ph_link_connect_collect(struct ph_link *link)
     connector_unref(connector);
 }
 
-void
-ph_link_connect_abandon(struct ph_link *link)
+void ph_link_connect_abandon(struct ph_link *link)
 {
     if (link->connector)
         connector_unref(link->connector);

@@ -6,16 +6,14 @@
 #include "runtime/base/limits.h"
 #include "runtime/wire/command.h"
 
-static size_t
-arena_cap(size_t message_len)
+static size_t arena_cap(size_t message_len)
 {
     size_t cap = PH_ARENA_BASE_BYTES + (size_t) PH_ARENA_FACTOR * message_len;
     return cap < PH_ARENA_CAP_BYTES ? cap : PH_ARENA_CAP_BYTES;
 }
 
 /* The server sent what no server may send: the connection is closed, the request fails. */
-static void
-malformed(struct ph_link *link, const struct ph_client_action *action, const char *what)
+static void malformed(struct ph_link *link, const struct ph_client_action *action, const char *what)
 {
     const struct ph_command_info *info = ph_command_info(action->request->command);
     char text[400];
@@ -32,8 +30,7 @@ malformed(struct ph_link *link, const struct ph_client_action *action, const cha
     action->request->fn(action->request->data, &reply);
 }
 
-static void
-answer(struct ph_link *link, const struct ph_client_action *action)
+static void answer(struct ph_link *link, const struct ph_client_action *action)
 {
     const struct ph_frame *frame = action->frame;
     const struct ph_command_info *info = ph_command_info(action->request->command);
@@ -54,8 +51,7 @@ answer(struct ph_link *link, const struct ph_client_action *action)
 }
 
 /* Words of the server behind a failure, made printable; those of the status where it has none. */
-static void
-failure(const struct ph_client_action *action)
+static void failure(const struct ph_client_action *action)
 {
     char words[PH_FAULT_TEXT_MAX_BYTES + 1];
     struct ph_reply reply = {.status = action->status, .text = action->text ? action->text : ""};
@@ -66,8 +62,7 @@ failure(const struct ph_client_action *action)
     action->request->fn(action->request->data, &reply);
 }
 
-void
-ph_link_complete(struct ph_link *link, const struct ph_client_action *action)
+void ph_link_complete(struct ph_link *link, const struct ph_client_action *action)
 {
     if (!action->request->fn)
         return;

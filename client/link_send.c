@@ -9,8 +9,7 @@
 enum { IDS_TRIES = 3 }; /* fresh ranges that may be snatched away by other threads */
 
 /* What concerns the link itself; with the mutex held. */
-static void
-note(struct ph_link *link, const struct ph_client_action *action)
+static void note(struct ph_link *link, const struct ph_client_action *action)
 {
     const struct ph_client_opened *opened = ph_client_opened(link->core);
     switch (action->kind) {
@@ -43,8 +42,8 @@ note(struct ph_link *link, const struct ph_client_action *action)
     pthread_cond_broadcast(&link->changed);
 }
 
-static void
-send_request(struct ph_link *link, struct ph_channel *channel, const struct ph_client_action *action)
+static void send_request(struct ph_link *link, struct ph_channel *channel,
+                         const struct ph_client_action *action)
 {
     struct ph_client_request *request = action->request;
     (void) link;
@@ -61,16 +60,14 @@ send_request(struct ph_link *link, struct ph_channel *channel, const struct ph_c
     ph_channel_send(channel, &cancel, NULL, 0, NULL);
 }
 
-static void
-send_cancel(struct ph_channel *channel, const struct ph_client_action *action)
+static void send_cancel(struct ph_channel *channel, const struct ph_client_action *action)
 {
     int before = atomic_fetch_or(&action->request->wire, PH_WIRE_CANCEL);
     if ((before & PH_WIRE_SENT) && !(before & PH_WIRE_CANCEL))
         ph_channel_send(channel, &action->header, NULL, 0, NULL);
 }
 
-static void
-carry_out(struct ph_link *link, struct ph_channel *channel, const struct ph_client_action *action)
+static void carry_out(struct ph_link *link, struct ph_channel *channel, const struct ph_client_action *action)
 {
     switch (action->kind) {
     case PH_CLIENT_SEND:
@@ -99,8 +96,7 @@ carry_out(struct ph_link *link, struct ph_channel *channel, const struct ph_clie
     }
 }
 
-void
-ph_link_finish(struct ph_link *link, struct ph_client_actions *actions)
+void ph_link_finish(struct ph_link *link, struct ph_client_actions *actions)
 {
     for (size_t i = 0; i < actions->count; i++)
         note(link, &actions->items[i]);
@@ -116,9 +112,8 @@ ph_link_finish(struct ph_link *link, struct ph_client_actions *actions)
         ph_channel_unref(channel);
 }
 
-uint64_t
-ph_link_send(struct ph_link *link, uint16_t command, const ProtobufCMessage *message, struct ph_blob *payload,
-             bool retried, ph_reply_fn fn, void *data)
+uint64_t ph_link_send(struct ph_link *link, uint16_t command, const ProtobufCMessage *message,
+                      struct ph_blob *payload, bool retried, ph_reply_fn fn, void *data)
 {
     struct ph_client_request *request = ph_request_encode(command, message, payload);
     request->fn = fn;
@@ -140,20 +135,17 @@ ph_link_send(struct ph_link *link, uint16_t command, const ProtobufCMessage *mes
     return ticket;
 }
 
-const struct ph_stub *
-ph_link_stub(struct ph_link *link)
+const struct ph_stub *ph_link_stub(struct ph_link *link)
 {
     return &link->stub;
 }
 
-const struct ph_link_info *
-ph_link_info(struct ph_link *link)
+const struct ph_link_info *ph_link_info(struct ph_link *link)
 {
     return &link->info;
 }
 
-void
-ph_link_cancel(struct ph_link *link, uint64_t ticket)
+void ph_link_cancel(struct ph_link *link, uint64_t ticket)
 {
     struct ph_client_actions actions;
     ph_client_actions_init(&actions);
@@ -162,8 +154,7 @@ ph_link_cancel(struct ph_link *link, uint64_t ticket)
     ph_link_finish(link, &actions);
 }
 
-void
-ph_link_abandon(struct ph_link *link, uint64_t ticket)
+void ph_link_abandon(struct ph_link *link, uint64_t ticket)
 {
     struct ph_client_actions actions;
     ph_client_actions_init(&actions);
@@ -173,8 +164,7 @@ ph_link_abandon(struct ph_link *link, uint64_t ticket)
 }
 
 /* Takes ids if there are any; tells whether more are on their way, and how many answers there were. */
-static uint64_t
-take_ids(struct ph_link *link, uint32_t count, bool *coming, uint64_t *answers)
+static uint64_t take_ids(struct ph_link *link, uint32_t count, bool *coming, uint64_t *answers)
 {
     struct ph_client_actions actions;
     ph_client_actions_init(&actions);
@@ -186,8 +176,7 @@ take_ids(struct ph_link *link, uint32_t count, bool *coming, uint64_t *answers)
     return first;
 }
 
-static void
-wait_for_ids(struct ph_link *link, uint64_t answers, const struct timespec *until)
+static void wait_for_ids(struct ph_link *link, uint64_t answers, const struct timespec *until)
 {
     pthread_mutex_lock(&link->mutex);
     int waited = 0;
@@ -196,8 +185,7 @@ wait_for_ids(struct ph_link *link, uint64_t answers, const struct timespec *unti
     pthread_mutex_unlock(&link->mutex);
 }
 
-uint64_t
-ph_link_new_objects(struct ph_link *link, uint32_t count)
+uint64_t ph_link_new_objects(struct ph_link *link, uint32_t count)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -213,20 +201,17 @@ ph_link_new_objects(struct ph_link *link, uint32_t count)
     return 0;
 }
 
-uint64_t
-ph_link_new_handle(struct ph_link *link)
+uint64_t ph_link_new_handle(struct ph_link *link)
 {
     return atomic_fetch_add(&link->next_handle, 1) + 1;
 }
 
-uint64_t
-ph_link_generation(struct ph_link *link)
+uint64_t ph_link_generation(struct ph_link *link)
 {
     return atomic_load(&link->generation);
 }
 
-bool
-ph_link_connected(struct ph_link *link)
+bool ph_link_connected(struct ph_link *link)
 {
     return atomic_load(&link->connected);
 }

@@ -3,14 +3,12 @@
 
 #include "client/link_private.h"
 
-static void
-add(GString *text, const char *key, uint64_t value)
+static void add(GString *text, const char *key, uint64_t value)
 {
     g_string_append_printf(text, "%s: %" PRIu64 "\n", key, value);
 }
 
-static void
-add_session(GString *text, struct ph_link *link)
+static void add_session(GString *text, struct ph_link *link)
 {
     const struct ph_client_opened *opened = ph_client_opened(link->core);
     g_string_append_printf(text, "server: %s\n", link->info.server_name);
@@ -21,15 +19,15 @@ add_session(GString *text, struct ph_link *link)
     for (size_t i = 0; i < sizeof(opened->volume); i++)
         g_string_append_printf(text, "%02x", opened->volume[i]);
     g_string_append_c(text, '\n');
-    g_string_append_printf(text, "export: %s%s%s%s\n", opened->read_only ? "read-only" : "read-write",
-                           opened->xattrs ? ", extended attributes" : "", opened->acls ? ", access lists" : "",
-                           opened->acts_as_caller ? ", acts as the caller" : ", everything belongs to one user");
+    g_string_append_printf(
+        text, "export: %s%s%s%s\n", opened->read_only ? "read-only" : "read-write",
+        opened->xattrs ? ", extended attributes" : "", opened->acls ? ", access lists" : "",
+        opened->acts_as_caller ? ", acts as the caller" : ", everything belongs to one user");
     add(text, "sessions-opened", opened->generation);
     add(text, "server-epoch", opened->epoch);
 }
 
-static void
-add_flow(GString *text, struct ph_link *link)
+static void add_flow(GString *text, struct ph_link *link)
 {
     const struct ph_client_opened *opened = ph_client_opened(link->core);
     const struct ph_client_counters *counters = ph_client_counters(link->core);
@@ -37,7 +35,8 @@ add_flow(GString *text, struct ph_link *link)
     add(text, "requests-in-flight-peak", counters->in_flight_peak);
     add(text, "requests-queued", ph_client_queued(link->core));
     add(text, "requests-queued-peak", counters->queued_peak);
-    g_string_append_printf(text, "credits: %u of %u free\n", ph_client_credits_free(link->core), opened->credits);
+    g_string_append_printf(text, "credits: %u of %u free\n", ph_client_credits_free(link->core),
+                           opened->credits);
     add(text, "slots", opened->slots);
     add(text, "object-ids-left", ph_client_ids_left(link->core));
     add(text, "requests", counters->requests);
@@ -50,8 +49,7 @@ add_flow(GString *text, struct ph_link *link)
     add(text, "payload-received-bytes", counters->payload_in_bytes);
 }
 
-char *
-ph_link_status_text(struct ph_link *link)
+char *ph_link_status_text(struct ph_link *link)
 {
     GString *text = g_string_new(NULL);
     pthread_mutex_lock(&link->mutex);

@@ -27,8 +27,7 @@ struct walk {
     uint64_t parent; /* where the next LOOKUP starts */
 };
 
-static void
-walk_end(struct walk *walk)
+static void walk_end(struct walk *walk)
 {
     struct ph_link *link = walk->link;
     struct ph_client_actions actions;
@@ -47,8 +46,7 @@ walk_end(struct walk *walk)
 static void walk_reply(void *data, const struct ph_reply *reply);
 
 /* Asks for the next names of the way. */
-static void
-walk_step(struct walk *walk)
+static void walk_step(struct walk *walk)
 {
     ProtobufCBinaryData names[WALK_NAMES_MAX];
     size_t left = walk->step_count - walk->at_step;
@@ -66,8 +64,7 @@ walk_step(struct walk *walk)
 }
 
 /* The table of hints may change while we walk: the names are copied. */
-static bool
-find_way(struct walk *walk, uint64_t object)
+static bool find_way(struct walk *walk, uint64_t object)
 {
     struct ph_link *link = walk->link;
     size_t bytes = 0;
@@ -86,8 +83,7 @@ find_way(struct walk *walk, uint64_t object)
 }
 
 /* Starts on the next object whose way is known, or ends. */
-static void
-walk_next_object(struct walk *walk)
+static void walk_next_object(struct walk *walk)
 {
     while (walk->at_object < walk->object_count) {
         if (find_way(walk, walk->objects[walk->at_object++])) {
@@ -98,8 +94,7 @@ walk_next_object(struct walk *walk)
     walk_end(walk);
 }
 
-static void
-walk_reply(void *data, const struct ph_reply *reply)
+static void walk_reply(void *data, const struct ph_reply *reply)
 {
     struct walk *walk = data;
     const Pohmel__LookupReply *found = ph_reply_lookup(reply);
@@ -119,8 +114,7 @@ walk_reply(void *data, const struct ph_reply *reply)
     walk_next_object(walk);
 }
 
-void
-ph_link_walk(struct ph_link *link, struct ph_client_request *request)
+void ph_link_walk(struct ph_link *link, struct ph_client_request *request)
 {
     struct walk *walk = calloc(1, sizeof(*walk));
     struct ph_hint_step *steps = calloc(PH_HINT_DEPTH_MAX, sizeof(*steps));
@@ -139,16 +133,14 @@ ph_link_walk(struct ph_link *link, struct ph_client_request *request)
     walk_next_object(walk);
 }
 
-void
-ph_link_learn(struct ph_link *link, uint64_t object, uint64_t parent, const void *name, size_t len)
+void ph_link_learn(struct ph_link *link, uint64_t object, uint64_t parent, const void *name, size_t len)
 {
     pthread_mutex_lock(&link->hints_mutex);
     ph_hints_learn(link->hints, object, parent, name, len);
     pthread_mutex_unlock(&link->hints_mutex);
 }
 
-void
-ph_link_forget_name(struct ph_link *link, uint64_t object, uint64_t parent, const void *name, size_t len)
+void ph_link_forget_name(struct ph_link *link, uint64_t object, uint64_t parent, const void *name, size_t len)
 {
     pthread_mutex_lock(&link->hints_mutex);
     ph_hints_forget(link->hints, object, parent, name, len);

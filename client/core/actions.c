@@ -4,16 +4,14 @@
 
 #include "client/core/private.h"
 
-void
-ph_client_actions_init(struct ph_client_actions *actions)
+void ph_client_actions_init(struct ph_client_actions *actions)
 {
     actions->items = actions->inline_items;
     actions->count = 0;
     actions->capacity = PH_CLIENT_ACTIONS_INLINE;
 }
 
-void
-ph_client_actions_clear(struct ph_client_actions *actions)
+void ph_client_actions_clear(struct ph_client_actions *actions)
 {
     for (size_t i = 0; i < actions->count; i++) {
         ph_request_unref(actions->items[i].request);
@@ -25,8 +23,7 @@ ph_client_actions_clear(struct ph_client_actions *actions)
     ph_client_actions_init(actions);
 }
 
-struct ph_client_action *
-ph_client_act(struct ph_client_actions *actions, enum ph_client_action_kind kind)
+struct ph_client_action *ph_client_act(struct ph_client_actions *actions, enum ph_client_action_kind kind)
 {
     if (actions->count == actions->capacity) {
         size_t bytes = actions->count * sizeof(*actions->items);
@@ -45,9 +42,8 @@ ph_client_act(struct ph_client_actions *actions, enum ph_client_action_kind kind
     return action;
 }
 
-void
-ph_client_complete(struct ph_client_request *request, uint32_t status, const char *text,
-                   struct ph_client_actions *actions)
+void ph_client_complete(struct ph_client_request *request, uint32_t status, const char *text,
+                        struct ph_client_actions *actions)
 {
     struct ph_client_action *action = ph_client_act(actions, PH_CLIENT_COMPLETE);
     action->request = ph_request_ref(request);

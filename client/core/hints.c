@@ -17,14 +17,12 @@ struct hint_entry {
     uint8_t len, name[];
 };
 
-static void
-free_entry(struct ph_lru_entry *entry)
+static void free_entry(struct ph_lru_entry *entry)
 {
     free(entry);
 }
 
-struct ph_hints *
-ph_hints_new(size_t capacity)
+struct ph_hints *ph_hints_new(size_t capacity)
 {
     struct ph_hints *hints = calloc(1, sizeof(*hints));
     if (!hints)
@@ -34,8 +32,7 @@ ph_hints_new(size_t capacity)
     return hints;
 }
 
-void
-ph_hints_free(struct ph_hints *hints)
+void ph_hints_free(struct ph_hints *hints)
 {
     if (!hints)
         return;
@@ -43,21 +40,18 @@ ph_hints_free(struct ph_hints *hints)
     free(hints);
 }
 
-static bool
-entry_is(const struct hint_entry *entry, uint64_t parent, const void *name, size_t len)
+static bool entry_is(const struct hint_entry *entry, uint64_t parent, const void *name, size_t len)
 {
     return entry->parent == parent && entry->len == len && memcmp(entry->name, name, len) == 0;
 }
 
-static void
-drop(struct ph_hints *hints, struct ph_lru_entry *entry)
+static void drop(struct ph_hints *hints, struct ph_lru_entry *entry)
 {
     ph_lru_remove(&hints->lru, entry);
     free_entry(entry);
 }
 
-void
-ph_hints_learn(struct ph_hints *hints, uint64_t object, uint64_t parent, const void *name, size_t len)
+void ph_hints_learn(struct ph_hints *hints, uint64_t object, uint64_t parent, const void *name, size_t len)
 {
     if (len == 0 || len > PH_NAME_MAX_BYTES)
         return;
@@ -80,16 +74,15 @@ ph_hints_learn(struct ph_hints *hints, uint64_t object, uint64_t parent, const v
     ph_lru_add(&hints->lru, &entry->lru, object);
 }
 
-void
-ph_hints_forget(struct ph_hints *hints, uint64_t object, uint64_t parent, const void *name, size_t len)
+void ph_hints_forget(struct ph_hints *hints, uint64_t object, uint64_t parent, const void *name, size_t len)
 {
     struct hint_entry *entry = (struct hint_entry *) ph_lru_find(&hints->lru, object);
     if (entry && entry_is(entry, parent, name, len))
         drop(hints, &entry->lru);
 }
 
-size_t
-ph_hints_path(struct ph_hints *hints, uint64_t root, uint64_t object, struct ph_hint_step *steps, size_t max)
+size_t ph_hints_path(struct ph_hints *hints, uint64_t root, uint64_t object, struct ph_hint_step *steps,
+                     size_t max)
 {
     size_t count = 0;
     for (uint64_t at = object; at != root; count++) {
@@ -109,8 +102,7 @@ ph_hints_path(struct ph_hints *hints, uint64_t root, uint64_t object, struct ph_
     return count;
 }
 
-size_t
-ph_hints_count(const struct ph_hints *hints)
+size_t ph_hints_count(const struct ph_hints *hints)
 {
     return hints->lru.count;
 }

@@ -15,7 +15,7 @@ struct ph_hints;
 
 /* One name on the way from the root to an object. */
 struct ph_hint_step {
-    uint64_t object; /* what the name is expected to stand for */
+    uint64_t object;     /* what the name is expected to stand for */
     const uint8_t *name; /* borrowed from the table: until it changes */
     size_t len;
 };

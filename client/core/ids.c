@@ -5,12 +5,11 @@
 #include "ph_commands.h"
 #include "runtime/wire/command.h"
 
-void
-ph_client_refill_ids(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+void ph_client_refill_ids(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
-    if (client->state != CLIENT_OPEN || client->opened.read_only || client->want_read_only || client->closing
-        || client->ids_asked || client->range_count == CLIENT_RANGES_MAX
-        || ph_client_ids_left(client) >= PH_IDS_LOW_WATER)
+    if (client->state != CLIENT_OPEN || client->opened.read_only || client->want_read_only ||
+        client->closing || client->ids_asked || client->range_count == CLIENT_RANGES_MAX ||
+        ph_client_ids_left(client) >= PH_IDS_LOW_WATER)
         return;
     Pohmel__IdsGrantRequest message = POHMEL__IDS_GRANT_REQUEST__INIT;
     message.count = PH_SESSION_IDS_MAX_PER_GRANT;
@@ -23,8 +22,7 @@ ph_client_refill_ids(struct ph_client *client, uint64_t now_ms, struct ph_client
 }
 
 /* Takes COUNT ids out of range INDEX; a range that is empty goes. */
-static uint64_t
-take_from(struct ph_client *client, size_t index, uint32_t count)
+static uint64_t take_from(struct ph_client *client, size_t index, uint32_t count)
 {
     struct client_range *range = &client->ranges[index];
     uint64_t first = range->first;
@@ -37,8 +35,8 @@ take_from(struct ph_client *client, size_t index, uint32_t count)
     return first;
 }
 
-uint64_t
-ph_client_take_ids(struct ph_client *client, uint32_t count, uint64_t now_ms, struct ph_client_actions *actions)
+uint64_t ph_client_take_ids(struct ph_client *client, uint32_t count, uint64_t now_ms,
+                            struct ph_client_actions *actions)
 {
     if (count == 0)
         return 0;
@@ -53,8 +51,7 @@ ph_client_take_ids(struct ph_client *client, uint32_t count, uint64_t now_ms, st
     return first;
 }
 
-bool
-ph_client_ids_coming(const struct ph_client *client)
+bool ph_client_ids_coming(const struct ph_client *client)
 {
     if (client->want_read_only || client->closing || client->state == CLIENT_CLOSED)
         return false;
@@ -63,8 +60,7 @@ ph_client_ids_coming(const struct ph_client *client)
     return client->ids_asked;
 }
 
-void
-ph_client_ids_reply(struct ph_client *client, struct ph_frame *frame, struct ph_client_actions *actions)
+void ph_client_ids_reply(struct ph_client *client, struct ph_frame *frame, struct ph_client_actions *actions)
 {
     client->ids_asked = false;
     ph_client_act(actions, PH_CLIENT_IDS);

@@ -4,16 +4,14 @@
 
 enum { LRU_FIRST_BUCKETS = 64 };
 
-static size_t
-bucket_of(const struct ph_lru *lru, uint64_t key)
+static size_t bucket_of(const struct ph_lru *lru, uint64_t key)
 {
     /* Fibonacci hashing: ids come in rows, their low bits alone would do for
      * those but not for inode numbers that share them. */
     return (size_t) ((key * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (lru->bucket_count - 1);
 }
 
-static struct ph_lru_entry **
-new_buckets(size_t count)
+static struct ph_lru_entry **new_buckets(size_t count)
 {
     struct ph_lru_entry **buckets = calloc(count, sizeof(*buckets));
     if (!buckets)
@@ -21,15 +19,13 @@ new_buckets(size_t count)
     return buckets;
 }
 
-void
-ph_lru_init(struct ph_lru *lru)
+void ph_lru_init(struct ph_lru *lru)
 {
     *lru = (struct ph_lru){.bucket_count = LRU_FIRST_BUCKETS};
     lru->buckets = new_buckets(LRU_FIRST_BUCKETS);
 }
 
-void
-ph_lru_clear(struct ph_lru *lru, void (*free_entry)(struct ph_lru_entry *entry))
+void ph_lru_clear(struct ph_lru *lru, void (*free_entry)(struct ph_lru_entry *entry))
 {
     struct ph_lru_entry *entry = lru->newest;
     while (entry) {
@@ -41,8 +37,7 @@ ph_lru_clear(struct ph_lru *lru, void (*free_entry)(struct ph_lru_entry *entry))
     *lru = (struct ph_lru){0};
 }
 
-struct ph_lru_entry *
-ph_lru_find(const struct ph_lru *lru, uint64_t key)
+struct ph_lru_entry *ph_lru_find(const struct ph_lru *lru, uint64_t key)
 {
     struct ph_lru_entry *entry = lru->buckets[bucket_of(lru, key)];
     while (entry && entry->key != key)
@@ -50,8 +45,7 @@ ph_lru_find(const struct ph_lru *lru, uint64_t key)
     return entry;
 }
 
-static void
-order_out(struct ph_lru *lru, struct ph_lru_entry *entry)
+static void order_out(struct ph_lru *lru, struct ph_lru_entry *entry)
 {
     if (entry->newer)
         entry->newer->older = entry->older;
@@ -63,8 +57,7 @@ order_out(struct ph_lru *lru, struct ph_lru_entry *entry)
         lru->oldest = entry->newer;
 }
 
-static void
-order_first(struct ph_lru *lru, struct ph_lru_entry *entry)
+static void order_first(struct ph_lru *lru, struct ph_lru_entry *entry)
 {
     entry->newer = NULL;
     entry->older = lru->newest;
@@ -75,8 +68,7 @@ order_first(struct ph_lru *lru, struct ph_lru_entry *entry)
     lru->newest = entry;
 }
 
-void
-ph_lru_touch(struct ph_lru *lru, struct ph_lru_entry *entry)
+void ph_lru_touch(struct ph_lru *lru, struct ph_lru_entry *entry)
 {
     if (lru->newest == entry)
         return;
@@ -84,8 +76,7 @@ ph_lru_touch(struct ph_lru *lru, struct ph_lru_entry *entry)
     order_first(lru, entry);
 }
 
-static void
-grow(struct ph_lru *lru)
+static void grow(struct ph_lru *lru)
 {
     free(lru->buckets);
     lru->bucket_count *= 2;
@@ -97,8 +88,7 @@ grow(struct ph_lru *lru)
     }
 }
 
-void
-ph_lru_add(struct ph_lru *lru, struct ph_lru_entry *entry, uint64_t key)
+void ph_lru_add(struct ph_lru *lru, struct ph_lru_entry *entry, uint64_t key)
 {
     if (lru->count >= lru->bucket_count)
         grow(lru);
@@ -110,8 +100,7 @@ ph_lru_add(struct ph_lru *lru, struct ph_lru_entry *entry, uint64_t key)
     lru->count++;
 }
 
-void
-ph_lru_remove(struct ph_lru *lru, struct ph_lru_entry *entry)
+void ph_lru_remove(struct ph_lru *lru, struct ph_lru_entry *entry)
 {
     struct ph_lru_entry **link = &lru->buckets[bucket_of(lru, entry->key)];
     while (*link != entry)

@@ -9,7 +9,7 @@
 
 struct ph_lru_entry {
     uint64_t key;
-    struct ph_lru_entry *chain;        /* next in the same bucket */
+    struct ph_lru_entry *chain; /* next in the same bucket */
     struct ph_lru_entry *newer, *older;
 };
 

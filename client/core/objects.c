@@ -10,8 +10,7 @@ struct collector {
     const Pohmel__Caller *caller;
 };
 
-static void
-add(struct collector *collector, uint64_t object)
+static void add(struct collector *collector, uint64_t object)
 {
     if (object == 0)
         return;
@@ -26,16 +25,15 @@ add(struct collector *collector, uint64_t object)
 static void collect(struct collector *collector, const ProtobufCMessage *message,
                     const struct ph_message_rule *rule);
 
-static void
-collect_field(struct collector *collector, const ProtobufCMessage *message,
-              const ProtobufCFieldDescriptor *field, const struct ph_field_rule *rule)
+static void collect_field(struct collector *collector, const ProtobufCMessage *message,
+                          const ProtobufCFieldDescriptor *field, const struct ph_field_rule *rule)
 {
     const uint8_t *base = (const uint8_t *) message;
     const void *member = base + field->offset;
     bool repeated = field->label == PROTOBUF_C_LABEL_REPEATED;
     size_t count = repeated ? *(const size_t *) (base + field->quantifier_offset) : 1;
-    if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
-        && *(const uint32_t *) (base + field->quantifier_offset) != field->id)
+    if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) &&
+        *(const uint32_t *) (base + field->quantifier_offset) != field->id)
         return;
     if (rule->kind == PH_KIND_OBJECT_ID && !repeated) {
         add(collector, *(const uint64_t *) member);
@@ -43,7 +41,8 @@ collect_field(struct collector *collector, const ProtobufCMessage *message,
     }
     if (field->type != PROTOBUF_C_TYPE_MESSAGE || !rule->message)
         return;
-    const ProtobufCMessage *const *items = repeated ? *(const ProtobufCMessage *const *const *) member : member;
+    const ProtobufCMessage *const *items =
+        repeated ? *(const ProtobufCMessage *const *const *) member : member;
     for (size_t i = 0; i < count; i++) {
         if (!items[i])
             continue;
@@ -55,16 +54,15 @@ collect_field(struct collector *collector, const ProtobufCMessage *message,
 }
 
 /* Messages are never nested in themselves (the generator refuses), so this ends. */
-static void
-collect(struct collector *collector, const ProtobufCMessage *message, const struct ph_message_rule *rule)
+static void collect(struct collector *collector, const ProtobufCMessage *message,
+                    const struct ph_message_rule *rule)
 {
     for (unsigned i = 0; i < rule->descriptor->n_fields; i++)
         collect_field(collector, message, &rule->descriptor->fields[i], &rule->fields[i]);
 }
 
-size_t
-ph_request_objects(const struct ph_client_request *request, struct ph_arena *arena, uint64_t *objects, size_t max,
-                   const Pohmel__Caller **caller)
+size_t ph_request_objects(const struct ph_client_request *request, struct ph_arena *arena, uint64_t *objects,
+                          size_t max, const Pohmel__Caller **caller)
 {
     const struct ph_command_info *info = ph_command_info(request->command);
     struct ph_fault fault = {0};
@@ -72,7 +70,8 @@ ph_request_objects(const struct ph_client_request *request, struct ph_arena *are
     *caller = NULL;
     if (!info || !info->request)
         return 0;
-    ProtobufCMessage *message = ph_decode(info->request, request->message, request->message_len, arena, &fault);
+    ProtobufCMessage *message =
+        ph_decode(info->request, request->message, request->message_len, arena, &fault);
     if (!message)
         return 0;
     collect(&collector, message, info->request);

@@ -7,8 +7,7 @@
 #include "ph_commands.h"
 #include "runtime/wire/command.h"
 
-void
-ph_client_send_open(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+void ph_client_send_open(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
     Pohmel__SessionOpenRequest message = POHMEL__SESSION_OPEN_REQUEST__INIT;
     message.client = (ProtobufCBinaryData){.data = client->id, .len = sizeof(client->id)};
@@ -26,8 +25,7 @@ ph_client_send_open(struct ph_client *client, uint64_t now_ms, struct ph_client_
     ph_client_send_now(client, request, now_ms, actions);
 }
 
-void
-ph_client_words(const struct ph_frame *frame, char *out, size_t size)
+void ph_client_words(const struct ph_frame *frame, char *out, size_t size)
 {
     size_t len = frame->payload ? frame->payload->len : 0;
     if (len == 0 || len > PH_FAULT_TEXT_MAX_BYTES) {
@@ -43,8 +41,7 @@ ph_client_words(const struct ph_frame *frame, char *out, size_t size)
     out[len] = '\0';
 }
 
-static void
-refused(struct ph_client *client, struct ph_frame *frame, struct ph_client_actions *actions)
+static void refused(struct ph_client *client, struct ph_frame *frame, struct ph_client_actions *actions)
 {
     char words[PH_FAULT_TEXT_MAX_BYTES + 1], text[600];
     ph_client_words(frame, words, sizeof(words));
@@ -57,8 +54,7 @@ refused(struct ph_client *client, struct ph_frame *frame, struct ph_client_actio
 }
 
 /* What is not as it was in the session before, in words; NULL when all is well. */
-static const char *
-mismatch(const struct ph_client *client, const Pohmel__SessionOpenReply *reply)
+static const char *mismatch(const struct ph_client *client, const Pohmel__SessionOpenReply *reply)
 {
     if (client->opened.generation == 0)
         return NULL;
@@ -69,8 +65,7 @@ mismatch(const struct ph_client *client, const Pohmel__SessionOpenReply *reply)
     return NULL;
 }
 
-static void
-take_reply(struct ph_client *client, const Pohmel__SessionOpenReply *reply)
+static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply *reply)
 {
     const Pohmel__ExportInfo *info = reply->export_info;
     struct ph_client_opened *opened = &client->opened;
@@ -88,14 +83,14 @@ take_reply(struct ph_client *client, const Pohmel__SessionOpenReply *reply)
     ph_client_reset_flow(client, opened->credits, opened->slots);
 
     /* The largest payload whose request can ever be paid for. */
-    uint64_t affordable = (uint64_t) (opened->credits - client->credits_reserved) * PH_CREDIT_PAYLOAD_BYTES - 1;
+    uint64_t affordable =
+        (uint64_t) (opened->credits - client->credits_reserved) * PH_CREDIT_PAYLOAD_BYTES - 1;
     if (client->payload_max > affordable)
         client->payload_max = (uint32_t) affordable;
 }
 
-void
-ph_client_open_reply(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms,
-                     struct ph_client_actions *actions)
+void ph_client_open_reply(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms,
+                          struct ph_client_actions *actions)
 {
     if (frame->header.status != PH_ST_OK) {
         refused(client, frame, actions);
@@ -103,13 +98,14 @@ ph_client_open_reply(struct ph_client *client, struct ph_frame *frame, uint64_t 
     }
     struct ph_fault fault = {0};
     struct ph_arena *arena = ph_arena_new(PH_ARENA_BASE_BYTES);
-    Pohmel__SessionOpenReply *reply = (Pohmel__SessionOpenReply *) ph_decode(
-        ph_command_info(PH_CMD_SESSION_OPEN)->reply, frame->message, frame->header.message_len, arena, &fault);
+    Pohmel__SessionOpenReply *reply =
+        (Pohmel__SessionOpenReply *) ph_decode(ph_command_info(PH_CMD_SESSION_OPEN)->reply, frame->message,
+                                               frame->header.message_len, arena, &fault);
     const char *wrong = reply ? mismatch(client, reply) : NULL;
     if (!reply || wrong) {
         char text[600];
-        snprintf(text, sizeof(text), "%s %s%s", client->server_name, reply ? wrong : "sent a malformed answer: ",
-                 reply ? "" : fault.text);
+        snprintf(text, sizeof(text), "%s %s%s", client->server_name,
+                 reply ? wrong : "sent a malformed answer: ", reply ? "" : fault.text);
         ph_client_drop(client, reply ? PH_ST_STALE : PH_ST_MALFORMED, text, actions);
         ph_arena_free(arena);
         return;

@@ -4,8 +4,7 @@
 #include "runtime/wire/command.h"
 
 /* Handle and object that a request, which was answered well, has opened; false when none. */
-static bool
-opened_by(uint16_t command, const ProtobufCMessage *message, Pohmel__CloseRequest *close)
+static bool opened_by(uint16_t command, const ProtobufCMessage *message, Pohmel__CloseRequest *close)
 {
     if (command == PH_CMD_OPEN) {
         const Pohmel__OpenRequest *open = (const Pohmel__OpenRequest *) message;
@@ -30,11 +29,10 @@ opened_by(uint16_t command, const ProtobufCMessage *message, Pohmel__CloseReques
     return false;
 }
 
-void
-ph_client_undo_orphan(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms)
+void ph_client_undo_orphan(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms)
 {
-    if (client->state != CLIENT_OPEN
-        || (request->command != PH_CMD_OPEN && request->command != PH_CMD_TRANSACT))
+    if (client->state != CLIENT_OPEN ||
+        (request->command != PH_CMD_OPEN && request->command != PH_CMD_TRANSACT))
         return;
     struct ph_fault fault = {0};
     struct ph_arena *arena = ph_arena_new(PH_ARENA_CAP_BYTES);
@@ -42,8 +40,7 @@ ph_client_undo_orphan(struct ph_client *client, struct ph_client_request *reques
                                           request->message_len, arena, &fault);
     Pohmel__CloseRequest close = POHMEL__CLOSE_REQUEST__INIT;
     if (message && opened_by(request->command, message, &close)) {
-        struct ph_client_request *undo =
-            ph_client_own_request(PH_PURPOSE_USER, PH_CMD_CLOSE, &close.base);
+        struct ph_client_request *undo = ph_client_own_request(PH_PURPOSE_USER, PH_CMD_CLOSE, &close.base);
         undo->orphan = true;
         undo->id = ++client->next_id;
         ph_client_enqueue(client, undo, now_ms);

@@ -12,8 +12,8 @@ enum client_state {
     CLIENT_CONNECTING, /* the shell connects */
     CLIENT_OPENING,    /* SESSION_OPEN is under way */
     CLIENT_OPEN,
-    CLIENT_DROPPING,   /* DISCONNECT was asked for, the end is not yet told */
-    CLIENT_CLOSED,     /* after the shutdown */
+    CLIENT_DROPPING, /* DISCONNECT was asked for, the end is not yet told */
+    CLIENT_CLOSED,   /* after the shutdown */
 };
 
 enum { CLIENT_BUCKETS = 1024, CLIENT_RANGES_MAX = 8 };
@@ -24,7 +24,7 @@ struct client_queue {
 };
 
 struct client_slot {
-    uint32_t sequence; /* of the last transaction sent; 0 for none yet */
+    uint32_t sequence;                 /* of the last transaction sent; 0 for none yet */
     struct ph_client_request *request; /* in flight in it */
 };
 

@@ -5,8 +5,7 @@
 #include "client/core/private.h"
 #include "ph_commands.h"
 
-static void
-append(struct client_queue *queue, struct ph_client_request *request)
+static void append(struct client_queue *queue, struct ph_client_request *request)
 {
     request->next = NULL;
     request->prev = queue->tail;
@@ -18,8 +17,7 @@ append(struct client_queue *queue, struct ph_client_request *request)
     queue->count++;
 }
 
-void
-ph_client_enqueue(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms)
+void ph_client_enqueue(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms)
 {
     request->state = PH_REQUEST_QUEUED;
     request->deadline_ms = client->state == CLIENT_OPEN ? UINT64_MAX : now_ms + client->patience_ms;
@@ -29,8 +27,7 @@ ph_client_enqueue(struct ph_client *client, struct ph_client_request *request, u
         client->counters.queued_peak = queued;
 }
 
-void
-ph_client_unqueue(struct ph_client *client, struct ph_client_request *request)
+void ph_client_unqueue(struct ph_client *client, struct ph_client_request *request)
 {
     struct client_queue *queue = &client->queues[request->queue];
     if (request->prev)
@@ -45,8 +42,7 @@ ph_client_unqueue(struct ph_client *client, struct ph_client_request *request)
     queue->count--;
 }
 
-struct ph_client_request *
-ph_client_find_queued(struct ph_client *client, uint64_t id)
+struct ph_client_request *ph_client_find_queued(struct ph_client *client, uint64_t id)
 {
     for (int i = 0; i < PH_QUEUE_COUNT; i++) {
         for (struct ph_client_request *at = client->queues[i].head; at; at = at->next) {
@@ -57,8 +53,7 @@ ph_client_find_queued(struct ph_client *client, uint64_t id)
     return NULL;
 }
 
-struct ph_client_request *
-ph_client_find_sent(struct ph_client *client, uint64_t id)
+struct ph_client_request *ph_client_find_sent(struct ph_client *client, uint64_t id)
 {
     struct ph_client_request *request = client->sent[id % CLIENT_BUCKETS];
     while (request && request->id != id)
@@ -66,8 +61,7 @@ ph_client_find_sent(struct ph_client *client, uint64_t id)
     return request;
 }
 
-static void
-add_sent(struct ph_client *client, struct ph_client_request *request)
+static void add_sent(struct ph_client *client, struct ph_client_request *request)
 {
     struct ph_client_request **bucket = &client->sent[request->id % CLIENT_BUCKETS];
     request->prev = NULL;
@@ -80,8 +74,7 @@ add_sent(struct ph_client *client, struct ph_client_request *request)
         client->counters.in_flight_peak = client->sent_count;
 }
 
-void
-ph_client_unsend(struct ph_client *client, struct ph_client_request *request)
+void ph_client_unsend(struct ph_client *client, struct ph_client_request *request)
 {
     if (request->prev)
         request->prev->next = request->next;
@@ -93,8 +86,7 @@ ph_client_unsend(struct ph_client *client, struct ph_client_request *request)
     client->sent_count--;
 }
 
-void
-ph_client_settle(struct ph_client *client, struct ph_client_request *request)
+void ph_client_settle(struct ph_client *client, struct ph_client_request *request)
 {
     if (request->purpose == PH_PURPOSE_OPEN)
         return;
@@ -108,8 +100,7 @@ ph_client_settle(struct ph_client *client, struct ph_client_request *request)
     }
 }
 
-static void
-take_slot(struct ph_client *client, struct ph_client_request *request)
+static void take_slot(struct ph_client *client, struct ph_client_request *request)
 {
     request->slot = client->free_slots[--client->free_slot_count];
     struct client_slot *slot = &client->slots[request->slot];
@@ -118,9 +109,8 @@ take_slot(struct ph_client *client, struct ph_client_request *request)
     client->counters.transactions++;
 }
 
-void
-ph_client_send_now(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
-                   struct ph_client_actions *actions)
+void ph_client_send_now(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
+                        struct ph_client_actions *actions)
 {
     if (request->purpose != PH_PURPOSE_OPEN) {
         client->credits_free -= request->cost;
@@ -152,8 +142,7 @@ ph_client_send_now(struct ph_client *client, struct ph_client_request *request, 
 }
 
 /* Whether the head of a queue has all it needs besides plain credits. */
-static bool
-may_go(const struct ph_client *client, const struct ph_client_request *head)
+static bool may_go(const struct ph_client *client, const struct ph_client_request *head)
 {
     if (head->queue == PH_QUEUE_TRANSACT)
         return client->free_slot_count > 0;
@@ -163,8 +152,7 @@ may_go(const struct ph_client *client, const struct ph_client_request *head)
 }
 
 /* The oldest head of the ordinary queues that is not held up by something of its own. */
-static struct ph_client_request *
-next_in_line(const struct ph_client *client)
+static struct ph_client_request *next_in_line(const struct ph_client *client)
 {
     struct ph_client_request *next = NULL;
     for (int i = PH_QUEUE_PLAIN; i < PH_QUEUE_COUNT; i++) {
@@ -175,8 +163,7 @@ next_in_line(const struct ph_client *client)
     return next;
 }
 
-void
-ph_client_pump(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+void ph_client_pump(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
     while (client->state == CLIENT_OPEN) {
         struct ph_client_request *request = client->queues[PH_QUEUE_RELEASE].head;
@@ -202,8 +189,7 @@ ph_client_pump(struct ph_client *client, uint64_t now_ms, struct ph_client_actio
     }
 }
 
-void
-ph_client_reset_flow(struct ph_client *client, uint32_t credits, uint32_t slots)
+void ph_client_reset_flow(struct ph_client *client, uint32_t credits, uint32_t slots)
 {
     client->credits_free = credits;
     client->credits_reserved = credits / 4 < PH_RELEASE_CREDITS ? credits / 4 : PH_RELEASE_CREDITS;
@@ -221,8 +207,7 @@ ph_client_reset_flow(struct ph_client *client, uint32_t credits, uint32_t slots)
     client->free_slot_count = slots;
 }
 
-void
-ph_client_expire(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+void ph_client_expire(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
     char text[600];
     for (int i = 0; i < PH_QUEUE_COUNT; i++) {

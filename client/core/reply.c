@@ -5,8 +5,8 @@
 #include "client/core/private.h"
 #include "ph_commands.h"
 
-static void
-protocol_error(struct ph_client *client, uint32_t status, const char *what, struct ph_client_actions *actions)
+static void protocol_error(struct ph_client *client, uint32_t status, const char *what,
+                           struct ph_client_actions *actions)
 {
     char text[256];
     snprintf(text, sizeof(text), "%s broke the protocol: %s", client->server_name, what);
@@ -14,8 +14,7 @@ protocol_error(struct ph_client *client, uint32_t status, const char *what, stru
 }
 
 /* What is wrong with a reply to REQUEST, or NULL. */
-static const char *
-wrong_with(const struct ph_client_request *request, const struct ph_frame_header *header)
+static const char *wrong_with(const struct ph_client_request *request, const struct ph_frame_header *header)
 {
     if (header->command != request->command)
         return "a reply names another command than its request";
@@ -25,9 +24,8 @@ wrong_with(const struct ph_client_request *request, const struct ph_frame_header
 }
 
 /* The answer to a request of the link's user. Takes FRAME and the reference of REQUEST. */
-static void
-user_reply(struct ph_client *client, struct ph_client_request *request, struct ph_frame *frame,
-           uint64_t now_ms, struct ph_client_actions *actions)
+static void user_reply(struct ph_client *client, struct ph_client_request *request, struct ph_frame *frame,
+                       uint64_t now_ms, struct ph_client_actions *actions)
 {
     uint32_t status = frame->header.status;
     if (request->orphan) {
@@ -47,9 +45,8 @@ user_reply(struct ph_client *client, struct ph_client_request *request, struct p
 }
 
 /* The answer to a request of the session itself. */
-static void
-own_reply(struct ph_client *client, struct ph_client_request *request, struct ph_frame *frame, uint64_t now_ms,
-          struct ph_client_actions *actions)
+static void own_reply(struct ph_client *client, struct ph_client_request *request, struct ph_frame *frame,
+                      uint64_t now_ms, struct ph_client_actions *actions)
 {
     switch (request->purpose) {
     case PH_PURPOSE_OPEN:
@@ -75,15 +72,14 @@ own_reply(struct ph_client *client, struct ph_client_request *request, struct ph
 }
 
 /* The session is gone at the server, though the connection is not: start over. */
-static bool
-session_lost(struct ph_client *client, const struct ph_client_request *request, uint32_t status)
+static bool session_lost(struct ph_client *client, const struct ph_client_request *request, uint32_t status)
 {
-    return client->state == CLIENT_OPEN && request->purpose != PH_PURPOSE_CLOSE
-           && (status == PH_ST_NO_SESSION || status == PH_ST_FENCED);
+    return client->state == CLIENT_OPEN && request->purpose != PH_PURPOSE_CLOSE &&
+           (status == PH_ST_NO_SESSION || status == PH_ST_FENCED);
 }
 
-static void
-reply(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms, struct ph_client_actions *actions)
+static void reply(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms,
+                  struct ph_client_actions *actions)
 {
     struct ph_client_request *request = ph_client_find_sent(client, frame->header.id);
     if (!request || request->state != PH_REQUEST_IN_FLIGHT) {
@@ -104,8 +100,8 @@ reply(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms, struct 
     if (session_lost(client, request, frame->header.status))
         ph_client_drop(client, frame->header.status, ph_status_text(frame->header.status), actions);
 
-    bool stale = frame->header.status == PH_ST_STALE && request->purpose == PH_PURPOSE_USER && !request->orphan
-                 && !request->retried;
+    bool stale = frame->header.status == PH_ST_STALE && request->purpose == PH_PURPOSE_USER &&
+                 !request->orphan && !request->retried;
     if (stale) {
         /* Stays in the table, so that cancel and abandon find it. */
         request->state = PH_REQUEST_PARKED;
@@ -123,9 +119,8 @@ reply(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms, struct 
     ph_client_closing_step(client, now_ms, actions);
 }
 
-void
-ph_client_frame(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms,
-                struct ph_client_actions *actions)
+void ph_client_frame(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms,
+                     struct ph_client_actions *actions)
 {
     if (client->state != CLIENT_OPEN && client->state != CLIENT_OPENING) {
         ph_frame_free(frame);

@@ -6,8 +6,7 @@
 #include "runtime/base/limits.h"
 #include "runtime/wire/command.h"
 
-struct ph_client_request *
-ph_request_new(uint16_t command, size_t message_len, struct ph_blob *payload)
+struct ph_client_request *ph_request_new(uint16_t command, size_t message_len, struct ph_blob *payload)
 {
     struct ph_client_request *request = calloc(1, sizeof(*request) + message_len);
     if (!request)
@@ -24,8 +23,7 @@ ph_request_new(uint16_t command, size_t message_len, struct ph_blob *payload)
     return request;
 }
 
-static enum ph_request_queue
-queue_of(uint16_t command, const ProtobufCMessage *message)
+static enum ph_request_queue queue_of(uint16_t command, const ProtobufCMessage *message)
 {
     switch (command) {
     case PH_CMD_TRANSACT:
@@ -44,8 +42,8 @@ queue_of(uint16_t command, const ProtobufCMessage *message)
     }
 }
 
-struct ph_client_request *
-ph_request_encode(uint16_t command, const ProtobufCMessage *message, struct ph_blob *payload)
+struct ph_client_request *ph_request_encode(uint16_t command, const ProtobufCMessage *message,
+                                            struct ph_blob *payload)
 {
     struct ph_client_request *request = ph_request_new(command, ph_encoded_size(message), payload);
     ph_encode(message, request->message);
@@ -55,15 +53,13 @@ ph_request_encode(uint16_t command, const ProtobufCMessage *message, struct ph_b
     return request;
 }
 
-struct ph_client_request *
-ph_request_ref(struct ph_client_request *request)
+struct ph_client_request *ph_request_ref(struct ph_client_request *request)
 {
     atomic_fetch_add_explicit(&request->refs, 1, memory_order_relaxed);
     return request;
 }
 
-void
-ph_request_unref(struct ph_client_request *request)
+void ph_request_unref(struct ph_client_request *request)
 {
     if (!request || atomic_fetch_sub_explicit(&request->refs, 1, memory_order_acq_rel) != 1)
         return;

@@ -34,7 +34,7 @@ enum ph_request_state {
 
 /* What a request may be held up by; each kind has a queue of its own. */
 enum ph_request_queue {
-    PH_QUEUE_RELEASE,  /* gives something back: may use the reserved credits */
+    PH_QUEUE_RELEASE, /* gives something back: may use the reserved credits */
     PH_QUEUE_PLAIN,
     PH_QUEUE_TRANSACT, /* needs a slot */
     PH_QUEUE_WAIT,     /* may be answered very late (locks); takes a share of the credits only */

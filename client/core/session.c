@@ -9,8 +9,7 @@
 #include "ph_commands.h"
 #include "runtime/wire/command.h"
 
-static char *
-copy_text(const char *text)
+static char *copy_text(const char *text)
 {
     char *copy = strdup(text ? text : "");
     if (!copy)
@@ -18,8 +17,7 @@ copy_text(const char *text)
     return copy;
 }
 
-struct ph_client *
-ph_client_new(const struct ph_client_config *config, uint64_t now_ms)
+struct ph_client *ph_client_new(const struct ph_client_config *config, uint64_t now_ms)
 {
     struct ph_client *client = calloc(1, sizeof(*client));
     if (!client)
@@ -40,8 +38,7 @@ ph_client_new(const struct ph_client_config *config, uint64_t now_ms)
     return client;
 }
 
-static void
-drop_requests(struct ph_client_request *request)
+static void drop_requests(struct ph_client_request *request)
 {
     while (request) {
         struct ph_client_request *next = request->next;
@@ -50,8 +47,7 @@ drop_requests(struct ph_client_request *request)
     }
 }
 
-void
-ph_client_free(struct ph_client *client)
+void ph_client_free(struct ph_client *client)
 {
     if (!client)
         return;
@@ -67,16 +63,16 @@ ph_client_free(struct ph_client *client)
     free(client);
 }
 
-struct ph_client_request *
-ph_client_own_request(enum ph_request_purpose purpose, uint16_t command, const ProtobufCMessage *message)
+struct ph_client_request *ph_client_own_request(enum ph_request_purpose purpose, uint16_t command,
+                                                const ProtobufCMessage *message)
 {
     struct ph_client_request *request = ph_request_encode(command, message, NULL);
     request->purpose = purpose;
     return request;
 }
 
-void
-ph_client_drop(struct ph_client *client, uint32_t status, const char *text, struct ph_client_actions *actions)
+void ph_client_drop(struct ph_client *client, uint32_t status, const char *text,
+                    struct ph_client_actions *actions)
 {
     snprintf(client->trouble, sizeof(client->trouble), "%s", text);
     struct ph_client_action *action = ph_client_act(actions, PH_CLIENT_DISCONNECT);
@@ -91,9 +87,8 @@ ph_client_drop(struct ph_client *client, uint32_t status, const char *text, stru
     client->open_deadline_ms = UINT64_MAX;
 }
 
-void
-ph_client_connected(struct ph_client *client, uint32_t message_max, uint32_t payload_max, uint64_t now_ms,
-                    struct ph_client_actions *actions)
+void ph_client_connected(struct ph_client *client, uint32_t message_max, uint32_t payload_max,
+                         uint64_t now_ms, struct ph_client_actions *actions)
 {
     if (client->state != CLIENT_CONNECTING)
         return;
@@ -105,9 +100,8 @@ ph_client_connected(struct ph_client *client, uint32_t message_max, uint32_t pay
 }
 
 /* Ends one request that was under way when the connection was lost. */
-static void
-fail_sent(struct ph_client *client, struct ph_client_request *request, uint32_t status, const char *text,
-          struct ph_client_actions *actions)
+static void fail_sent(struct ph_client *client, struct ph_client_request *request, uint32_t status,
+                      const char *text, struct ph_client_actions *actions)
 {
     if (request->purpose == PH_PURPOSE_RENEW)
         client->renewing = false;
@@ -123,8 +117,8 @@ fail_sent(struct ph_client *client, struct ph_client_request *request, uint32_t 
     ph_request_unref(request);
 }
 
-static void
-fail_all_sent(struct ph_client *client, uint32_t status, const char *text, struct ph_client_actions *actions)
+static void fail_all_sent(struct ph_client *client, uint32_t status, const char *text,
+                          struct ph_client_actions *actions)
 {
     for (int i = 0; i < CLIENT_BUCKETS; i++) {
         while (client->sent[i]) {
@@ -137,8 +131,7 @@ fail_all_sent(struct ph_client *client, uint32_t status, const char *text, struc
 
 /* Users' requests get PATIENCE from the moment the session was lost (not anew with
  * each vain attempt to reconnect); the session's own are of no use any more. */
-static void
-sort_out_queued(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+static void sort_out_queued(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
     for (int i = 0; i < PH_QUEUE_COUNT; i++) {
         for (struct ph_client_request *at = client->queues[i].head, *next; at; at = next) {
@@ -153,8 +146,7 @@ sort_out_queued(struct ph_client *client, uint64_t now_ms, struct ph_client_acti
     }
 }
 
-static void
-plan_reconnect(struct ph_client *client, bool was_open, uint64_t now_ms)
+static void plan_reconnect(struct ph_client *client, bool was_open, uint64_t now_ms)
 {
     if (was_open || client->backoff_ms == 0)
         client->backoff_ms = PH_RECONNECT_FIRST_MS;
@@ -167,9 +159,8 @@ plan_reconnect(struct ph_client *client, bool was_open, uint64_t now_ms)
     client->connect_at_ms = now_ms + half + ph_random_below(&client->random, half + 1);
 }
 
-void
-ph_client_disconnected(struct ph_client *client, const struct ph_fault *fault, uint64_t now_ms,
-                       struct ph_client_actions *actions)
+void ph_client_disconnected(struct ph_client *client, const struct ph_fault *fault, uint64_t now_ms,
+                            struct ph_client_actions *actions)
 {
     if (client->state == CLIENT_DOWN || client->state == CLIENT_CLOSED)
         return;
@@ -203,9 +194,8 @@ ph_client_disconnected(struct ph_client *client, const struct ph_fault *fault, u
     ph_client_closing_step(client, now_ms, actions);
 }
 
-void
-ph_client_fail_all(struct ph_client *client, uint32_t status, const char *text,
-                   struct ph_client_actions *actions)
+void ph_client_fail_all(struct ph_client *client, uint32_t status, const char *text,
+                        struct ph_client_actions *actions)
 {
     fail_all_sent(client, status, text, actions);
     for (int i = 0; i < PH_QUEUE_COUNT; i++) {
@@ -217,17 +207,15 @@ ph_client_fail_all(struct ph_client *client, uint32_t status, const char *text,
     }
 }
 
-void
-ph_client_shutdown(struct ph_client *client, uint64_t deadline_ms, uint64_t now_ms,
-                   struct ph_client_actions *actions)
+void ph_client_shutdown(struct ph_client *client, uint64_t deadline_ms, uint64_t now_ms,
+                        struct ph_client_actions *actions)
 {
     client->closing = true;
     client->close_deadline_ms = deadline_ms;
     ph_client_closing_step(client, now_ms, actions);
 }
 
-static void
-finish_closing(struct ph_client *client, struct ph_client_actions *actions)
+static void finish_closing(struct ph_client *client, struct ph_client_actions *actions)
 {
     ph_client_fail_all(client, PH_ST_IO_ERROR, "the mount is ending", actions);
     client->state = CLIENT_CLOSED;
@@ -235,8 +223,7 @@ finish_closing(struct ph_client *client, struct ph_client_actions *actions)
     ph_client_act(actions, PH_CLIENT_CLOSED);
 }
 
-void
-ph_client_closing_step(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+void ph_client_closing_step(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
     if (!client->closing || client->state == CLIENT_CLOSED)
         return;
@@ -255,14 +242,12 @@ ph_client_closing_step(struct ph_client *client, uint64_t now_ms, struct ph_clie
     ph_client_pump(client, now_ms, actions);
 }
 
-static uint64_t
-renew_at_ms(const struct ph_client *client)
+static uint64_t renew_at_ms(const struct ph_client *client)
 {
     return client->last_sent_ms + client->opened.lease_ttl_ms / 3;
 }
 
-static void
-renew(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+static void renew(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
     Pohmel__SessionRenewRequest message = POHMEL__SESSION_RENEW_REQUEST__INIT;
     struct ph_client_request *request =
@@ -273,14 +258,12 @@ renew(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actio
     ph_client_pump(client, now_ms, actions);
 }
 
-static uint64_t
-earliest(uint64_t a, uint64_t b)
+static uint64_t earliest(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
 
-uint64_t
-ph_client_deadline(const struct ph_client *client)
+uint64_t ph_client_deadline(const struct ph_client *client)
 {
     uint64_t deadline = earliest(client->open_deadline_ms, client->close_deadline_ms);
     if (client->state == CLIENT_DOWN && !client->closing)
@@ -294,8 +277,7 @@ ph_client_deadline(const struct ph_client *client)
     return deadline;
 }
 
-void
-ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
     if (client->state == CLIENT_DOWN && !client->closing && now_ms >= client->connect_at_ms) {
         client->state = CLIENT_CONNECTING;

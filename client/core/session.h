@@ -29,16 +29,16 @@ struct ph_client_config {
 };
 
 enum ph_client_action_kind {
-    PH_CLIENT_SEND,       /* HEADER with the message and payload of REQUEST */
+    PH_CLIENT_SEND,        /* HEADER with the message and payload of REQUEST */
     PH_CLIENT_SEND_CANCEL, /* a CANCEL for REQUEST, once REQUEST itself was sent */
-    PH_CLIENT_COMPLETE,   /* REQUEST is answered by FRAME, or failed with STATUS and TEXT */
-    PH_CLIENT_WALK,       /* REQUEST was answered STALE: find its objects again, then resume it */
-    PH_CLIENT_CONNECT,    /* connect, then tell connected or connect_failed */
-    PH_CLIENT_DISCONNECT, /* close the connection with STATUS and TEXT, then tell disconnected */
-    PH_CLIENT_OPENED,     /* a session is open; see ph_client_opened */
-    PH_CLIENT_REFUSED,    /* no session: STATUS and TEXT. It is tried again later */
-    PH_CLIENT_IDS,        /* ids came, or none are to be had: ask again */
-    PH_CLIENT_CLOSED,     /* the shutdown is complete */
+    PH_CLIENT_COMPLETE,    /* REQUEST is answered by FRAME, or failed with STATUS and TEXT */
+    PH_CLIENT_WALK,        /* REQUEST was answered STALE: find its objects again, then resume it */
+    PH_CLIENT_CONNECT,     /* connect, then tell connected or connect_failed */
+    PH_CLIENT_DISCONNECT,  /* close the connection with STATUS and TEXT, then tell disconnected */
+    PH_CLIENT_OPENED,      /* a session is open; see ph_client_opened */
+    PH_CLIENT_REFUSED,     /* no session: STATUS and TEXT. It is tried again later */
+    PH_CLIENT_IDS,         /* ids came, or none are to be had: ask again */
+    PH_CLIENT_CLOSED,      /* the shutdown is complete */
 };
 
 /* REQUEST is a reference, FRAME and TEXT belong to the action: freed by ph_client_actions_clear. */
@@ -90,8 +90,8 @@ void ph_client_free(struct ph_client *client);
 
 /* The connection asked for by CONNECT stands and the hellos fit; PEER says what
  * the server accepts. Sends SESSION_OPEN. */
-void ph_client_connected(struct ph_client *client, uint32_t message_max, uint32_t payload_max, uint64_t now_ms,
-                         struct ph_client_actions *actions);
+void ph_client_connected(struct ph_client *client, uint32_t message_max, uint32_t payload_max,
+                         uint64_t now_ms, struct ph_client_actions *actions);
 
 /* It could not be made, or ended. FAULT (status 0: the peer closed) says why.
  * What was in flight fails with IO_ERROR; what was queued waits for the next session. */
@@ -116,8 +116,8 @@ void ph_client_abandon(struct ph_client *client, uint64_t ticket, struct ph_clie
 
 /* A WALK ended: sends REQUEST once more when FOUND, else completes it STALE.
  * Nothing happens when it was cancelled or failed meanwhile. */
-void ph_client_resume(struct ph_client *client, struct ph_client_request *request, bool found, uint64_t now_ms,
-                      struct ph_client_actions *actions);
+void ph_client_resume(struct ph_client *client, struct ph_client_request *request, bool found,
+                      uint64_t now_ms, struct ph_client_actions *actions);
 
 /* COUNT ids in a row; 0 when there are none now. Asks for more in the background;
  * IDS comes when that was answered. */

@@ -1,26 +1,22 @@
 /* What a session tells of itself. */
 #include "client/core/private.h"
 
-bool
-ph_client_is_open(const struct ph_client *client)
+bool ph_client_is_open(const struct ph_client *client)
 {
     return client->state == CLIENT_OPEN;
 }
 
-const struct ph_client_opened *
-ph_client_opened(const struct ph_client *client)
+const struct ph_client_opened *ph_client_opened(const struct ph_client *client)
 {
     return &client->opened;
 }
 
-const struct ph_client_counters *
-ph_client_counters(const struct ph_client *client)
+const struct ph_client_counters *ph_client_counters(const struct ph_client *client)
 {
     return &client->counters;
 }
 
-size_t
-ph_client_queued(const struct ph_client *client)
+size_t ph_client_queued(const struct ph_client *client)
 {
     size_t count = 0;
     for (int i = 0; i < PH_QUEUE_COUNT; i++)
@@ -28,20 +24,17 @@ ph_client_queued(const struct ph_client *client)
     return count;
 }
 
-size_t
-ph_client_in_flight(const struct ph_client *client)
+size_t ph_client_in_flight(const struct ph_client *client)
 {
     return client->sent_count;
 }
 
-uint32_t
-ph_client_credits_free(const struct ph_client *client)
+uint32_t ph_client_credits_free(const struct ph_client *client)
 {
     return client->credits_free;
 }
 
-uint64_t
-ph_client_ids_left(const struct ph_client *client)
+uint64_t ph_client_ids_left(const struct ph_client *client)
 {
     uint64_t left = 0;
     for (size_t i = 0; i < client->range_count; i++)
@@ -49,20 +42,17 @@ ph_client_ids_left(const struct ph_client *client)
     return left;
 }
 
-uint32_t
-ph_client_payload_max(const struct ph_client *client)
+uint32_t ph_client_payload_max(const struct ph_client *client)
 {
     return client->payload_max;
 }
 
-uint32_t
-ph_client_message_max(const struct ph_client *client)
+uint32_t ph_client_message_max(const struct ph_client *client)
 {
     return client->message_max;
 }
 
-const char *
-ph_client_last_trouble(const struct ph_client *client)
+const char *ph_client_last_trouble(const struct ph_client *client)
 {
     return client->trouble;
 }

@@ -6,15 +6,15 @@
 #include "runtime/wire/command.h"
 
 /* Why REQUEST cannot be taken at all, with words in *TEXT; 0 when it can. */
-static uint32_t
-unacceptable(const struct ph_client *client, const struct ph_client_request *request, const char **text)
+static uint32_t unacceptable(const struct ph_client *client, const struct ph_client_request *request,
+                             const char **text)
 {
     if (client->closing) {
         *text = "the mount is ending";
         return PH_ST_IO_ERROR;
     }
-    if (request->message_len > client->message_max
-        || (request->payload && request->payload->len > client->payload_max)) {
+    if (request->message_len > client->message_max ||
+        (request->payload && request->payload->len > client->payload_max)) {
         *text = "the request is larger than the server accepts";
         return PH_ST_LIMIT;
     }
@@ -25,9 +25,8 @@ unacceptable(const struct ph_client *client, const struct ph_client_request *req
     return PH_ST_OK;
 }
 
-uint64_t
-ph_client_submit(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
-                 struct ph_client_actions *actions)
+uint64_t ph_client_submit(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
+                          struct ph_client_actions *actions)
 {
     const char *text = "";
     uint64_t ticket = request->id = ++client->next_id;
@@ -47,8 +46,8 @@ ph_client_submit(struct ph_client *client, struct ph_client_request *request, ui
 }
 
 /* Ends a request that is not in flight, CANCELLED. */
-static void
-end_waiting(struct ph_client *client, struct ph_client_request *request, struct ph_client_actions *actions)
+static void end_waiting(struct ph_client *client, struct ph_client_request *request,
+                        struct ph_client_actions *actions)
 {
     if (request->state == PH_REQUEST_QUEUED)
         ph_client_unqueue(client, request);
@@ -59,8 +58,7 @@ end_waiting(struct ph_client *client, struct ph_client_request *request, struct 
     ph_request_unref(request);
 }
 
-static struct ph_client_request *
-find_waiting(struct ph_client *client, uint64_t ticket)
+static struct ph_client_request *find_waiting(struct ph_client *client, uint64_t ticket)
 {
     struct ph_client_request *request = ph_client_find_sent(client, ticket);
     if (!request)
@@ -68,8 +66,8 @@ find_waiting(struct ph_client *client, uint64_t ticket)
     return request && request->purpose == PH_PURPOSE_USER && !request->orphan ? request : NULL;
 }
 
-static void
-send_cancel(struct ph_client *client, struct ph_client_request *request, struct ph_client_actions *actions)
+static void send_cancel(struct ph_client *client, struct ph_client_request *request,
+                        struct ph_client_actions *actions)
 {
     if (client->state != CLIENT_OPEN)
         return;
@@ -82,8 +80,7 @@ send_cancel(struct ph_client *client, struct ph_client_request *request, struct 
                                               .slot = PH_NO_SLOT};
 }
 
-void
-ph_client_cancel(struct ph_client *client, uint64_t ticket, struct ph_client_actions *actions)
+void ph_client_cancel(struct ph_client *client, uint64_t ticket, struct ph_client_actions *actions)
 {
     struct ph_client_request *request = find_waiting(client, ticket);
     if (!request)
@@ -96,8 +93,7 @@ ph_client_cancel(struct ph_client *client, uint64_t ticket, struct ph_client_act
     send_cancel(client, request, actions);
 }
 
-void
-ph_client_abandon(struct ph_client *client, uint64_t ticket, struct ph_client_actions *actions)
+void ph_client_abandon(struct ph_client *client, uint64_t ticket, struct ph_client_actions *actions)
 {
     struct ph_client_request *request = find_waiting(client, ticket);
     if (!request)
@@ -113,9 +109,8 @@ ph_client_abandon(struct ph_client *client, uint64_t ticket, struct ph_client_ac
     request->state = PH_REQUEST_IN_FLIGHT; /* its slot and credits are taken until the answer comes */
 }
 
-void
-ph_client_resume(struct ph_client *client, struct ph_client_request *request, bool found, uint64_t now_ms,
-                 struct ph_client_actions *actions)
+void ph_client_resume(struct ph_client *client, struct ph_client_request *request, bool found,
+                      uint64_t now_ms, struct ph_client_actions *actions)
 {
     if (request->state != PH_REQUEST_PARKED)
         return;

@@ -14,14 +14,12 @@ struct version_entry {
     uint64_t version;
 };
 
-static void
-free_entry(struct ph_lru_entry *entry)
+static void free_entry(struct ph_lru_entry *entry)
 {
     free(entry);
 }
 
-struct ph_versions *
-ph_versions_new(size_t capacity)
+struct ph_versions *ph_versions_new(size_t capacity)
 {
     struct ph_versions *versions = calloc(1, sizeof(*versions));
     if (!versions)
@@ -31,8 +29,7 @@ ph_versions_new(size_t capacity)
     return versions;
 }
 
-void
-ph_versions_free(struct ph_versions *versions)
+void ph_versions_free(struct ph_versions *versions)
 {
     if (!versions)
         return;
@@ -41,8 +38,7 @@ ph_versions_free(struct ph_versions *versions)
 }
 
 /* The entry to record OBJECT in: its own, the oldest one's memory, or new memory. */
-static struct version_entry *
-entry_for(struct ph_versions *versions, uint64_t object)
+static struct version_entry *entry_for(struct ph_versions *versions, uint64_t object)
 {
     struct version_entry *entry;
     if (versions->lru.count >= versions->capacity) {
@@ -58,8 +54,7 @@ entry_for(struct ph_versions *versions, uint64_t object)
     return entry;
 }
 
-bool
-ph_versions_same(struct ph_versions *versions, uint64_t object, uint64_t version)
+bool ph_versions_same(struct ph_versions *versions, uint64_t object, uint64_t version)
 {
     struct version_entry *entry = (struct version_entry *) ph_lru_find(&versions->lru, object);
     if (entry)
@@ -71,8 +66,7 @@ ph_versions_same(struct ph_versions *versions, uint64_t object, uint64_t version
     return same;
 }
 
-void
-ph_versions_forget(struct ph_versions *versions, uint64_t object)
+void ph_versions_forget(struct ph_versions *versions, uint64_t object)
 {
     struct ph_lru_entry *entry = ph_lru_find(&versions->lru, object);
     if (!entry)
@@ -81,8 +75,7 @@ ph_versions_forget(struct ph_versions *versions, uint64_t object)
     free_entry(entry);
 }
 
-size_t
-ph_versions_count(const struct ph_versions *versions)
+size_t ph_versions_count(const struct ph_versions *versions)
 {
     return versions->lru.count;
 }

@@ -7,10 +7,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-G_DEFINE_QUARK(ph-call-error, ph_call_error)
+G_DEFINE_QUARK(ph - call - error, ph_call_error)
 
-int
-ph_call_open(const char *path, GError **error)
+int ph_call_open(const char *path, GError **error)
 {
     /* Not blocking: a fifo must not wait for a writer. */
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
@@ -19,14 +18,13 @@ ph_call_open(const char *path, GError **error)
     return fd;
 }
 
-bool
-ph_call_is_pohmel(int fd, const char *path, GError **error)
+bool ph_call_is_pohmel(int fd, const char *path, GError **error)
 {
     struct statfs filesystem;
     struct ph_ioc_status *control = g_new0(struct ph_ioc_status, 1);
     /* Others might understand our numbers as theirs: FUSE mounts only are asked. */
-    bool ours = fstatfs(fd, &filesystem) == 0 && filesystem.f_type == FUSE_SUPER_MAGIC
-                && ioctl(fd, PH_IOC_STATUS, control) == 0;
+    bool ours = fstatfs(fd, &filesystem) == 0 && filesystem.f_type == FUSE_SUPER_MAGIC &&
+                ioctl(fd, PH_IOC_STATUS, control) == 0;
     g_free(control);
     if (!ours)
         g_set_error(error, PH_CALL_ERROR, ENOTTY, "%s is not on a Pohmel mount", path);
@@ -34,8 +32,7 @@ ph_call_is_pohmel(int fd, const char *path, GError **error)
 }
 
 /* What came of an ioctl on PATH that returned RESULT, DONE and TEXT being its own words. */
-static bool
-outcome(int result, const char *path, int32_t done, char text[PH_IOC_TEXT_BYTES], GError **error)
+static bool outcome(int result, const char *path, int32_t done, char text[PH_IOC_TEXT_BYTES], GError **error)
 {
     if (result == 0 && done == 0)
         return true;
@@ -50,29 +47,25 @@ outcome(int result, const char *path, int32_t done, char text[PH_IOC_TEXT_BYTES]
     return false;
 }
 
-bool
-ph_call_flush(int fd, const char *path, struct ph_ioc_flush *control, GError **error)
+bool ph_call_flush(int fd, const char *path, struct ph_ioc_flush *control, GError **error)
 {
     int result = ioctl(fd, PH_IOC_FLUSH, control);
     return outcome(result, path, control->error, control->text, error);
 }
 
-bool
-ph_call_mkpath(int fd, const char *path, struct ph_ioc_mkpath *control, GError **error)
+bool ph_call_mkpath(int fd, const char *path, struct ph_ioc_mkpath *control, GError **error)
 {
     int result = ioctl(fd, PH_IOC_MKPATH, control);
     return outcome(result, path, control->error, control->text, error);
 }
 
-bool
-ph_call_rmtree(int fd, const char *path, struct ph_ioc_rmtree *control, GError **error)
+bool ph_call_rmtree(int fd, const char *path, struct ph_ioc_rmtree *control, GError **error)
 {
     int result = ioctl(fd, PH_IOC_RMTREE, control);
     return outcome(result, path, control->error, control->text, error);
 }
 
-bool
-ph_call_status(int fd, const char *path, struct ph_ioc_status *control, GError **error)
+bool ph_call_status(int fd, const char *path, struct ph_ioc_status *control, GError **error)
 {
     char none[PH_IOC_TEXT_BYTES] = "";
     int result = ioctl(fd, PH_IOC_STATUS, control);

@@ -5,8 +5,7 @@
 #include "client/ctl/call.h"
 #include "client/ctl/commands.h"
 
-static gboolean
-flush(const char *path, GError **error)
+static gboolean flush(const char *path, GError **error)
 {
     int fd = ph_call_open(path, error);
     if (fd < 0)
@@ -24,11 +23,10 @@ flush(const char *path, GError **error)
     return done;
 }
 
-int
-ctl_flush(int argc, char **argv)
+int ctl_flush(int argc, char **argv)
 {
     gboolean verbose = FALSE;
-    for (int option; (option = getopt(argc, argv, "+v")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "v")) != -1;) {
         if (option != 'v')
             return ctl_usage("flush");
         verbose = TRUE;

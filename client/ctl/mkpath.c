@@ -12,15 +12,13 @@
 
 enum { NAMES_MAX = 2048 /* of one command */, MODE_MAX = 07777 };
 
-static gboolean
-is_dot(const char *name)
+static gboolean is_dot(const char *name)
 {
     return strcmp(name, ".") == 0;
 }
 
 /* Components of PATH without empty ones and ".". */
-static GPtrArray *
-components(const char *path)
+static GPtrArray *components(const char *path)
 {
     GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
     g_auto(GStrv) parts = g_strsplit(path, "/", -1);
@@ -31,8 +29,7 @@ components(const char *path)
     return names;
 }
 
-static gboolean
-fail(GError **error, int code, const char *path, const char *why)
+static gboolean fail(GError **error, int code, const char *path, const char *why)
 {
     g_set_error(error, PH_CALL_ERROR, code, "cannot make %s: %s", path, why);
     return FALSE;
@@ -40,8 +37,7 @@ fail(GError **error, int code, const char *path, const char *why)
 
 /* Goes down from *FD as far as the directories exist, one name at a time, so
  * that a path may be longer than the kernel takes at once. *AT names are behind us. */
-static gboolean
-descend(int *fd, GPtrArray *names, guint *at, const char *path, GError **error)
+static gboolean descend(int *fd, GPtrArray *names, guint *at, const char *path, GError **error)
 {
     for (; *at < names->len; ++*at) {
         const char *name = names->pdata[*at];
@@ -62,8 +58,7 @@ descend(int *fd, GPtrArray *names, guint *at, const char *path, GError **error)
 }
 
 /* Names from AT on, as many as one command takes, into CONTROL. Returns how many; 0 with ERROR. */
-static guint
-pack(GPtrArray *names, guint at, struct ph_ioc_mkpath *control, const char *path, GError **error)
+static guint pack(GPtrArray *names, guint at, struct ph_ioc_mkpath *control, const char *path, GError **error)
 {
     guint count = 0;
     control->length = 0;
@@ -89,8 +84,8 @@ pack(GPtrArray *names, guint at, struct ph_ioc_mkpath *control, const char *path
 }
 
 /* Without read permission a directory cannot be opened for an ioctl, though it may be written to. */
-static gboolean
-make_one_by_one(int *fd, GPtrArray *names, guint at, guint32 mode, guint *made, const char *path, GError **error)
+static gboolean make_one_by_one(int *fd, GPtrArray *names, guint at, guint32 mode, guint *made,
+                                const char *path, GError **error)
 {
     for (; at < names->len; at++) {
         const char *name = names->pdata[at];
@@ -108,8 +103,8 @@ make_one_by_one(int *fd, GPtrArray *names, guint at, guint32 mode, guint *made, 
 }
 
 /* Makes what is missing below *FD. */
-static gboolean
-make_missing(int *fd, GPtrArray *names, guint at, guint32 mode, guint *made, const char *path, GError **error)
+static gboolean make_missing(int *fd, GPtrArray *names, guint at, guint32 mode, guint *made, const char *path,
+                             GError **error)
 {
     g_autofree struct ph_ioc_mkpath *control = g_new0(struct ph_ioc_mkpath, 1);
     while (at < names->len) {
@@ -122,8 +117,8 @@ make_missing(int *fd, GPtrArray *names, guint at, guint32 mode, guint *made, con
         if (directory < 0)
             return fail(error, errno, path, g_strerror(errno));
         control->mode = mode;
-        gboolean done = ph_call_is_pohmel(directory, path, error)
-                        && ph_call_mkpath(directory, path, control, error);
+        gboolean done =
+            ph_call_is_pohmel(directory, path, error) && ph_call_mkpath(directory, path, control, error);
         close(directory);
         if (!done)
             return FALSE;
@@ -139,8 +134,7 @@ make_missing(int *fd, GPtrArray *names, guint at, guint32 mode, guint *made, con
     return TRUE;
 }
 
-gboolean
-ctl_make_path(const char *path, guint32 mode, guint *made, GError **error)
+gboolean ctl_make_path(const char *path, guint32 mode, guint *made, GError **error)
 {
     if (!*path)
         return fail(error, ENOENT, "\"\"", "the path is empty");
@@ -149,14 +143,13 @@ ctl_make_path(const char *path, guint32 mode, guint *made, GError **error)
     if (fd < 0)
         return fail(error, errno, path, g_strerror(errno));
     guint at = 0;
-    gboolean done = descend(&fd, names, &at, path, error)
-                    && make_missing(&fd, names, at, mode, made, path, error);
+    gboolean done =
+        descend(&fd, names, &at, path, error) && make_missing(&fd, names, at, mode, made, path, error);
     close(fd);
     return done;
 }
 
-static gboolean
-parse_mode(const char *text, guint32 *mode)
+static gboolean parse_mode(const char *text, guint32 *mode)
 {
     char *end;
     errno = 0;
@@ -167,14 +160,13 @@ parse_mode(const char *text, guint32 *mode)
     return TRUE;
 }
 
-int
-ctl_mkpath(int argc, char **argv)
+int ctl_mkpath(int argc, char **argv)
 {
     mode_t mask = umask(0);
     guint32 mode = 0777 & ~mask;
     gboolean verbose = FALSE;
     umask(mask);
-    for (int option; (option = getopt(argc, argv, "+vm:")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "vm:")) != -1;) {
         if (option == 'v') {
             verbose = TRUE;
         } else if (option != 'm') {

@@ -5,8 +5,7 @@
 /* Field of a mountinfo line, see proc(5); behind the lone "-" stand type and source. */
 enum { FIELD_PATH = 4, FIELDS_BEFORE_OPTIONAL = 6 };
 
-static void
-entry_free(void *data)
+static void entry_free(void *data)
 {
     struct ph_mount_entry *entry = data;
     g_free(entry->path);
@@ -16,14 +15,12 @@ entry_free(void *data)
 }
 
 /* mountinfo writes blanks, tabs, newlines and backslashes as \ooo. */
-static char *
-unescape(const char *text)
+static char *unescape(const char *text)
 {
     return g_strcompress(text);
 }
 
-static struct ph_mount_entry *
-parse_line(const char *line)
+static struct ph_mount_entry *parse_line(const char *line)
 {
     g_auto(GStrv) fields = g_strsplit(line, " ", -1);
     guint count = g_strv_length(fields), dash = FIELDS_BEFORE_OPTIONAL;
@@ -38,8 +35,7 @@ parse_line(const char *line)
     return entry;
 }
 
-GPtrArray *
-ph_mounts_parse(const char *text)
+GPtrArray *ph_mounts_parse(const char *text)
 {
     GPtrArray *mounts = g_ptr_array_new_with_free_func(entry_free);
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
@@ -51,8 +47,7 @@ ph_mounts_parse(const char *text)
     return mounts;
 }
 
-GPtrArray *
-ph_mounts_read(GError **error)
+GPtrArray *ph_mounts_read(GError **error)
 {
     g_autofree char *text = NULL;
     if (!g_file_get_contents("/proc/self/mountinfo", &text, NULL, error))
@@ -60,8 +55,7 @@ ph_mounts_read(GError **error)
     return ph_mounts_parse(text);
 }
 
-const struct ph_mount_entry *
-ph_mounts_at(GPtrArray *mounts, const char *path)
+const struct ph_mount_entry *ph_mounts_at(GPtrArray *mounts, const char *path)
 {
     for (guint i = mounts->len; i > 0; i--) {
         const struct ph_mount_entry *entry = mounts->pdata[i - 1];
@@ -71,8 +65,7 @@ ph_mounts_at(GPtrArray *mounts, const char *path)
     return NULL;
 }
 
-const struct ph_mount_entry *
-ph_mounts_below(GPtrArray *mounts, const char *path)
+const struct ph_mount_entry *ph_mounts_below(GPtrArray *mounts, const char *path)
 {
     size_t len = strlen(path);
     for (guint i = 0; i < mounts->len; i++) {
@@ -83,8 +76,7 @@ ph_mounts_below(GPtrArray *mounts, const char *path)
     return NULL;
 }
 
-bool
-ph_mount_is_pohmel(const struct ph_mount_entry *entry)
+bool ph_mount_is_pohmel(const struct ph_mount_entry *entry)
 {
     return strcmp(entry->type, PH_MOUNT_TYPE) == 0;
 }

@@ -17,8 +17,7 @@ static const struct {
     {"status", ctl_status, "[MOUNT|PATH...]", "tell how mounts are doing; all of them when none is named"},
 };
 
-int
-ctl_complain(const char *format, ...)
+int ctl_complain(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -29,8 +28,7 @@ ctl_complain(const char *format, ...)
     return CTL_FAILED;
 }
 
-int
-ctl_usage(const char *command)
+int ctl_usage(const char *command)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
         if (command && strcmp(command, commands[i].name) == 0) {
@@ -42,8 +40,7 @@ ctl_usage(const char *command)
     return CTL_USAGE;
 }
 
-static int
-help(void)
+static int help(void)
 {
     puts("usage: pohmelctl COMMAND [ARGUMENTS]\n");
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
@@ -53,8 +50,7 @@ help(void)
     return CTL_OK;
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     setlocale(LC_ALL, "");
     if (argc < 2)

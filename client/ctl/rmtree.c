@@ -12,16 +12,14 @@
 #include "client/ctl/commands.h"
 #include "client/ctl/mounts.h"
 
-static gboolean
-fail(GError **error, int code, const char *path, const char *why)
+static gboolean fail(GError **error, int code, const char *path, const char *why)
 {
     g_set_error(error, PH_CALL_ERROR, code, "cannot remove %s: %s", path, why);
     return FALSE;
 }
 
 /* Cuts PATH into the directory and the last name; FALSE when that is no name. */
-static gboolean
-split(const char *path, char **parent, char **name, GError **error)
+static gboolean split(const char *path, char **parent, char **name, GError **error)
 {
     g_autofree char *trimmed = g_strdup(path);
     size_t len = strlen(trimmed);
@@ -48,8 +46,7 @@ split(const char *path, char **parent, char **name, GError **error)
 }
 
 /* Nothing is mounted at NAME in PARENT or below it. */
-static gboolean
-check_mounts(const char *path, const char *parent, const char *name, GError **error)
+static gboolean check_mounts(const char *path, const char *parent, const char *name, GError **error)
 {
     g_autoptr(GPtrArray) mounts = ph_mounts_read(error);
     if (!mounts)
@@ -66,8 +63,8 @@ check_mounts(const char *path, const char *parent, const char *name, GError **er
     return FALSE;
 }
 
-static gboolean
-remove_in(int fd, const char *path, const char *parent, const char *name, guint64 *removed, GError **error)
+static gboolean remove_in(int fd, const char *path, const char *parent, const char *name, guint64 *removed,
+                          GError **error)
 {
     struct stat status, above;
     if (fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW) != 0 || fstat(fd, &above) != 0)
@@ -84,8 +81,7 @@ remove_in(int fd, const char *path, const char *parent, const char *name, guint6
     return TRUE;
 }
 
-gboolean
-ctl_remove_tree(const char *path, guint64 *removed, GError **error)
+gboolean ctl_remove_tree(const char *path, guint64 *removed, GError **error)
 {
     g_autofree char *parent = NULL, *name = NULL;
     if (!split(path, &parent, &name, error))
@@ -98,11 +94,10 @@ ctl_remove_tree(const char *path, guint64 *removed, GError **error)
     return done;
 }
 
-int
-ctl_rmtree(int argc, char **argv)
+int ctl_rmtree(int argc, char **argv)
 {
     gboolean verbose = FALSE, force = FALSE;
-    for (int option; (option = getopt(argc, argv, "+vf")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "vf")) != -1;) {
         if (option == 'v')
             verbose = TRUE;
         else if (option == 'f')

@@ -16,8 +16,7 @@ enum { STATUS_TIMEOUT_MS = 5000, READ_BYTES = 4096 };
 /* First byte of what the asking process writes: the answer follows, or words for a person. */
 enum { ANSWER = 'a', TROUBLE = 't' };
 
-static void
-write_all(int fd, const char *bytes, gsize len)
+static void write_all(int fd, const char *bytes, gsize len)
 {
     while (len > 0) {
         ssize_t count = write(fd, bytes, len);
@@ -31,8 +30,7 @@ write_all(int fd, const char *bytes, gsize len)
 }
 
 /* The asking process. */
-static void
-ask(int out, const char *path)
+static void ask(int out, const char *path)
 {
     g_autoptr(GError) error = NULL;
     g_autofree struct ph_ioc_status *control = g_new0(struct ph_ioc_status, 1);
@@ -48,8 +46,7 @@ ask(int out, const char *path)
 }
 
 /* All that comes through FD until its end. FALSE when that did not come in time. */
-static gboolean
-read_all(int fd, GString *text)
+static gboolean read_all(int fd, GString *text)
 {
     gint64 until_us = g_get_monotonic_time() + STATUS_TIMEOUT_MS * 1000;
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
@@ -68,8 +65,7 @@ read_all(int fd, GString *text)
     }
 }
 
-static gboolean
-get_status(const char *path, GString *text)
+static gboolean get_status(const char *path, GString *text)
 {
     int fds[2];
     if (pipe(fds) != 0)
@@ -91,23 +87,21 @@ get_status(const char *path, GString *text)
     return whole;
 }
 
-static int
-print_status(const char *path, const char *heading)
+static int print_status(const char *path, const char *heading)
 {
     g_autoptr(GString) text = g_string_new(NULL);
     if (heading)
         printf("mount: %s\n", heading);
     if (!get_status(path, text))
-        return ctl_complain("%s: no answer within %d seconds; its server cannot be reached, or is very slow", path,
-                            STATUS_TIMEOUT_MS / 1000);
+        return ctl_complain("%s: no answer within %d seconds; its server cannot be reached, or is very slow",
+                            path, STATUS_TIMEOUT_MS / 1000);
     if (text->len == 0 || text->str[0] != ANSWER)
         return ctl_complain("%s", text->len > 1 ? text->str + 1 : "the mount could not be asked");
     fwrite(text->str + 1, 1, text->len - 1, stdout);
     return CTL_OK;
 }
 
-static int
-all_mounts(void)
+static int all_mounts(void)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(GPtrArray) mounts = ph_mounts_read(&error);
@@ -130,10 +124,9 @@ all_mounts(void)
     return code;
 }
 
-int
-ctl_status(int argc, char **argv)
+int ctl_status(int argc, char **argv)
 {
-    if (getopt(argc, argv, "+") != -1)
+    if (getopt(argc, argv, "") != -1)
         return ctl_usage("status");
     if (optind == argc)
         return all_mounts();

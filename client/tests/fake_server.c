@@ -13,9 +13,8 @@
 #include "runtime/base/limits.h"
 #include "runtime/wire/command.h"
 
-static void
-answer(struct ph_channel *channel, const struct ph_frame *frame, uint32_t status, const ProtobufCMessage *message,
-       struct ph_blob *payload, uint32_t wanted)
+static void answer(struct ph_channel *channel, const struct ph_frame *frame, uint32_t status,
+                   const ProtobufCMessage *message, struct ph_blob *payload, uint32_t wanted)
 {
     struct ph_frame_header header = {
         .kind = PH_FRAME_REPLY,
@@ -34,8 +33,8 @@ answer(struct ph_channel *channel, const struct ph_frame *frame, uint32_t status
     ph_channel_send(channel, &header, bytes, len, payload);
 }
 
-static void
-answer_words(struct ph_channel *channel, const struct ph_frame *frame, uint32_t status, const char *words)
+static void answer_words(struct ph_channel *channel, const struct ph_frame *frame, uint32_t status,
+                         const char *words)
 {
     struct ph_blob *blob = ph_blob_new(strlen(words));
     memcpy(blob->data, words, strlen(words));
@@ -44,8 +43,7 @@ answer_words(struct ph_channel *channel, const struct ph_frame *frame, uint32_t 
     ph_blob_unref(blob);
 }
 
-static void
-fill_attr(Pohmel__Attr *attr, Pohmel__Time *time, uint64_t object)
+static void fill_attr(Pohmel__Attr *attr, Pohmel__Time *time, uint64_t object)
 {
     pohmel__attr__init(attr);
     pohmel__time__init(time);
@@ -54,8 +52,7 @@ fill_attr(Pohmel__Attr *attr, Pohmel__Time *time, uint64_t object)
     attr->accessed = attr->modified = attr->changed = time;
 }
 
-static void
-on_open(struct fake_server *server, struct ph_channel *channel, const struct ph_frame *frame)
+static void on_open(struct fake_server *server, struct ph_channel *channel, const struct ph_frame *frame)
 {
     uint32_t refuse = (uint32_t) atomic_load(&server->refuse);
     if (refuse) {
@@ -85,9 +82,8 @@ on_open(struct fake_server *server, struct ph_channel *channel, const struct ph_
     answer(channel, frame, PH_ST_OK, &reply.base, NULL, 0);
 }
 
-static void
-on_getattr(struct fake_server *server, struct ph_channel *channel, const struct ph_frame *frame,
-           const Pohmel__GetattrRequest *request)
+static void on_getattr(struct fake_server *server, struct ph_channel *channel, const struct ph_frame *frame,
+                       const Pohmel__GetattrRequest *request)
 {
     Pohmel__Time time;
     Pohmel__Attr attr;
@@ -102,9 +98,8 @@ on_getattr(struct fake_server *server, struct ph_channel *channel, const struct 
 }
 
 /* "dir" is object 20, "file" in it is 30. */
-static void
-on_lookup(struct fake_server *server, struct ph_channel *channel, const struct ph_frame *frame,
-          const Pohmel__LookupRequest *request)
+static void on_lookup(struct fake_server *server, struct ph_channel *channel, const struct ph_frame *frame,
+                      const Pohmel__LookupRequest *request)
 {
     atomic_fetch_add(&server->lookups, 1);
     Pohmel__Time times[2];
@@ -120,8 +115,8 @@ on_lookup(struct fake_server *server, struct ph_channel *channel, const struct p
     answer(channel, frame, PH_ST_OK, &reply.base, NULL, 0);
 }
 
-static void
-on_read(struct ph_channel *channel, const struct ph_frame *frame, const Pohmel__ReadRequest *request)
+static void on_read(struct ph_channel *channel, const struct ph_frame *frame,
+                    const Pohmel__ReadRequest *request)
 {
     struct ph_blob *blob = ph_blob_new(request->length);
     for (uint32_t i = 0; i < request->length; i++)
@@ -132,8 +127,8 @@ on_read(struct ph_channel *channel, const struct ph_frame *frame, const Pohmel__
     ph_blob_unref(blob);
 }
 
-static void
-on_transact(struct ph_channel *channel, const struct ph_frame *frame, const Pohmel__TransactRequest *request)
+static void on_transact(struct ph_channel *channel, const struct ph_frame *frame,
+                        const Pohmel__TransactRequest *request)
 {
     Pohmel__Time time;
     Pohmel__Attr attr;
@@ -150,8 +145,7 @@ on_transact(struct ph_channel *channel, const struct ph_frame *frame, const Pohm
     answer(channel, frame, PH_ST_OK, &reply.base, NULL, 0);
 }
 
-static void
-on_ids(struct fake_server *server, struct ph_channel *channel, const struct ph_frame *frame)
+static void on_ids(struct fake_server *server, struct ph_channel *channel, const struct ph_frame *frame)
 {
     Pohmel__IdsGrantReply reply = POHMEL__IDS_GRANT_REPLY__INIT;
     reply.count = 1000;
@@ -159,9 +153,8 @@ on_ids(struct fake_server *server, struct ph_channel *channel, const struct ph_f
     answer(channel, frame, PH_ST_OK, &reply.base, NULL, 0);
 }
 
-static void
-on_request(struct fake_server *server, struct ph_channel *channel, const struct ph_frame *frame,
-           const ProtobufCMessage *message)
+static void on_request(struct fake_server *server, struct ph_channel *channel, const struct ph_frame *frame,
+                       const ProtobufCMessage *message)
 {
     switch (frame->header.command) {
     case PH_CMD_SESSION_OPEN:
@@ -193,8 +186,7 @@ on_request(struct fake_server *server, struct ph_channel *channel, const struct 
     }
 }
 
-static void
-on_frame(void *data, struct ph_channel *channel, struct ph_frame *frame)
+static void on_frame(void *data, struct ph_channel *channel, struct ph_frame *frame)
 {
     struct fake_server *server = data;
     if (frame->header.kind == PH_FRAME_CONTROL && frame->header.command == PH_CONTROL_CANCEL) {
@@ -217,14 +209,12 @@ on_frame(void *data, struct ph_channel *channel, struct ph_frame *frame)
     ph_frame_free(frame);
 }
 
-static void
-on_ready(void *data, struct ph_channel *channel)
+static void on_ready(void *data, struct ph_channel *channel)
 {
     (void) data, (void) channel;
 }
 
-static void
-on_closed(void *data, struct ph_channel *channel, const struct ph_fault *fault)
+static void on_closed(void *data, struct ph_channel *channel, const struct ph_fault *fault)
 {
     struct fake_server *server = data;
     (void) fault;
@@ -234,8 +224,7 @@ on_closed(void *data, struct ph_channel *channel, const struct ph_fault *fault)
 
 static const struct ph_channel_events events = {.ready = on_ready, .frame = on_frame, .closed = on_closed};
 
-static gboolean
-on_accept(gint fd, GIOCondition condition, gpointer data)
+static gboolean on_accept(gint fd, GIOCondition condition, gpointer data)
 {
     struct fake_server *server = data;
     (void) condition;
@@ -243,7 +232,8 @@ on_accept(gint fd, GIOCondition condition, gpointer data)
     if (peer < 0)
         return G_SOURCE_CONTINUE;
     if (atomic_load(&server->garbage)) {
-        const char words[] = "220 mail.example.org ESMTP\r\n and more of it that nobody wants to read here\r\n";
+        const char words[] =
+            "220 mail.example.org ESMTP\r\n and more of it that nobody wants to read here\r\n";
         g_assert_cmpint(send(peer, words, sizeof(words), MSG_NOSIGNAL), >, 0);
         close(peer);
         return G_SOURCE_CONTINUE;
@@ -258,15 +248,13 @@ on_accept(gint fd, GIOCondition condition, gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-static void
-close_all(struct fake_server *server)
+static void close_all(struct fake_server *server)
 {
     for (guint i = 0; i < server->channels->len; i++)
         ph_channel_close(server->channels->pdata[i], PH_ST_SHUTTING_DOWN, "cut");
 }
 
-static void *
-run(void *data)
+static void *run(void *data)
 {
     struct fake_server *server = data;
     while (!atomic_load(&server->stop)) {
@@ -282,8 +270,7 @@ run(void *data)
     return NULL;
 }
 
-void
-fake_server_start(struct fake_server *server)
+void fake_server_start(struct fake_server *server)
 {
     g_autoptr(GError) error = NULL;
     memset(server, 0, sizeof(*server));
@@ -305,8 +292,7 @@ fake_server_start(struct fake_server *server)
     g_assert_cmpint(pthread_create(&server->thread, NULL, run, server), ==, 0);
 }
 
-void
-fake_server_cut(struct fake_server *server)
+void fake_server_cut(struct fake_server *server)
 {
     atomic_store(&server->cut, true);
     while (atomic_load(&server->cut)) {
@@ -315,8 +301,7 @@ fake_server_cut(struct fake_server *server)
     }
 }
 
-void
-fake_server_stop(struct fake_server *server)
+void fake_server_stop(struct fake_server *server)
 {
     atomic_store(&server->stop, true);
     g_main_context_wakeup(server->context);

@@ -19,16 +19,14 @@ struct wait {
     bool payload_good;
 };
 
-static void
-wait_init(struct wait *wait)
+static void wait_init(struct wait *wait)
 {
     memset(wait, 0, sizeof(*wait));
     pthread_mutex_init(&wait->mutex, NULL);
     pthread_cond_init(&wait->cond, NULL);
 }
 
-static bool
-pattern(const struct ph_blob *blob)
+static bool pattern(const struct ph_blob *blob)
 {
     for (size_t i = 0; blob && i < blob->len; i++) {
         if (blob->data[i] != (uint8_t) i)
@@ -37,8 +35,7 @@ pattern(const struct ph_blob *blob)
     return blob != NULL;
 }
 
-static void
-answered(void *data, const struct ph_reply *reply)
+static void answered(void *data, const struct ph_reply *reply)
 {
     struct wait *wait = data;
     const Pohmel__GetattrReply *attr = ph_reply_getattr(reply);
@@ -55,8 +52,7 @@ answered(void *data, const struct ph_reply *reply)
 }
 
 /* Waits for COUNT answers in all. */
-static void
-wait_for(struct wait *wait, int count)
+static void wait_for(struct wait *wait, int count)
 {
     pthread_mutex_lock(&wait->mutex);
     while (wait->answers < count)
@@ -64,19 +60,18 @@ wait_for(struct wait *wait, int count)
     pthread_mutex_unlock(&wait->mutex);
 }
 
-static struct ph_link *
-open_link(struct fake_server *server, guint patience_s)
+static struct ph_link *open_link(struct fake_server *server, guint patience_s)
 {
     g_autoptr(GError) error = NULL;
-    struct ph_link_options options = {.address = server->address, .export_name = "home", .patience_s = patience_s};
+    struct ph_link_options options = {
+        .address = server->address, .export_name = "home", .patience_s = patience_s};
     struct ph_link *link = ph_link_open(&options, &error);
     g_assert_no_error(error);
     g_assert_nonnull(link);
     return link;
 }
 
-static uint64_t
-getattr(struct ph_link *link, uint64_t object, struct wait *wait)
+static uint64_t getattr(struct ph_link *link, uint64_t object, struct wait *wait)
 {
     Pohmel__Caller caller = POHMEL__CALLER__INIT;
     Pohmel__GetattrRequest message = POHMEL__GETATTR_REQUEST__INIT;
@@ -85,8 +80,7 @@ getattr(struct ph_link *link, uint64_t object, struct wait *wait)
     return ph_send_getattr(ph_link_stub(link), &message, NULL, answered, wait);
 }
 
-static void
-test_request_and_reply(void)
+static void test_request_and_reply(void)
 {
     struct fake_server server;
     struct wait wait;
@@ -126,8 +120,7 @@ test_request_and_reply(void)
     fake_server_stop(&server);
 }
 
-static void
-check_refused(struct fake_server *server, const char *words)
+static void check_refused(struct fake_server *server, const char *words)
 {
     g_autoptr(GError) error = NULL;
     struct ph_link_options options = {.address = server->address, .export_name = "nowhere"};
@@ -138,8 +131,7 @@ check_refused(struct fake_server *server, const char *words)
     g_assert_null(strchr(error->message, '\n'));
 }
 
-static void
-test_open_failures(void)
+static void test_open_failures(void)
 {
     struct fake_server server;
     fake_server_start(&server);
@@ -159,8 +151,7 @@ test_open_failures(void)
     fake_server_stop(&server);
 }
 
-static void
-test_lost_and_back(void)
+static void test_lost_and_back(void)
 {
     struct fake_server server;
     struct wait flying, waiting;
@@ -184,8 +175,7 @@ test_lost_and_back(void)
     fake_server_stop(&server);
 }
 
-static void
-test_patience_ends(void)
+static void test_patience_ends(void)
 {
     struct fake_server server;
     struct wait wait;
@@ -203,8 +193,7 @@ test_patience_ends(void)
     fake_server_stop(&server);
 }
 
-static void
-test_malformed_reply(void)
+static void test_malformed_reply(void)
 {
     struct fake_server server;
     struct wait wait;
@@ -223,8 +212,7 @@ test_malformed_reply(void)
     fake_server_stop(&server);
 }
 
-static void
-test_cancel(void)
+static void test_cancel(void)
 {
     struct fake_server server;
     struct wait wait;
@@ -251,8 +239,7 @@ test_cancel(void)
     fake_server_stop(&server);
 }
 
-static void
-test_walk(void)
+static void test_walk(void)
 {
     struct fake_server server;
     struct wait wait;
@@ -288,8 +275,7 @@ test_walk(void)
     fake_server_stop(&server);
 }
 
-static void
-test_ids(void)
+static void test_ids(void)
 {
     struct fake_server server;
     fake_server_start(&server);
@@ -315,8 +301,7 @@ struct worker {
     pthread_t thread;
 };
 
-static void *
-work(void *data)
+static void *work(void *data)
 {
     struct worker *worker = data;
     struct ph_blob *blob = ph_blob_new(70000);
@@ -340,8 +325,7 @@ work(void *data)
     return NULL;
 }
 
-static void
-test_many_threads(void)
+static void test_many_threads(void)
 {
     struct fake_server server;
     struct worker workers[THREADS];
@@ -364,8 +348,7 @@ test_many_threads(void)
     fake_server_stop(&server);
 }
 
-static void
-test_close_without_server(void)
+static void test_close_without_server(void)
 {
     struct fake_server server;
     struct wait wait;
@@ -383,11 +366,11 @@ test_close_without_server(void)
     g_assert_cmpuint(wait.status, ==, PH_ST_IO_ERROR);
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/client/link/requests are answered, with payload and with words", test_request_and_reply);
+    g_test_add_func("/client/link/requests are answered, with payload and with words",
+                    test_request_and_reply);
     g_test_add_func("/client/link/what keeps it from opening is told in one line", test_open_failures);
     g_test_add_func("/client/link/a lost connection fails what flew and comes back", test_lost_and_back);
     g_test_add_func("/client/link/patience ends", test_patience_ends);

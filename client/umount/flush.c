@@ -10,8 +10,7 @@
 #include "client/ctl/call.h"
 
 /* What an error of the mount means for the unmount. */
-static enum ph_flush_result
-meaning(const GError *error)
+static enum ph_flush_result meaning(const GError *error)
 {
     switch (error->code) {
     case ENOTCONN:
@@ -27,16 +26,14 @@ meaning(const GError *error)
     }
 }
 
-static void
-send_report(int pipe_fd, const struct ph_flush_report *report)
+static void send_report(int pipe_fd, const struct ph_flush_report *report)
 {
     /* Smaller than PIPE_BUF: it arrives whole. The parent may be gone by now. */
     if (write(pipe_fd, report, sizeof(*report)) < 0)
         _exit(1);
 }
 
-static enum ph_flush_result
-do_flush(int fd, const char *path, GError **error)
+static enum ph_flush_result do_flush(int fd, const char *path, GError **error)
 {
     g_autofree struct ph_ioc_flush *control = g_new0(struct ph_ioc_flush, 1);
     /* Pages of shared mappings are still with the kernel; it sends them on. */
@@ -45,8 +42,7 @@ do_flush(int fd, const char *path, GError **error)
 }
 
 /* The child. Two reports: who the daemon is, and what came of the flush. */
-static void
-child(int pipe_fd, const char *path, gboolean flush)
+static void child(int pipe_fd, const char *path, gboolean flush)
 {
     g_autoptr(GError) error = NULL;
     struct ph_flush_report report = {.result = PH_FLUSH_TIMEOUT};
@@ -67,8 +63,7 @@ child(int pipe_fd, const char *path, gboolean flush)
 }
 
 /* The next report within the time until UNTIL_US; FALSE when there is none. */
-static gboolean
-read_report(int pipe_fd, gint64 until_us, struct ph_flush_report *report)
+static gboolean read_report(int pipe_fd, gint64 until_us, struct ph_flush_report *report)
 {
     struct pollfd poll_fd = {.fd = pipe_fd, .events = POLLIN};
     gint64 left_ms = (until_us - g_get_monotonic_time()) / 1000;
@@ -83,8 +78,7 @@ read_report(int pipe_fd, gint64 until_us, struct ph_flush_report *report)
     return FALSE;
 }
 
-void
-ph_flush_mount(const char *path, gboolean flush, guint timeout_ms, struct ph_flush_report *report)
+void ph_flush_mount(const char *path, gboolean flush, guint timeout_ms, struct ph_flush_report *report)
 {
     int fds[2];
     *report = (struct ph_flush_report){.result = PH_FLUSH_FAILED};

@@ -16,9 +16,9 @@ enum ph_flush_result {
 
 struct ph_flush_report {
     enum ph_flush_result result;
-    pid_t daemon;      /* 0 where it could not be asked */
-    char server[256];  /* "host:port", "" where it could not be asked */
-    char text[512];    /* words for FAILED */
+    pid_t daemon;     /* 0 where it could not be asked */
+    char server[256]; /* "host:port", "" where it could not be asked */
+    char text[512];   /* words for FAILED */
 };
 
 /* Flushes the mount at PATH (FLUSH; else asks for its daemon only), within TIMEOUT_MS. */

@@ -17,8 +17,7 @@
 
 enum { FLUSH_TIMEOUT_MS = 10000, DAEMON_TIMEOUT_MS = 30000 };
 
-void
-umount_say(const char *format, ...)
+void umount_say(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -27,8 +26,7 @@ umount_say(const char *format, ...)
     fprintf(stderr, "umount.fuse.pohmelfs: %s\n", text);
 }
 
-static gboolean
-enter_namespace(const char *name)
+static gboolean enter_namespace(const char *name)
 {
     gboolean process = *name != '\0';
     for (const char *at = name; *at; at++)
@@ -44,8 +42,7 @@ enter_namespace(const char *name)
 }
 
 /* PATH as it stands in mountinfo. Only the directory above it is resolved: the mount itself may hang. */
-static char *
-canonical(const char *path)
+static char *canonical(const char *path)
 {
     g_autofree char *trimmed = g_strdup(path);
     size_t len = strlen(trimmed);
@@ -60,8 +57,7 @@ canonical(const char *path)
 }
 
 /* Says what came of the flush. TRUE when the unmount may go on. */
-static gboolean
-judge_flush(const struct ph_flush_report *report, const char *path, const char *source)
+static gboolean judge_flush(const struct ph_flush_report *report, const char *path, const char *source)
 {
     const char *server = report->server[0] ? report->server : source;
     switch (report->result) {
@@ -72,9 +68,10 @@ judge_flush(const struct ph_flush_report *report, const char *path, const char *
         umount_say("%s: not flushed first: this user may not look into the mount", path);
         return TRUE;
     case PH_FLUSH_TIMEOUT:
-        umount_say("%s: server %s cannot be reached: no answer within %d seconds; use umount -f to give up what "
-                   "was not written",
-                   path, server, FLUSH_TIMEOUT_MS / 1000);
+        umount_say(
+            "%s: server %s cannot be reached: no answer within %d seconds; use umount -f to give up what "
+            "was not written",
+            path, server, FLUSH_TIMEOUT_MS / 1000);
         return FALSE;
     case PH_FLUSH_FAILED:
         break;
@@ -84,8 +81,7 @@ judge_flush(const struct ph_flush_report *report, const char *path, const char *
     return FALSE;
 }
 
-static int
-failed(const char *path, const struct umount_options *options)
+static int failed(const char *path, const struct umount_options *options)
 {
     if (!options->read_only_instead)
         return UMOUNT_FAILED;
@@ -97,8 +93,7 @@ failed(const char *path, const struct umount_options *options)
     return UMOUNT_OK;
 }
 
-static int
-unmount(const char *path, const char *source, const struct umount_options *options)
+static int unmount(const char *path, const char *source, const struct umount_options *options)
 {
     struct ph_flush_report report = {.result = PH_FLUSHED};
     gboolean flush = !options->force && !options->lazy;
@@ -117,8 +112,7 @@ unmount(const char *path, const char *source, const struct umount_options *optio
     return UMOUNT_OK;
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     struct umount_options options;
     g_autoptr(GError) error = NULL;
@@ -127,7 +121,8 @@ main(int argc, char **argv)
         return UMOUNT_OK;
     }
     if (!umount_parse(argc, argv, &options, &error)) {
-        umount_say("%s; usage: umount.fuse.pohmelfs MOUNTPOINT [-flnrv] [-t TYPE] [-N NAMESPACE]", error->message);
+        umount_say("%s; usage: umount.fuse.pohmelfs MOUNTPOINT [-flnrv] [-t TYPE] [-N NAMESPACE]",
+                   error->message);
         return UMOUNT_USAGE;
     }
     if (options.mount_namespace && !enter_namespace(options.mount_namespace))

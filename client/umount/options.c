@@ -3,15 +3,13 @@
 
 #include "client/umount/umount.h"
 
-static gboolean
-fail(GError **error, const char *words)
+static gboolean fail(GError **error, const char *words)
 {
     g_set_error_literal(error, g_quark_from_static_string("umount"), EINVAL, words);
     return FALSE;
 }
 
-gboolean
-umount_parse(int argc, char **argv, struct umount_options *options, GError **error)
+gboolean umount_parse(int argc, char **argv, struct umount_options *options, GError **error)
 {
     *options = (struct umount_options){0};
     opterr = 0;

@@ -21,9 +21,8 @@ struct repeat {
     uint32_t status, crc;
 };
 
-static uint64_t
-stub_send(void *self, uint16_t command, const ProtobufCMessage *message, struct ph_blob *payload, ph_reply_fn fn,
-          void *data)
+static uint64_t stub_send(void *self, uint16_t command, const ProtobufCMessage *message,
+                          struct ph_blob *payload, ph_reply_fn fn, void *data)
 {
     struct sim_client *client = self;
     struct ph_client_actions actions;
@@ -36,8 +35,7 @@ stub_send(void *self, uint16_t command, const ProtobufCMessage *message, struct 
     return ticket;
 }
 
-void
-sim_client_init(struct sim_client *client, struct world *world, int index)
+void sim_client_init(struct sim_client *client, struct world *world, int index)
 {
     struct ph_client_config config = {.export_name = "model",
                                       .host = "simulated",
@@ -58,16 +56,14 @@ sim_client_init(struct sim_client *client, struct world *world, int index)
     }
 }
 
-void
-sim_client_clear(struct sim_client *client)
+void sim_client_clear(struct sim_client *client)
 {
     ph_client_free(client->core);
     g_hash_table_unref(client->repeats);
 }
 
 /* As the link does it: decodes the answer and calls back. */
-static void
-complete(struct sim_client *client, const struct ph_client_action *action)
+static void complete(struct sim_client *client, const struct ph_client_action *action)
 {
     struct ph_reply reply = {.status = action->status, .text = action->text ? action->text : ""};
     struct ph_fault fault = {0};
@@ -87,16 +83,15 @@ complete(struct sim_client *client, const struct ph_client_action *action)
     ph_arena_free(arena);
 }
 
-static void
-send_once(struct sim_client *client, const struct ph_frame_header *header, struct ph_client_request *request)
+static void send_once(struct sim_client *client, const struct ph_frame_header *header,
+                      struct ph_client_request *request)
 {
     sim_trace_frame(client->world, client->name, header, request->message, request->message_len);
     ph_conn_send(client->conn->ends[SIM_END_CLIENT], header, request->message, request->message_len,
                  request->payload);
 }
 
-static void
-send_request(struct sim_client *client, const struct ph_client_action *action)
+static void send_request(struct sim_client *client, const struct ph_client_action *action)
 {
     struct ph_frame_header header = action->header;
     if (!client->conn)
@@ -110,8 +105,7 @@ send_request(struct sim_client *client, const struct ph_client_action *action)
     send_once(client, &header, action->request);
 }
 
-static void
-on_connect(struct world *world, void *data)
+static void on_connect(struct world *world, void *data)
 {
     struct sim_client *client = data;
     struct ph_client_actions actions;
@@ -125,8 +119,7 @@ on_connect(struct world *world, void *data)
     sim_client_act(client, &actions);
 }
 
-static void
-disconnect(struct sim_client *client, const struct ph_client_action *action)
+static void disconnect(struct sim_client *client, const struct ph_client_action *action)
 {
     struct sim_conn *conn = client->conn;
     struct ph_fault fault = {.status = action->status};
@@ -139,8 +132,7 @@ disconnect(struct sim_client *client, const struct ph_client_action *action)
     sim_conn_close(conn, SIM_END_CLIENT, &fault);
 }
 
-static void
-act(struct sim_client *client, const struct ph_client_action *action)
+static void act(struct sim_client *client, const struct ph_client_action *action)
 {
     struct ph_client_actions more;
     switch (action->kind) {
@@ -182,8 +174,7 @@ act(struct sim_client *client, const struct ph_client_action *action)
 }
 
 /* Threads that send at the same time get their frames out in any order. */
-static void
-shuffle_sends(struct sim_client *client, struct ph_client_actions *actions)
+static void shuffle_sends(struct sim_client *client, struct ph_client_actions *actions)
 {
     if (actions->count < 2 || !sim_chance(client->world, SHUFFLE_PER_MILLE))
         return;
@@ -197,8 +188,7 @@ shuffle_sends(struct sim_client *client, struct ph_client_actions *actions)
     }
 }
 
-void
-sim_client_act(struct sim_client *client, struct ph_client_actions *actions)
+void sim_client_act(struct sim_client *client, struct ph_client_actions *actions)
 {
     shuffle_sends(client, actions);
     for (size_t i = 0; i < actions->count; i++)
@@ -208,8 +198,7 @@ sim_client_act(struct sim_client *client, struct ph_client_actions *actions)
         sim_conn_flush(client->conn, SIM_END_CLIENT);
 }
 
-void
-sim_client_tick(struct sim_client *client)
+void sim_client_tick(struct sim_client *client)
 {
     struct ph_client_actions actions;
     uint64_t now_ms = sim_now_ms(client->world);
@@ -220,20 +209,19 @@ sim_client_tick(struct sim_client *client)
     sim_client_act(client, &actions);
 }
 
-void
-sim_client_ready(struct sim_conn *conn)
+void sim_client_ready(struct sim_conn *conn)
 {
     struct sim_client *client = conn->client;
     struct ph_client_actions actions;
     const struct ph_hello *peer = ph_conn_peer(conn->ends[SIM_END_CLIENT]);
     ph_client_actions_init(&actions);
-    ph_client_connected(client->core, peer->message_max, peer->payload_max, sim_now_ms(client->world), &actions);
+    ph_client_connected(client->core, peer->message_max, peer->payload_max, sim_now_ms(client->world),
+                        &actions);
     sim_client_act(client, &actions);
 }
 
 /* Whether FRAME is the second answer to a transaction that was sent twice. */
-static gboolean
-is_second_answer(struct sim_client *client, const struct ph_frame *frame)
+static gboolean is_second_answer(struct sim_client *client, const struct ph_frame *frame)
 {
     struct repeat *repeat = g_hash_table_lookup(client->repeats, &frame->header.id);
     if (frame->header.kind != PH_FRAME_REPLY || !repeat)
@@ -244,14 +232,13 @@ is_second_answer(struct sim_client *client, const struct ph_frame *frame)
         return FALSE;
     }
     if (repeat->status != frame->header.status || repeat->crc != frame->header.body_crc)
-        sim_violate(client->world, "%s: transaction %" G_GUINT64_FORMAT " was answered in two ways", client->name,
-                    frame->header.id);
+        sim_violate(client->world, "%s: transaction %" G_GUINT64_FORMAT " was answered in two ways",
+                    client->name, frame->header.id);
     g_hash_table_remove(client->repeats, &frame->header.id);
     return TRUE;
 }
 
-void
-sim_client_frame(struct sim_conn *conn, struct ph_frame *frame)
+void sim_client_frame(struct sim_conn *conn, struct ph_frame *frame)
 {
     struct sim_client *client = conn->client;
     struct ph_client_actions actions;
@@ -264,13 +251,12 @@ sim_client_frame(struct sim_conn *conn, struct ph_frame *frame)
     sim_client_act(client, &actions);
 }
 
-void
-sim_client_closed(struct sim_conn *conn, const struct ph_fault *fault)
+void sim_client_closed(struct sim_conn *conn, const struct ph_fault *fault)
 {
     struct sim_client *client = conn->client;
     struct ph_client_actions actions;
-    sim_trace_line(&client->world->result->trace, client->world->now_us, client->name, "connection %d is gone: %s",
-                   conn->number, fault->text);
+    sim_trace_line(&client->world->result->trace, client->world->now_us, client->name,
+                   "connection %d is gone: %s", conn->number, fault->text);
     if (client->conn != conn)
         return;
     client->conn = NULL;
@@ -280,8 +266,7 @@ sim_client_closed(struct sim_conn *conn, const struct ph_fault *fault)
     sim_client_act(client, &actions);
 }
 
-void
-sim_client_shutdown(struct sim_client *client)
+void sim_client_shutdown(struct sim_client *client)
 {
     struct ph_client_actions actions;
     uint64_t now_ms = sim_now_ms(client->world);

@@ -10,35 +10,30 @@ struct sim_event {
     GDestroyNotify free_data;
 };
 
-GArray *
-sim_events_new(void)
+GArray *sim_events_new(void)
 {
     return g_array_new(FALSE, FALSE, sizeof(struct sim_event));
 }
 
-static struct sim_event *
-event_at(struct world *world, guint index)
+static struct sim_event *event_at(struct world *world, guint index)
 {
     return &g_array_index(world->events, struct sim_event, index);
 }
 
 /* Two events at the same moment happen in the order in which they were planned. */
-static gboolean
-before(const struct sim_event *a, const struct sim_event *b)
+static gboolean before(const struct sim_event *a, const struct sim_event *b)
 {
     return a->at_us != b->at_us ? a->at_us < b->at_us : a->serial < b->serial;
 }
 
-static void
-swap(struct world *world, guint a, guint b)
+static void swap(struct world *world, guint a, guint b)
 {
     struct sim_event keep = *event_at(world, a);
     *event_at(world, a) = *event_at(world, b);
     *event_at(world, b) = keep;
 }
 
-void
-sim_after(struct world *world, uint64_t delay_us, sim_event_fn fn, void *data, GDestroyNotify free_data)
+void sim_after(struct world *world, uint64_t delay_us, sim_event_fn fn, void *data, GDestroyNotify free_data)
 {
     struct sim_event event = {.at_us = world->now_us + delay_us,
                               .serial = world->next_serial++,
@@ -53,8 +48,7 @@ sim_after(struct world *world, uint64_t delay_us, sim_event_fn fn, void *data, G
     }
 }
 
-static struct sim_event
-take_first(struct world *world)
+static struct sim_event take_first(struct world *world)
 {
     struct sim_event first = *event_at(world, 0);
     guint last = world->events->len - 1;
@@ -73,8 +67,7 @@ take_first(struct world *world)
     }
 }
 
-gboolean
-sim_step(struct world *world)
+gboolean sim_step(struct world *world)
 {
     if (world->events->len == 0)
         return FALSE;
@@ -85,8 +78,7 @@ sim_step(struct world *world)
     return TRUE;
 }
 
-void
-sim_drop_events(struct world *world)
+void sim_drop_events(struct world *world)
 {
     for (guint i = 0; i < world->events->len; i++) {
         struct sim_event *event = event_at(world, i);
@@ -96,20 +88,17 @@ sim_drop_events(struct world *world)
     g_array_set_size(world->events, 0);
 }
 
-uint64_t
-sim_below(struct world *world, uint64_t bound)
+uint64_t sim_below(struct world *world, uint64_t bound)
 {
     return ph_random_below(&world->random, bound);
 }
 
-gboolean
-sim_chance(struct world *world, unsigned per_mille)
+gboolean sim_chance(struct world *world, unsigned per_mille)
 {
     return ph_random_chance(&world->random, per_mille);
 }
 
-void
-sim_violate(struct world *world, const char *format, ...)
+void sim_violate(struct world *world, const char *format, ...)
 {
     if (world->result->violation)
         return;

@@ -6,8 +6,7 @@
 #include "runtime/base/limits.h"
 
 /* The directory, or a status. */
-static uint32_t
-directory_of(struct model_store *store, uint64_t object, struct model_object **out)
+static uint32_t directory_of(struct model_store *store, uint64_t object, struct model_object **out)
 {
     *out = model_find(store, object);
     if (!*out)
@@ -15,8 +14,8 @@ directory_of(struct model_store *store, uint64_t object, struct model_object **o
     return (*out)->entries ? PH_ST_OK : PH_ST_NOT_DIRECTORY;
 }
 
-static uint32_t
-ids_grant(void *self, struct ph_call *call, const Pohmel__IdsGrantRequest *request, Pohmel__IdsGrantReply *reply)
+static uint32_t ids_grant(void *self, struct ph_call *call, const Pohmel__IdsGrantRequest *request,
+                          Pohmel__IdsGrantReply *reply)
 {
     struct model_store *store = self;
     (void) call;
@@ -26,8 +25,8 @@ ids_grant(void *self, struct ph_call *call, const Pohmel__IdsGrantRequest *reque
     return PH_ST_OK;
 }
 
-static uint32_t
-lookup(void *self, struct ph_call *call, const Pohmel__LookupRequest *request, Pohmel__LookupReply *reply)
+static uint32_t lookup(void *self, struct ph_call *call, const Pohmel__LookupRequest *request,
+                       Pohmel__LookupReply *reply)
 {
     struct model_store *store = self;
     struct model_object *directory;
@@ -48,8 +47,8 @@ lookup(void *self, struct ph_call *call, const Pohmel__LookupRequest *request, P
     return reply->n_found ? PH_ST_OK : status;
 }
 
-static uint32_t
-getattr(void *self, struct ph_call *call, const Pohmel__GetattrRequest *request, Pohmel__GetattrReply *reply)
+static uint32_t getattr(void *self, struct ph_call *call, const Pohmel__GetattrRequest *request,
+                        Pohmel__GetattrReply *reply)
 {
     struct model_object *object = model_find(self, request->object);
     if (!object)
@@ -58,8 +57,8 @@ getattr(void *self, struct ph_call *call, const Pohmel__GetattrRequest *request,
     return PH_ST_OK;
 }
 
-static uint32_t
-list_directory(void *self, struct ph_call *call, const Pohmel__ReaddirRequest *request, Pohmel__ReaddirReply *reply)
+static uint32_t list_directory(void *self, struct ph_call *call, const Pohmel__ReaddirRequest *request,
+                               Pohmel__ReaddirReply *reply)
 {
     struct model_object *directory;
     uint32_t status = directory_of(self, request->object, &directory);
@@ -82,8 +81,8 @@ list_directory(void *self, struct ph_call *call, const Pohmel__ReaddirRequest *r
     return PH_ST_OK;
 }
 
-static uint32_t
-open_object(void *self, struct ph_call *call, const Pohmel__OpenRequest *request, Pohmel__OpenReply *reply)
+static uint32_t open_object(void *self, struct ph_call *call, const Pohmel__OpenRequest *request,
+                            Pohmel__OpenReply *reply)
 {
     struct model_store *store = self;
     struct model_object *object = model_find(store, request->object);
@@ -99,8 +98,8 @@ open_object(void *self, struct ph_call *call, const Pohmel__OpenRequest *request
 }
 
 /* The object that a handle is open on, or a status. */
-static uint32_t
-opened(struct model_store *store, struct ph_call *call, uint64_t handle, uint64_t object, struct model_object **out)
+static uint32_t opened(struct model_store *store, struct ph_call *call, uint64_t handle, uint64_t object,
+                       struct model_object **out)
 {
     struct model_handle *entry = model_handle(store, call->session, handle);
     if (!entry || entry->object != object)
@@ -109,8 +108,8 @@ opened(struct model_store *store, struct ph_call *call, uint64_t handle, uint64_
     return *out ? PH_ST_OK : PH_ST_STALE;
 }
 
-static uint32_t
-read_data(void *self, struct ph_call *call, const Pohmel__ReadRequest *request, Pohmel__ReadReply *reply)
+static uint32_t read_data(void *self, struct ph_call *call, const Pohmel__ReadRequest *request,
+                          Pohmel__ReadReply *reply)
 {
     struct model_object *object;
     uint32_t status = opened(self, call, request->handle, request->object, &object);
@@ -126,15 +125,15 @@ read_data(void *self, struct ph_call *call, const Pohmel__ReadRequest *request, 
     return PH_ST_OK;
 }
 
-static uint32_t
-sync_object(void *self, struct ph_call *call, const Pohmel__SyncRequest *request, Pohmel__Nothing *reply)
+static uint32_t sync_object(void *self, struct ph_call *call, const Pohmel__SyncRequest *request,
+                            Pohmel__Nothing *reply)
 {
     (void) call, (void) reply;
     return model_find(self, request->object) ? PH_ST_OK : PH_ST_STALE;
 }
 
-static uint32_t
-create(void *self, struct ph_call *call, const Pohmel__CreateRequest *request, Pohmel__CreateResult *reply)
+static uint32_t create(void *self, struct ph_call *call, const Pohmel__CreateRequest *request,
+                       Pohmel__CreateResult *reply)
 {
     struct model_store *store = self;
     struct model_object *directory, *file;
@@ -144,7 +143,8 @@ create(void *self, struct ph_call *call, const Pohmel__CreateRequest *request, P
     struct model_entry *entry = model_entry(directory, request->name);
     if (entry && request->exclusive)
         return PH_ST_EXISTS;
-    file = entry ? model_find(store, entry->object) : model_add(store, request->object, S_IFREG | request->mode);
+    file =
+        entry ? model_find(store, entry->object) : model_add(store, request->object, S_IFREG | request->mode);
     if (file->entries)
         return PH_ST_IS_DIRECTORY;
     if (!entry)
@@ -156,8 +156,8 @@ create(void *self, struct ph_call *call, const Pohmel__CreateRequest *request, P
     return PH_ST_OK;
 }
 
-static uint32_t
-make_directory(void *self, struct ph_call *call, const Pohmel__MkdirRequest *request, Pohmel__AttrResult *reply)
+static uint32_t make_directory(void *self, struct ph_call *call, const Pohmel__MkdirRequest *request,
+                               Pohmel__AttrResult *reply)
 {
     struct model_store *store = self;
     struct model_object *parent;
@@ -172,9 +172,8 @@ make_directory(void *self, struct ph_call *call, const Pohmel__MkdirRequest *req
     return PH_ST_OK;
 }
 
-static uint32_t
-take_name(struct model_store *store, uint64_t parent, ProtobufCBinaryData name, uint64_t expected, gboolean is_dir,
-          Pohmel__NameResult *reply)
+static uint32_t take_name(struct model_store *store, uint64_t parent, ProtobufCBinaryData name,
+                          uint64_t expected, gboolean is_dir, Pohmel__NameResult *reply)
 {
     struct model_object *directory;
     uint32_t status = directory_of(store, parent, &directory);
@@ -197,23 +196,23 @@ take_name(struct model_store *store, uint64_t parent, ProtobufCBinaryData name, 
     return PH_ST_OK;
 }
 
-static uint32_t
-remove_name(void *self, struct ph_call *call, const Pohmel__RemoveRequest *request, Pohmel__NameResult *reply)
+static uint32_t remove_name(void *self, struct ph_call *call, const Pohmel__RemoveRequest *request,
+                            Pohmel__NameResult *reply)
 {
     (void) call;
     return take_name(self, request->parent, request->name, request->object, FALSE, reply);
 }
 
-static uint32_t
-remove_directory(void *self, struct ph_call *call, const Pohmel__RmdirRequest *request, Pohmel__NameResult *reply)
+static uint32_t remove_directory(void *self, struct ph_call *call, const Pohmel__RmdirRequest *request,
+                                 Pohmel__NameResult *reply)
 {
     (void) call;
     return take_name(self, request->parent, request->name, request->object, TRUE, reply);
 }
 
 /* Moves a name where none is; the simulated programs ask for nothing else. */
-static uint32_t
-rename_name(void *self, struct ph_call *call, const Pohmel__RenameRequest *request, Pohmel__NameResult *reply)
+static uint32_t rename_name(void *self, struct ph_call *call, const Pohmel__RenameRequest *request,
+                            Pohmel__NameResult *reply)
 {
     struct model_store *store = self;
     struct model_object *from, *to;
@@ -237,8 +236,8 @@ rename_name(void *self, struct ph_call *call, const Pohmel__RenameRequest *reque
     return PH_ST_OK;
 }
 
-static uint32_t
-write_data(void *self, struct ph_call *call, const Pohmel__WriteRequest *request, Pohmel__WriteResult *reply)
+static uint32_t write_data(void *self, struct ph_call *call, const Pohmel__WriteRequest *request,
+                           Pohmel__WriteResult *reply)
 {
     struct model_store *store = self;
     struct model_object *object;

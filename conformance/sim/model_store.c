@@ -8,16 +8,14 @@
 #include "conformance/sim/model_private.h"
 #include "runtime/base/limits.h"
 
-static void
-entry_free(void *data)
+static void entry_free(void *data)
 {
     struct model_entry *entry = data;
     g_bytes_unref(entry->name);
     g_free(entry);
 }
 
-static void
-object_free(void *data)
+static void object_free(void *data)
 {
     struct model_object *object = data;
     if (object->entries)
@@ -25,14 +23,12 @@ object_free(void *data)
     g_free(object);
 }
 
-static GHashTable *
-new_objects(void)
+static GHashTable *new_objects(void)
 {
     return g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, object_free);
 }
 
-void
-model_violate(struct model_store *store, const char *format, ...)
+void model_violate(struct model_store *store, const char *format, ...)
 {
     if (store->violation)
         return;
@@ -42,14 +38,12 @@ model_violate(struct model_store *store, const char *format, ...)
     va_end(arguments);
 }
 
-struct model_object *
-model_find(struct model_store *store, uint64_t object)
+struct model_object *model_find(struct model_store *store, uint64_t object)
 {
     return g_hash_table_lookup(store->objects, &object);
 }
 
-static struct model_object *
-add_object(struct model_store *store, uint64_t id, uint32_t mode)
+static struct model_object *add_object(struct model_store *store, uint64_t id, uint32_t mode)
 {
     struct model_object *object = g_new0(struct model_object, 1);
     object->id = id;
@@ -61,8 +55,7 @@ add_object(struct model_store *store, uint64_t id, uint32_t mode)
     return object;
 }
 
-struct model_object *
-model_add(struct model_store *store, uint64_t id, uint32_t mode)
+struct model_object *model_add(struct model_store *store, uint64_t id, uint32_t mode)
 {
     if (id < PH_OBJECT_GIVEN_FIRST || id >= store->next_id)
         model_violate(store, "object %" G_GUINT64_FORMAT " was made with an id that nobody was given", id);
@@ -71,20 +64,18 @@ model_add(struct model_store *store, uint64_t id, uint32_t mode)
     return add_object(store, id, mode);
 }
 
-struct model_entry *
-model_entry(const struct model_object *directory, ProtobufCBinaryData name)
+struct model_entry *model_entry(const struct model_object *directory, ProtobufCBinaryData name)
 {
     for (guint i = 0; i < directory->entries->len; i++) {
         struct model_entry *entry = directory->entries->pdata[i];
-        if (g_bytes_get_size(entry->name) == name.len
-            && memcmp(g_bytes_get_data(entry->name, NULL), name.data, name.len) == 0)
+        if (g_bytes_get_size(entry->name) == name.len &&
+            memcmp(g_bytes_get_data(entry->name, NULL), name.data, name.len) == 0)
             return entry;
     }
     return NULL;
 }
 
-void
-model_link(struct model_object *directory, ProtobufCBinaryData name, struct model_object *object)
+void model_link(struct model_object *directory, ProtobufCBinaryData name, struct model_object *object)
 {
     struct model_entry *entry = g_new0(struct model_entry, 1);
     entry->name = g_bytes_new(name.data, name.len);
@@ -94,8 +85,7 @@ model_link(struct model_object *directory, ProtobufCBinaryData name, struct mode
     object->links++;
 }
 
-static gboolean
-is_open(struct model_store *store, uint64_t object)
+static gboolean is_open(struct model_store *store, uint64_t object)
 {
     for (guint i = 0; i < store->handles->len; i++) {
         if (g_array_index(store->handles, struct model_handle, i).object == object)
@@ -104,16 +94,14 @@ is_open(struct model_store *store, uint64_t object)
     return FALSE;
 }
 
-static void
-drop_unused(struct model_store *store, uint64_t id)
+static void drop_unused(struct model_store *store, uint64_t id)
 {
     struct model_object *object = model_find(store, id);
     if (object && object->links == 0 && id != PH_OBJECT_ROOT && !is_open(store, id))
         g_hash_table_remove(store->objects, &id);
 }
 
-void
-model_unlink(struct model_store *store, struct model_object *directory, struct model_entry *entry)
+void model_unlink(struct model_store *store, struct model_object *directory, struct model_entry *entry)
 {
     uint64_t id = entry->object;
     struct model_object *object = model_find(store, id);
@@ -123,8 +111,7 @@ model_unlink(struct model_store *store, struct model_object *directory, struct m
     drop_unused(store, id);
 }
 
-void
-model_attr(struct ph_arena *arena, const struct model_object *object, Pohmel__Attr *attr)
+void model_attr(struct ph_arena *arena, const struct model_object *object, Pohmel__Attr *attr)
 {
     Pohmel__Time *time = PH_ARENA_NEW(arena, Pohmel__Time);
     pohmel__time__init(time);
@@ -137,16 +124,14 @@ model_attr(struct ph_arena *arena, const struct model_object *object, Pohmel__At
     attr->accessed = attr->modified = attr->changed = time;
 }
 
-Pohmel__Attr *
-model_new_attr(struct ph_arena *arena, const struct model_object *object)
+Pohmel__Attr *model_new_attr(struct ph_arena *arena, const struct model_object *object)
 {
     Pohmel__Attr *attr = PH_ARENA_NEW(arena, Pohmel__Attr);
     model_attr(arena, object, attr);
     return attr;
 }
 
-struct model_handle *
-model_handle(struct model_store *store, uint64_t session, uint64_t handle)
+struct model_handle *model_handle(struct model_store *store, uint64_t session, uint64_t handle)
 {
     for (guint i = 0; i < store->handles->len; i++) {
         struct model_handle *at = &g_array_index(store->handles, struct model_handle, i);
@@ -156,15 +141,13 @@ model_handle(struct model_store *store, uint64_t session, uint64_t handle)
     return NULL;
 }
 
-void
-model_handle_add(struct model_store *store, uint64_t session, uint64_t handle, uint64_t object)
+void model_handle_add(struct model_store *store, uint64_t session, uint64_t handle, uint64_t object)
 {
     struct model_handle entry = {.session = session, .handle = handle, .object = object};
     g_array_append_val(store->handles, entry);
 }
 
-static uint32_t
-close_handle(void *self, uint64_t session, uint64_t handle)
+static uint32_t close_handle(void *self, uint64_t session, uint64_t handle)
 {
     struct model_store *store = self;
     struct model_handle *entry = model_handle(store, session, handle);
@@ -176,8 +159,7 @@ close_handle(void *self, uint64_t session, uint64_t handle)
     return PH_ST_OK;
 }
 
-static void
-end_session(void *self, uint64_t session)
+static void end_session(void *self, uint64_t session)
 {
     struct model_store *store = self;
     for (guint i = store->handles->len; i > 0; i--) {
@@ -187,8 +169,8 @@ end_session(void *self, uint64_t session)
     }
 }
 
-static uint32_t
-describe(void *self, struct ph_arena *arena, Pohmel__ExportInfo *info, Pohmel__Attr *root, struct ph_fault *fault)
+static uint32_t describe(void *self, struct ph_arena *arena, Pohmel__ExportInfo *info, Pohmel__Attr *root,
+                         struct ph_fault *fault)
 {
     static uint8_t volume[16] = "model volume";
     struct model_store *store = self;
@@ -203,15 +185,13 @@ describe(void *self, struct ph_arena *arena, Pohmel__ExportInfo *info, Pohmel__A
     return PH_ST_OK;
 }
 
-static uint64_t
-epoch(void *self)
+static uint64_t epoch(void *self)
 {
     (void) self;
     return 1;
 }
 
-static struct model_object *
-copy_object(const struct model_object *object)
+static struct model_object *copy_object(const struct model_object *object)
 {
     struct model_object *copy = g_memdup2(object, sizeof(*object));
     if (!object->entries)
@@ -227,8 +207,7 @@ copy_object(const struct model_object *object)
     return copy;
 }
 
-GHashTable *
-model_copy_objects(struct model_store *store)
+GHashTable *model_copy_objects(struct model_store *store)
 {
     GHashTable *copy = new_objects();
     GHashTableIter iter;
@@ -241,8 +220,7 @@ model_copy_objects(struct model_store *store)
     return copy;
 }
 
-void
-model_restore(struct model_store *store, GHashTable *objects, guint moments, guint handles)
+void model_restore(struct model_store *store, GHashTable *objects, guint moments, guint handles)
 {
     g_hash_table_unref(store->objects);
     store->objects = objects;
@@ -250,9 +228,8 @@ model_restore(struct model_store *store, GHashTable *objects, guint moments, gui
     g_array_set_size(store->handles, handles);
 }
 
-static uint32_t
-run_changes(struct model_store *store, struct ph_call *call, const Pohmel__TransactRequest *request,
-            Pohmel__TransactReply *reply)
+static uint32_t run_changes(struct model_store *store, struct ph_call *call,
+                            const Pohmel__TransactRequest *request, Pohmel__TransactReply *reply)
 {
     uint32_t status = PH_ST_OK;
     for (size_t i = 0; i < request->n_changes; i++) {
@@ -266,8 +243,8 @@ run_changes(struct model_store *store, struct ph_call *call, const Pohmel__Trans
     return status;
 }
 
-static uint32_t
-transact(void *self, struct ph_call *call, const Pohmel__TransactRequest *request, Pohmel__TransactReply *reply)
+static uint32_t transact(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
+                         Pohmel__TransactReply *reply)
 {
     struct model_store *store = self;
     guint moments = store->moments->len, handles = store->handles->len;
@@ -282,14 +259,12 @@ transact(void *self, struct ph_call *call, const Pohmel__TransactRequest *reques
     return status;
 }
 
-static void
-free_nothing(void *self)
+static void free_nothing(void *self)
 {
     (void) self;
 }
 
-struct model_store *
-model_store_new(const uint64_t *now_us)
+struct model_store *model_store_new(const uint64_t *now_us)
 {
     struct model_store *store = g_new0(struct model_store, 1);
     store->interface = (struct ph_store){.ops = &model_ops,
@@ -318,8 +293,7 @@ model_store_new(const uint64_t *now_us)
     return store;
 }
 
-void
-model_store_free(struct model_store *store)
+void model_store_free(struct model_store *store)
 {
     g_hash_table_unref(store->objects);
     g_hash_table_unref(store->used);
@@ -329,14 +303,12 @@ model_store_free(struct model_store *store)
     g_free(store);
 }
 
-struct ph_store *
-model_store_interface(struct model_store *store)
+struct ph_store *model_store_interface(struct model_store *store)
 {
     return &store->interface;
 }
 
-guint
-model_store_writes_of(struct model_store *store, uint64_t value)
+guint model_store_writes_of(struct model_store *store, uint64_t value)
 {
     guint count = 0;
     for (guint i = 0; i < store->moments->len; i++)
@@ -344,8 +316,8 @@ model_store_writes_of(struct model_store *store, uint64_t value)
     return count;
 }
 
-gboolean
-model_store_held(struct model_store *store, uint64_t object, uint64_t value, uint64_t from_us, uint64_t to_us)
+gboolean model_store_held(struct model_store *store, uint64_t object, uint64_t value, uint64_t from_us,
+                          uint64_t to_us)
 {
     gboolean held = FALSE; /* by the moment at hand, up to the next one of the object */
     for (guint i = 0; i < store->moments->len; i++) {
@@ -359,22 +331,19 @@ model_store_held(struct model_store *store, uint64_t object, uint64_t value, uin
     return held;
 }
 
-uint64_t
-model_store_value(struct model_store *store, uint64_t object)
+uint64_t model_store_value(struct model_store *store, uint64_t object)
 {
     uint64_t value;
     memcpy(&value, model_find(store, object)->data, sizeof(value));
     return GUINT64_FROM_LE(value);
 }
 
-guint
-model_store_handles(struct model_store *store)
+guint model_store_handles(struct model_store *store)
 {
     return store->handles->len;
 }
 
-const char *
-model_store_violation(struct model_store *store)
+const char *model_store_violation(struct model_store *store)
 {
     return store->violation;
 }

@@ -9,9 +9,9 @@
 #include "server/store/store.h"
 
 enum {
-    MODEL_REGISTERS = 4,        /* files that exist from the start: objects FIRST.. in the root */
+    MODEL_REGISTERS = 4, /* files that exist from the start: objects FIRST.. in the root */
     MODEL_REGISTER_FIRST = 100,
-    MODEL_VALUE_BYTES = 8,      /* a register holds one little-endian number */
+    MODEL_VALUE_BYTES = 8, /* a register holds one little-endian number */
 };
 
 struct model_store;

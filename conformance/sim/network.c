@@ -27,8 +27,7 @@ struct ending {
     int end;
 };
 
-struct sim_conn *
-sim_conn_new(struct sim_client *client)
+struct sim_conn *sim_conn_new(struct sim_client *client)
 {
     struct world *world = client->world;
     struct ph_hello hello = {.features = PH_FEATURE_LOCKS | PH_FEATURE_XATTRS | PH_FEATURE_TREES,
@@ -43,14 +42,14 @@ sim_conn_new(struct sim_client *client)
     conn->ends[SIM_END_SERVER] = ph_conn_new(PH_CONN_SERVER, &hello, sim_now_ms(world));
     conn->server_conn = ph_server_conn_new(world->server, conn, NULL);
     g_ptr_array_add(world->conns, conn);
-    sim_trace_line(&world->result->trace, world->now_us, client->name, "connects (connection %d)", conn->number);
+    sim_trace_line(&world->result->trace, world->now_us, client->name, "connects (connection %d)",
+                   conn->number);
     sim_conn_flush(conn, SIM_END_CLIENT);
     sim_conn_flush(conn, SIM_END_SERVER);
     return conn;
 }
 
-void
-sim_conn_free(void *data)
+void sim_conn_free(void *data)
 {
     struct sim_conn *conn = data;
     ph_conn_free(conn->ends[SIM_END_CLIENT]);
@@ -60,8 +59,7 @@ sim_conn_free(void *data)
 }
 
 /* How long from now until something sent to END arrives: behind all that was sent before. */
-static uint64_t
-travel_us(struct sim_conn *conn, int to)
+static uint64_t travel_us(struct sim_conn *conn, int to)
 {
     struct world *world = conn->world;
     uint64_t delay = LATENCY_MIN_US + sim_below(world, LATENCY_SPREAD_US);
@@ -72,8 +70,7 @@ travel_us(struct sim_conn *conn, int to)
     return arrival - world->now_us;
 }
 
-static void
-tell_closed(struct sim_conn *conn, int end, const struct ph_fault *fault)
+static void tell_closed(struct sim_conn *conn, int end, const struct ph_fault *fault)
 {
     if (conn->closed[end])
         return;
@@ -84,8 +81,7 @@ tell_closed(struct sim_conn *conn, int end, const struct ph_fault *fault)
         sim_server_closed(conn);
 }
 
-static void
-on_peer_closed(struct world *world, void *data)
+static void on_peer_closed(struct world *world, void *data)
 {
     struct ending *ending = data;
     struct ph_fault fault = {0};
@@ -95,8 +91,7 @@ on_peer_closed(struct world *world, void *data)
     g_free(ending);
 }
 
-static void
-on_cut_noticed(struct world *world, void *data)
+static void on_cut_noticed(struct world *world, void *data)
 {
     struct ending *ending = data;
     struct ph_fault fault = {.status = PH_ST_IO_ERROR};
@@ -106,8 +101,7 @@ on_cut_noticed(struct world *world, void *data)
     g_free(ending);
 }
 
-static struct ending *
-new_ending(struct sim_conn *conn, int end)
+static struct ending *new_ending(struct sim_conn *conn, int end)
 {
     struct ending *ending = g_new0(struct ending, 1);
     ending->conn = conn;
@@ -115,8 +109,7 @@ new_ending(struct sim_conn *conn, int end)
     return ending;
 }
 
-void
-sim_conn_close(struct sim_conn *conn, int end, const struct ph_fault *fault)
+void sim_conn_close(struct sim_conn *conn, int end, const struct ph_fault *fault)
 {
     if (conn->closed[end])
         return;
@@ -126,8 +119,7 @@ sim_conn_close(struct sim_conn *conn, int end, const struct ph_fault *fault)
     tell_closed(conn, end, fault);
 }
 
-void
-sim_conn_cut(struct sim_conn *conn)
+void sim_conn_cut(struct sim_conn *conn)
 {
     struct world *world = conn->world;
     if (conn->cut || conn->closed[SIM_END_CLIENT] || conn->closed[SIM_END_SERVER])
@@ -140,8 +132,7 @@ sim_conn_cut(struct sim_conn *conn)
 }
 
 /* Frames that arrived whole. */
-static void
-deliver(struct sim_conn *conn, int end)
+static void deliver(struct sim_conn *conn, int end)
 {
     struct ph_frame *frame;
     if (end == SIM_END_CLIENT && !conn->ready_told && ph_conn_ready(conn->ends[end])) {
@@ -156,8 +147,7 @@ deliver(struct sim_conn *conn, int end)
     }
 }
 
-static void
-on_arrival(struct world *world, void *data)
+static void on_arrival(struct world *world, void *data)
 {
     g_autofree struct segment *segment = data;
     struct sim_conn *conn = segment->conn;
@@ -178,8 +168,7 @@ on_arrival(struct world *world, void *data)
     sim_conn_flush(conn, segment->to);
 }
 
-static void
-send_segment(struct sim_conn *conn, int from, const uint8_t *bytes, gsize len)
+static void send_segment(struct sim_conn *conn, int from, const uint8_t *bytes, gsize len)
 {
     struct segment *segment = g_malloc(sizeof(*segment) + len);
     segment->conn = conn;
@@ -189,8 +178,7 @@ send_segment(struct sim_conn *conn, int from, const uint8_t *bytes, gsize len)
     sim_after(conn->world, travel_us(conn, !from), on_arrival, segment, g_free);
 }
 
-void
-sim_conn_flush(struct sim_conn *conn, int end)
+void sim_conn_flush(struct sim_conn *conn, int end)
 {
     struct iovec vector[VECTOR];
     while (ph_conn_output_bytes(conn->ends[end]) > 0) {
@@ -211,8 +199,7 @@ sim_conn_flush(struct sim_conn *conn, int end)
     }
 }
 
-void
-sim_conn_tick(struct sim_conn *conn)
+void sim_conn_tick(struct sim_conn *conn)
 {
     for (int end = 0; end < 2; end++) {
         struct ph_fault fault = {0};

@@ -16,14 +16,12 @@ struct ending_session {
     uint64_t session;
 };
 
-static void
-no_guard(void *data)
+static void no_guard(void *data)
 {
     (void) data; /* one thread */
 }
 
-void
-sim_server_init(struct world *world)
+void sim_server_init(struct world *world)
 {
     static const struct ph_server_guard guard = {.enter = no_guard, .leave = no_guard};
     world->store = model_store_new(&world->now_us);
@@ -32,22 +30,21 @@ sim_server_init(struct world *world)
     world->server = ph_server_new(world->exports, 1, &guard, ph_random_next(&world->random));
 }
 
-void
-sim_server_clear(struct world *world)
+void sim_server_clear(struct world *world)
 {
     ph_server_free(world->server);
     model_store_free(world->store);
 }
 
-void
-sim_trace_frame(struct world *world, const char *from, const struct ph_frame_header *header, const uint8_t *message,
-                size_t len)
+void sim_trace_frame(struct world *world, const char *from, const struct ph_frame_header *header,
+                     const uint8_t *message, size_t len)
 {
     char text[TRACE_MESSAGE_BYTES] = "";
     struct sim_trace *trace = &world->result->trace;
     const struct ph_command_info *info = ph_command_info(header->command);
     if (header->kind == PH_FRAME_CONTROL || !info) {
-        sim_trace_line(trace, world->now_us, from, "control %u of %" G_GUINT64_FORMAT, header->command, header->id);
+        sim_trace_line(trace, world->now_us, from, "control %u of %" G_GUINT64_FORMAT, header->command,
+                       header->id);
         return;
     }
     const struct ph_message_rule *rule = header->kind == PH_FRAME_REQUEST ? info->request : info->reply;
@@ -57,25 +54,23 @@ sim_trace_frame(struct world *world, const char *from, const struct ph_frame_hea
     if (decoded)
         ph_print(decoded, rule, text, sizeof(text));
     if (header->kind == PH_FRAME_REQUEST)
-        sim_trace_line(trace, world->now_us, from, "%s #%" G_GUINT64_FORMAT "%s slot %d seq %u %s", info->name,
-                       header->id, header->flags & PH_FLAG_RETRY ? " again" : "", (int) header->slot,
-                       header->sequence, text);
+        sim_trace_line(trace, world->now_us, from, "%s #%" G_GUINT64_FORMAT "%s slot %d seq %u %s",
+                       info->name, header->id, header->flags & PH_FLAG_RETRY ? " again" : "",
+                       (int) header->slot, header->sequence, text);
     else
         sim_trace_line(trace, world->now_us, from, "%s #%" G_GUINT64_FORMAT " %s %s", info->name, header->id,
                        ph_status_name(header->status), text);
     ph_arena_free(arena);
 }
 
-static void
-on_end_session(struct world *world, void *data)
+static void on_end_session(struct world *world, void *data)
 {
     g_autofree struct ending_session *ending = data;
     (void) world;
     ending->store->end_session(ending->store->self, ending->session);
 }
 
-static void
-perform_one(struct world *world, const struct ph_action *action)
+static void perform_one(struct world *world, const struct ph_action *action)
 {
     struct sim_conn *conn = action->conn ? ph_server_conn_data(action->conn) : NULL;
     struct ph_fault fault = {.status = action->status};
@@ -86,13 +81,14 @@ perform_one(struct world *world, const struct ph_action *action)
             break;
         sim_trace_frame(world, "server", &action->header, action->message ? action->message->data : NULL,
                         action->message ? action->message->len : 0);
-        ph_conn_send(conn->ends[SIM_END_SERVER], &action->header, action->message ? action->message->data : NULL,
+        ph_conn_send(conn->ends[SIM_END_SERVER], &action->header,
+                     action->message ? action->message->data : NULL,
                      action->message ? action->message->len : 0, action->payload);
         sim_conn_flush(conn, SIM_END_SERVER);
         break;
     case PH_ACTION_CLOSE:
-        sim_trace_line(&world->result->trace, world->now_us, "server", "closes connection %d: %s", conn->number,
-                       action->reason);
+        sim_trace_line(&world->result->trace, world->now_us, "server", "closes connection %d: %s",
+                       conn->number, action->reason);
         ph_conn_goaway(conn->ends[SIM_END_SERVER], action->status);
         g_strlcpy(fault.text, action->reason, sizeof(fault.text));
         sim_conn_close(conn, SIM_END_SERVER, &fault);
@@ -106,16 +102,14 @@ perform_one(struct world *world, const struct ph_action *action)
     }
 }
 
-static void
-perform(struct world *world, struct ph_actions *actions)
+static void perform(struct world *world, struct ph_actions *actions)
 {
     for (size_t i = 0; i < actions->count; i++)
         perform_one(world, ph_actions_get(actions, i));
     ph_actions_clear(actions);
 }
 
-static void
-on_done(struct world *world, void *data)
+static void on_done(struct world *world, void *data)
 {
     g_autofree struct running *running = data;
     struct ph_actions actions = {0};
@@ -123,8 +117,7 @@ on_done(struct world *world, void *data)
     perform(world, &actions);
 }
 
-static void
-on_execute(struct world *world, void *data)
+static void on_execute(struct world *world, void *data)
 {
     struct running *running = data;
     ph_server_execute(running->call);
@@ -132,8 +125,7 @@ on_execute(struct world *world, void *data)
     sim_after(world, sim_below(world, ANSWER_US), on_done, running, g_free);
 }
 
-void
-sim_server_frame(struct sim_conn *conn, struct ph_frame *frame)
+void sim_server_frame(struct sim_conn *conn, struct ph_frame *frame)
 {
     struct world *world = conn->world;
     struct ph_actions actions = {0};
@@ -151,8 +143,7 @@ sim_server_frame(struct sim_conn *conn, struct ph_frame *frame)
         on_execute(world, running);
 }
 
-void
-sim_server_closed(struct sim_conn *conn)
+void sim_server_closed(struct sim_conn *conn)
 {
     struct ph_actions actions = {0};
     sim_trace_line(&conn->world->result->trace, conn->world->now_us, "server", "connection %d is gone",

@@ -12,8 +12,7 @@ enum {
 };
 
 /* All cores look at the clock. */
-static void
-on_tick(struct world *world, void *data)
+static void on_tick(struct world *world, void *data)
 {
     (void) data;
     for (int i = 0; i < SIM_CLIENTS; i++)
@@ -23,8 +22,7 @@ on_tick(struct world *world, void *data)
     sim_after(world, TICK_US, on_tick, NULL, NULL);
 }
 
-static gboolean
-all_stopped(const struct world *world)
+static gboolean all_stopped(const struct world *world)
 {
     for (int i = 0; i < SIM_CLIENTS; i++) {
         for (int j = 0; j < SIM_PROCESSES; j++) {
@@ -35,8 +33,7 @@ all_stopped(const struct world *world)
     return TRUE;
 }
 
-static gboolean
-all_closed(const struct world *world)
+static gboolean all_closed(const struct world *world)
 {
     for (int i = 0; i < SIM_CLIENTS; i++) {
         if (!world->clients[i].closed)
@@ -46,8 +43,8 @@ all_closed(const struct world *world)
 }
 
 /* Goes on until DONE says so; a world that does not get there by UNTIL_US hangs. */
-static void
-run_until(struct world *world, gboolean (*done)(const struct world *), uint64_t until_us, const char *what)
+static void run_until(struct world *world, gboolean (*done)(const struct world *), uint64_t until_us,
+                      const char *what)
 {
     while (!world->result->violation && !done(world)) {
         if (world->now_us > until_us) {
@@ -61,8 +58,7 @@ run_until(struct world *world, gboolean (*done)(const struct world *), uint64_t 
 }
 
 /* What must hold when nothing is going on any more. */
-static void
-check_quiet(struct world *world)
+static void check_quiet(struct world *world)
 {
     for (int i = 0; i < SIM_CLIENTS; i++) {
         const struct sim_client *client = &world->clients[i];
@@ -80,8 +76,7 @@ check_quiet(struct world *world)
         sim_violate(world, "store: a handle outlived its session");
 }
 
-static void
-world_end(struct world *world)
+static void world_end(struct world *world)
 {
     sim_drop_events(world);
     for (int i = 0; i < SIM_CLIENTS; i++)
@@ -94,8 +89,7 @@ world_end(struct world *world)
     g_free(world);
 }
 
-void
-sim_run(const struct sim_options *options, struct sim_result *result)
+void sim_run(const struct sim_options *options, struct sim_result *result)
 {
     struct world *world = g_new0(struct world, 1);
     *result = (struct sim_result){0};
@@ -124,8 +118,7 @@ sim_run(const struct sim_options *options, struct sim_result *result)
     world_end(world);
 }
 
-void
-sim_result_clear(struct sim_result *result)
+void sim_result_clear(struct sim_result *result)
 {
     sim_trace_clear(&result->trace);
     g_free(result->violation);

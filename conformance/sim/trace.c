@@ -7,22 +7,19 @@
 #define FNV_START UINT64_C(0xcbf29ce484222325)
 #define FNV_PRIME UINT64_C(0x100000001b3)
 
-void
-sim_trace_init(struct sim_trace *trace, gboolean keep_text, FILE *out)
+void sim_trace_init(struct sim_trace *trace, gboolean keep_text, FILE *out)
 {
     *trace = (struct sim_trace){.text = keep_text ? g_string_new(NULL) : NULL, .out = out, .hash = FNV_START};
 }
 
-void
-sim_trace_clear(struct sim_trace *trace)
+void sim_trace_clear(struct sim_trace *trace)
 {
     if (trace->text)
         g_string_free(trace->text, TRUE);
     trace->text = NULL;
 }
 
-void
-sim_trace_line(struct sim_trace *trace, uint64_t now_us, const char *who, const char *format, ...)
+void sim_trace_line(struct sim_trace *trace, uint64_t now_us, const char *who, const char *format, ...)
 {
     g_autoptr(GString) line = g_string_new(NULL);
     g_string_printf(line, "%6" PRIu64 ".%06" PRIu64 " %-8s ", now_us / 1000000, now_us % 1000000, who);

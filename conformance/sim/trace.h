@@ -7,9 +7,9 @@
 #include <stdio.h>
 
 struct sim_trace {
-    GString *text;     /* NULL when lines are only counted and hashed */
-    FILE *out;         /* where lines are printed as they come, or NULL */
-    uint64_t hash;     /* FNV-1a over all lines */
+    GString *text; /* NULL when lines are only counted and hashed */
+    FILE *out;     /* where lines are printed as they come, or NULL */
+    uint64_t hash; /* FNV-1a over all lines */
     uint64_t lines;
 };
 

@@ -21,28 +21,24 @@ static const Pohmel__Caller nobody = POHMEL__CALLER__INIT;
 
 static void next_operation(struct world *world, void *data);
 
-static struct world *
-world_of(const struct sim_process *process)
+static struct world *world_of(const struct sim_process *process)
 {
     return process->client->world;
 }
 
-static uint64_t
-session_of(const struct sim_process *process)
+static uint64_t session_of(const struct sim_process *process)
 {
     return ph_client_opened(process->client->core)->generation;
 }
 
-static void
-think(struct sim_process *process)
+static void think(struct sim_process *process)
 {
     struct world *world = world_of(process);
     sim_after(world, sim_below(world, THINK_US), next_operation, process, NULL);
 }
 
 /* Every answer begins here: there must be somebody who waits for it. */
-static void
-answered(struct sim_process *process, const struct ph_reply *reply)
+static void answered(struct sim_process *process, const struct ph_reply *reply)
 {
     if (!process->busy)
         sim_violate(world_of(process), "%s: a request was answered twice", process->client->name);
@@ -52,14 +48,12 @@ answered(struct sim_process *process, const struct ph_reply *reply)
     think(process);
 }
 
-static void
-on_answer(void *data, const struct ph_reply *reply)
+static void on_answer(void *data, const struct ph_reply *reply)
 {
     answered(data, reply);
 }
 
-static void
-on_open(void *data, const struct ph_reply *reply)
+static void on_open(void *data, const struct ph_reply *reply)
 {
     struct sim_process *process = data;
     if (reply->status == PH_ST_OK)
@@ -69,8 +63,7 @@ on_open(void *data, const struct ph_reply *reply)
     answered(process, reply);
 }
 
-static void
-open_register(struct sim_process *process)
+static void open_register(struct sim_process *process)
 {
     struct world *world = world_of(process);
     Pohmel__OpenRequest message = POHMEL__OPEN_REQUEST__INIT;
@@ -84,8 +77,7 @@ open_register(struct sim_process *process)
     ph_send_open(&process->client->stub, &message, NULL, on_open, process);
 }
 
-static void
-on_write(void *data, const struct ph_reply *reply)
+static void on_write(void *data, const struct ph_reply *reply)
 {
     struct sim_process *process = data;
     struct world *world = world_of(process);
@@ -93,9 +85,11 @@ on_write(void *data, const struct ph_reply *reply)
     gboolean unknown = reply->status == PH_ST_IO_ERROR || reply->status == PH_ST_CANCELLED;
     if (process->doomed) {
         if (writes > 0 || reply->status == PH_ST_OK)
-            sim_violate(world, "%s: a transaction that failed left its first command done", process->client->name);
+            sim_violate(world, "%s: a transaction that failed left its first command done",
+                        process->client->name);
     } else if (reply->status == PH_ST_OK && writes != 1) {
-        sim_violate(world, "%s: a write that was answered took effect %u times", process->client->name, writes);
+        sim_violate(world, "%s: a write that was answered took effect %u times", process->client->name,
+                    writes);
     } else if (writes > (unknown ? 1U : reply->status == PH_ST_OK)) {
         sim_violate(world, "%s: a write answered %s took effect %u times", process->client->name,
                     ph_status_name(reply->status), writes);
@@ -104,8 +98,7 @@ on_write(void *data, const struct ph_reply *reply)
 }
 
 /* A transaction that writes and then removes what is not there. */
-static void
-send_doomed(struct sim_process *process, Pohmel__WriteRequest *write, struct ph_blob *payload)
+static void send_doomed(struct sim_process *process, Pohmel__WriteRequest *write, struct ph_blob *payload)
 {
     Pohmel__RemoveRequest nothing = POHMEL__REMOVE_REQUEST__INIT;
     Pohmel__Change changes[2] = {POHMEL__CHANGE__INIT, POHMEL__CHANGE__INIT};
@@ -124,13 +117,12 @@ send_doomed(struct sim_process *process, Pohmel__WriteRequest *write, struct ph_
                                process);
 }
 
-static void
-write_register(struct sim_process *process)
+static void write_register(struct sim_process *process)
 {
     struct world *world = world_of(process);
     Pohmel__WriteRequest message = POHMEL__WRITE_REQUEST__INIT;
-    process->value = ((uint64_t) (process->client->index + 1) << 56) | ((uint64_t) process->index << 48)
-                     | ++process->count;
+    process->value = ((uint64_t) (process->client->index + 1) << 56) | ((uint64_t) process->index << 48) |
+                     ++process->count;
     process->doomed = sim_chance(world, DOOMED_PER_MILLE);
     message.caller = (Pohmel__Caller *) &nobody;
     message.object = process->object;
@@ -147,8 +139,7 @@ write_register(struct sim_process *process)
     ph_blob_unref(payload);
 }
 
-static void
-on_read(void *data, const struct ph_reply *reply)
+static void on_read(void *data, const struct ph_reply *reply)
 {
     struct sim_process *process = data;
     struct world *world = world_of(process);
@@ -165,8 +156,7 @@ on_read(void *data, const struct ph_reply *reply)
     answered(process, reply);
 }
 
-static void
-read_register(struct sim_process *process)
+static void read_register(struct sim_process *process)
 {
     Pohmel__ReadRequest message = POHMEL__READ_REQUEST__INIT;
     message.caller = (Pohmel__Caller *) &nobody;
@@ -176,14 +166,12 @@ read_register(struct sim_process *process)
     ph_send_read(&process->client->stub, &message, NULL, on_read, process);
 }
 
-static struct sim_holder *
-holder_of(struct sim_process *process)
+static struct sim_holder *holder_of(struct sim_process *process)
 {
     return &world_of(process)->holders[process->object - MODEL_REGISTER_FIRST];
 }
 
-static void
-send_unlock(struct sim_process *process)
+static void send_unlock(struct sim_process *process)
 {
     Pohmel__Range range = POHMEL__RANGE__INIT;
     Pohmel__UnlockRequest message = POHMEL__UNLOCK_REQUEST__INIT;
@@ -198,8 +186,7 @@ send_unlock(struct sim_process *process)
     ph_send_unlock(&process->client->stub, &message, NULL, on_answer, process);
 }
 
-static void
-on_lock(void *data, const struct ph_reply *reply)
+static void on_lock(void *data, const struct ph_reply *reply)
 {
     struct sim_process *process = data;
     struct world *world = world_of(process);
@@ -221,8 +208,7 @@ on_lock(void *data, const struct ph_reply *reply)
 }
 
 /* The program loses its patience with the operation it was in. */
-static void
-on_impatience(struct world *world, void *data)
+static void on_impatience(struct world *world, void *data)
 {
     struct sim_process *process = data;
     struct ph_client_actions actions;
@@ -237,8 +223,7 @@ on_impatience(struct world *world, void *data)
     sim_client_act(process->client, &actions);
 }
 
-static void
-lock_register(struct sim_process *process)
+static void lock_register(struct sim_process *process)
 {
     struct world *world = world_of(process);
     Pohmel__Range range = POHMEL__RANGE__INIT;
@@ -254,8 +239,7 @@ lock_register(struct sim_process *process)
         sim_after(world, sim_below(world, IMPATIENCE_US), on_impatience, process, NULL);
 }
 
-static void
-on_create(void *data, const struct ph_reply *reply)
+static void on_create(void *data, const struct ph_reply *reply)
 {
     struct sim_process *process = data;
     const Pohmel__CreateResult *result = ph_reply_create(reply);
@@ -266,8 +250,7 @@ on_create(void *data, const struct ph_reply *reply)
 }
 
 /* A name of the few that all programs use. */
-static ProtobufCBinaryData
-some_name(struct world *world)
+static ProtobufCBinaryData some_name(struct world *world)
 {
     static const char *const names[NAMES] = {"ash", "birch", "cedar", "elm", "fir", "hazel"};
     const char *name = names[sim_below(world, NAMES)];
@@ -275,8 +258,7 @@ some_name(struct world *world)
 }
 
 /* Makes a file, with an id of the client's own. FALSE when it has none right now. */
-static gboolean
-create_file(struct sim_process *process)
+static gboolean create_file(struct sim_process *process)
 {
     struct world *world = world_of(process);
     struct ph_client_actions actions;
@@ -296,8 +278,7 @@ create_file(struct sim_process *process)
     return TRUE;
 }
 
-static void
-use_names(struct sim_process *process)
+static void use_names(struct sim_process *process)
 {
     struct world *world = world_of(process);
     const struct ph_stub *stub = &process->client->stub;
@@ -331,8 +312,7 @@ use_names(struct sim_process *process)
 }
 
 /* Something with the register that is open. */
-static void
-use_register(struct sim_process *process)
+static void use_register(struct sim_process *process)
 {
     struct world *world = world_of(process);
     gboolean locked = process->lock_session == session_of(process);
@@ -354,16 +334,14 @@ use_register(struct sim_process *process)
     }
 }
 
-static void
-maybe_cut(struct world *world)
+static void maybe_cut(struct world *world)
 {
     struct sim_client *client = &world->clients[sim_below(world, SIM_CLIENTS)];
     if (!world->calm && client->conn && sim_chance(world, CUT_PER_MILLE))
         sim_conn_cut(client->conn);
 }
 
-static void
-next_operation(struct world *world, void *data)
+static void next_operation(struct world *world, void *data)
 {
     struct sim_process *process = data;
     gboolean alive = process->object && process->handle_session == session_of(process);
@@ -394,8 +372,7 @@ next_operation(struct world *world, void *data)
     }
 }
 
-void
-sim_process_start(struct sim_process *process)
+void sim_process_start(struct sim_process *process)
 {
     think(process);
 }

@@ -35,13 +35,13 @@ struct sim_process {
     struct sim_client *client;
     int index;
     gboolean busy, stopped;
-    uint64_t handle, object;  /* of a register; OBJECT 0 for none */
-    uint64_t handle_session;  /* generation in which it was opened */
-    uint64_t lock_session;    /* generation in which a lock was taken; 0 for none */
-    uint64_t ticket, op;      /* OP: number of the operation at hand */
-    uint64_t value, count;    /* what is being written */
+    uint64_t handle, object; /* of a register; OBJECT 0 for none */
+    uint64_t handle_session; /* generation in which it was opened */
+    uint64_t lock_session;   /* generation in which a lock was taken; 0 for none */
+    uint64_t ticket, op;     /* OP: number of the operation at hand */
+    uint64_t value, count;   /* what is being written */
     uint64_t started_us;
-    gboolean doomed;          /* the transaction at hand must fail and leave nothing */
+    gboolean doomed; /* the transaction at hand must fail and leave nothing */
 };
 
 struct sim_client {
@@ -96,8 +96,7 @@ gboolean sim_chance(struct world *world, unsigned per_mille);
 /* Notes the first broken promise. */
 void sim_violate(struct world *world, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
-static inline uint64_t
-sim_now_ms(const struct world *world)
+static inline uint64_t sim_now_ms(const struct world *world)
 {
     return world->now_us / 1000;
 }

@@ -6,8 +6,7 @@
 #include "runtime/base/limits.h"
 #include "runtime/base/random.h"
 
-static void
-test_slots(void)
+static void test_slots(void)
 {
     struct world world;
     struct outcome outcomes[6];
@@ -39,8 +38,7 @@ test_slots(void)
     world_clear(&world);
 }
 
-static void
-test_big_not_starved(void)
+static void test_big_not_starved(void)
 {
     struct world world;
     struct outcome small[8], big, after;
@@ -63,8 +61,7 @@ test_big_not_starved(void)
     world_clear(&world);
 }
 
-static void
-test_too_big_ever(void)
+static void test_too_big_ever(void)
 {
     struct world world;
     struct outcome outcome;
@@ -78,8 +75,7 @@ test_too_big_ever(void)
     world_clear(&world);
 }
 
-static void
-test_releases_pass(void)
+static void test_releases_pass(void)
 {
     struct world world;
     struct outcome reads[80], unlocked;
@@ -100,8 +96,7 @@ test_releases_pass(void)
     world_clear(&world);
 }
 
-static void
-submit_lock(struct world *world, struct outcome *outcome, uint64_t *ticket)
+static void submit_lock(struct world *world, struct outcome *outcome, uint64_t *ticket)
 {
     Pohmel__Range range = POHMEL__RANGE__INIT;
     Pohmel__LockRequest lock = POHMEL__LOCK_REQUEST__INIT;
@@ -112,8 +107,7 @@ submit_lock(struct world *world, struct outcome *outcome, uint64_t *ticket)
     *ticket = world_submit(world, PH_CMD_LOCK, &lock.base, NULL, outcome);
 }
 
-static void
-test_waits_leave_room(void)
+static void test_waits_leave_room(void)
 {
     struct world world;
     struct outcome waits[WORLD_CREDITS], reader;
@@ -130,8 +124,7 @@ test_waits_leave_room(void)
     world_clear(&world);
 }
 
-static void
-test_cancel(void)
+static void test_cancel(void)
 {
     struct world world;
     struct outcome flying, queued;
@@ -159,8 +152,7 @@ test_cancel(void)
     world_clear(&world);
 }
 
-static void
-test_abandon(void)
+static void test_abandon(void)
 {
     struct world world;
     struct outcome outcome;
@@ -178,8 +170,7 @@ test_abandon(void)
     world_clear(&world);
 }
 
-static void
-test_abandoned_open_is_closed(void)
+static void test_abandoned_open_is_closed(void)
 {
     struct world world;
     struct outcome outcome;
@@ -202,8 +193,7 @@ test_abandoned_open_is_closed(void)
     world_clear(&world);
 }
 
-static void
-test_stale_is_tried_again(void)
+static void test_stale_is_tried_again(void)
 {
     struct world world;
     struct outcome found, lost, dropped;
@@ -244,9 +234,8 @@ test_stale_is_tried_again(void)
 enum { RANDOM_STEPS = 4000 };
 
 /* One random thing to a random request. */
-static void
-random_step(struct world *world, struct ph_random *random, struct outcome *outcomes, uint64_t *tickets,
-            int *count)
+static void random_step(struct world *world, struct ph_random *random, struct outcome *outcomes,
+                        uint64_t *tickets, int *count)
 {
     int n = g_queue_get_length(&world->sent);
     switch (ph_random_below(random, 8)) {
@@ -282,8 +271,7 @@ random_step(struct world *world, struct ph_random *random, struct outcome *outco
 }
 
 /* Credits in use are those of what is in flight, and never more than there are. */
-static void
-check_credits(struct world *world)
+static void check_credits(struct world *world)
 {
     uint32_t used = 0;
     for (GList *at = world->sent.head; at; at = at->next)
@@ -292,8 +280,7 @@ check_credits(struct world *world)
     g_assert_cmpuint(ph_client_credits_free(world->client), ==, world->credits - used);
 }
 
-static void
-test_random(void)
+static void test_random(void)
 {
     guint32 seed = g_test_rand_int();
     g_test_message("seed %u", seed);
@@ -318,8 +305,7 @@ test_random(void)
     world_clear(&world);
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/client/flow/a slot has one transaction at a time and counts from 1", test_slots);
@@ -330,7 +316,8 @@ main(int argc, char **argv)
     g_test_add_func("/client/flow/cancelled: at once when queued, by the server when in flight", test_cancel);
     g_test_add_func("/client/flow/abandoned: at once, and the answer is dropped", test_abandon);
     g_test_add_func("/client/flow/what an abandoned request opened is closed", test_abandoned_open_is_closed);
-    g_test_add_func("/client/flow/stale is tried again once, if the object is found", test_stale_is_tried_again);
+    g_test_add_func("/client/flow/stale is tried again once, if the object is found",
+                    test_stale_is_tried_again);
     g_test_add_func("/client/flow/every request ends once, whatever happens", test_random);
     return g_test_run();
 }

@@ -5,8 +5,7 @@
 #include "client/core/hints.h"
 #include "client/core/versions.h"
 
-static void
-test_versions(void)
+static void test_versions(void)
 {
     struct ph_versions *versions = ph_versions_new(3);
     g_assert_false(ph_versions_same(versions, 10, 1));
@@ -21,8 +20,7 @@ test_versions(void)
     ph_versions_free(versions);
 }
 
-static void
-test_versions_bounded(void)
+static void test_versions_bounded(void)
 {
     struct ph_versions *versions = ph_versions_new(100);
     for (uint64_t object = 1; object <= 1000; object++) {
@@ -37,8 +35,7 @@ test_versions_bounded(void)
     ph_versions_free(versions);
 }
 
-static void
-test_path(void)
+static void test_path(void)
 {
     struct ph_hints *hints = ph_hints_new(10);
     struct ph_hint_step steps[4];
@@ -60,8 +57,7 @@ test_path(void)
     ph_hints_free(hints);
 }
 
-static void
-test_circle(void)
+static void test_circle(void)
 {
     struct ph_hints *hints = ph_hints_new(10);
     struct ph_hint_step steps[16];
@@ -71,8 +67,7 @@ test_circle(void)
     ph_hints_free(hints);
 }
 
-static void
-test_hints_bounded(void)
+static void test_hints_bounded(void)
 {
     struct ph_hints *hints = ph_hints_new(50);
     struct ph_hint_step steps[4];
@@ -85,8 +80,7 @@ test_hints_bounded(void)
     ph_hints_free(hints);
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/client/versions/the same only when known and unchanged", test_versions);

@@ -6,8 +6,7 @@
 #include "runtime/base/limits.h"
 #include "runtime/base/random.h"
 
-static void
-lose(struct world *world, const char *text)
+static void lose(struct world *world, const char *text)
 {
     struct ph_fault fault = {.status = PH_ST_IO_ERROR};
     g_strlcpy(fault.text, text, sizeof(fault.text));
@@ -15,8 +14,7 @@ lose(struct world *world, const char *text)
     world_act(world);
 }
 
-static void
-test_queued_until_open(void)
+static void test_queued_until_open(void)
 {
     struct world world;
     struct outcome first, second;
@@ -40,8 +38,7 @@ test_queued_until_open(void)
     world_clear(&world);
 }
 
-static void
-test_loss(void)
+static void test_loss(void)
 {
     struct world world;
     struct outcome flying, queued, late;
@@ -70,8 +67,7 @@ test_loss(void)
     world_clear(&world);
 }
 
-static void
-test_vain_attempts(void)
+static void test_vain_attempts(void)
 {
     struct world world;
     struct outcome outcome;
@@ -93,8 +89,7 @@ test_vain_attempts(void)
     world_clear(&world);
 }
 
-static void
-test_no_patience(void)
+static void test_no_patience(void)
 {
     struct world world;
     struct outcome outcome;
@@ -108,8 +103,7 @@ test_no_patience(void)
     world_clear(&world);
 }
 
-static void
-test_next_session(void)
+static void test_next_session(void)
 {
     struct world world;
     struct outcome outcome;
@@ -126,8 +120,7 @@ test_next_session(void)
     world_clear(&world);
 }
 
-static void
-test_other_volume(void)
+static void test_other_volume(void)
 {
     struct world world;
     world_init(&world, 5000, false, 1);
@@ -142,8 +135,7 @@ test_other_volume(void)
 }
 
 /* Pauses between attempts that all fail. */
-static void
-pauses(uint64_t seed, uint64_t *out, int count)
+static void pauses(uint64_t seed, uint64_t *out, int count)
 {
     struct world world;
     world_init(&world, 0, false, seed);
@@ -157,8 +149,7 @@ pauses(uint64_t seed, uint64_t *out, int count)
     world_clear(&world);
 }
 
-static void
-test_pauses(void)
+static void test_pauses(void)
 {
     uint64_t first[10], again[10], other[10];
     pauses(1, first, 10);
@@ -174,8 +165,7 @@ test_pauses(void)
     }
 }
 
-static void
-test_open_timeout(void)
+static void test_open_timeout(void)
 {
     struct world world;
     world_init(&world, 0, false, 1);
@@ -191,8 +181,7 @@ test_open_timeout(void)
     world_clear(&world);
 }
 
-static void
-test_refused(void)
+static void test_refused(void)
 {
     struct world world;
     world_init(&world, 0, false, 1);
@@ -207,8 +196,7 @@ test_refused(void)
 }
 
 /* HOW spoils the header of a good reply. */
-static void
-check_protocol_error(void (*how)(struct ph_frame_header *header), uint32_t status)
+static void check_protocol_error(void (*how)(struct ph_frame_header *header), uint32_t status)
 {
     struct world world;
     struct outcome outcome;
@@ -232,32 +220,27 @@ check_protocol_error(void (*how)(struct ph_frame_header *header), uint32_t statu
     world_clear(&world);
 }
 
-static void
-other_id(struct ph_frame_header *header)
+static void other_id(struct ph_frame_header *header)
 {
     header->id += 1000;
 }
 
-static void
-other_command(struct ph_frame_header *header)
+static void other_command(struct ph_frame_header *header)
 {
     header->command = PH_CMD_READ;
 }
 
-static void
-other_credits(struct ph_frame_header *header)
+static void other_credits(struct ph_frame_header *header)
 {
     header->credits = 2;
 }
 
-static void
-a_request(struct ph_frame_header *header)
+static void a_request(struct ph_frame_header *header)
 {
     header->kind = PH_FRAME_REQUEST;
 }
 
-static void
-test_protocol_errors(void)
+static void test_protocol_errors(void)
 {
     check_protocol_error(other_id, PH_ST_MALFORMED);
     check_protocol_error(other_command, PH_ST_MALFORMED);
@@ -265,8 +248,7 @@ test_protocol_errors(void)
     check_protocol_error(a_request, PH_ST_WRONG_STATE);
 }
 
-static void
-test_renewed_when_idle(void)
+static void test_renewed_when_idle(void)
 {
     struct world world;
     world_init(&world, 0, true, 1);
@@ -284,8 +266,7 @@ test_renewed_when_idle(void)
     world_clear(&world);
 }
 
-static void
-test_shutdown(void)
+static void test_shutdown(void)
 {
     struct world world;
     struct outcome flying, late;
@@ -307,8 +288,7 @@ test_shutdown(void)
     world_clear(&world);
 }
 
-static void
-test_shutdown_deadline(void)
+static void test_shutdown_deadline(void)
 {
     struct world world;
     struct outcome flying;
@@ -325,8 +305,7 @@ test_shutdown_deadline(void)
     world_clear(&world);
 }
 
-static void
-test_ids(void)
+static void test_ids(void)
 {
     struct world world;
     world_init(&world, 0, false, 1);
@@ -355,8 +334,7 @@ test_ids(void)
     world_clear(&world);
 }
 
-static void
-test_no_ids_for_readers(void)
+static void test_no_ids_for_readers(void)
 {
     struct world world;
     world_init(&world, 1000, true, 1);
@@ -368,14 +346,15 @@ test_no_ids_for_readers(void)
     world_clear(&world);
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/client/session/requests wait for the session and go out in order", test_queued_until_open);
+    g_test_add_func("/client/session/requests wait for the session and go out in order",
+                    test_queued_until_open);
     g_test_add_func("/client/session/a lost connection fails what flew; what waited waits its patience",
                     test_loss);
-    g_test_add_func("/client/session/vain attempts to connect do not prolong the patience", test_vain_attempts);
+    g_test_add_func("/client/session/vain attempts to connect do not prolong the patience",
+                    test_vain_attempts);
     g_test_add_func("/client/session/without patience requests fail at once", test_no_patience);
     g_test_add_func("/client/session/what was queued goes out in the next session", test_next_session);
     g_test_add_func("/client/session/another volume is not taken for the first", test_other_volume);

@@ -5,8 +5,7 @@
 #include "ph_commands.h"
 #include "runtime/wire/command.h"
 
-void
-world_init(struct world *world, uint64_t patience_ms, bool read_only, uint64_t seed)
+void world_init(struct world *world, uint64_t patience_ms, bool read_only, uint64_t seed)
 {
     memset(world, 0, sizeof(*world));
     struct ph_client_config config = {.client = "0123456789abcde",
@@ -24,23 +23,20 @@ world_init(struct world *world, uint64_t patience_ms, bool read_only, uint64_t s
     ph_client_actions_init(&world->actions);
 }
 
-void
-sent_free(struct sent *sent)
+void sent_free(struct sent *sent)
 {
     ph_request_unref(sent->request);
     g_free(sent);
 }
 
-static void
-drop_sent(struct world *world)
+static void drop_sent(struct world *world)
 {
     struct sent *sent;
     while ((sent = g_queue_pop_head(&world->sent)))
         sent_free(sent);
 }
 
-void
-world_clear(struct world *world)
+void world_clear(struct world *world)
 {
     ph_client_fail_all(world->client, PH_ST_IO_ERROR, "over", &world->actions);
     world_act(world);
@@ -51,8 +47,7 @@ world_clear(struct world *world)
     ph_client_free(world->client);
 }
 
-static void
-complete(const struct ph_client_action *action)
+static void complete(const struct ph_client_action *action)
 {
     struct outcome *outcome = action->request->data;
     if (!outcome)
@@ -62,8 +57,7 @@ complete(const struct ph_client_action *action)
     g_strlcpy(outcome->text, action->text ? action->text : "", sizeof(outcome->text));
 }
 
-static void
-act(struct world *world, const struct ph_client_action *action)
+static void act(struct world *world, const struct ph_client_action *action)
 {
     switch (action->kind) {
     case PH_CLIENT_SEND: {
@@ -106,24 +100,21 @@ act(struct world *world, const struct ph_client_action *action)
     }
 }
 
-void
-world_act(struct world *world)
+void world_act(struct world *world)
 {
     for (size_t i = 0; i < world->actions.count; i++)
         act(world, &world->actions.items[i]);
     ph_client_actions_clear(&world->actions);
 }
 
-void
-world_pass(struct world *world, uint64_t ms)
+void world_pass(struct world *world, uint64_t ms)
 {
     world->now_ms += ms;
     ph_client_tick(world->client, world->now_ms, &world->actions);
     world_act(world);
 }
 
-void
-world_open(struct world *world)
+void world_open(struct world *world)
 {
     int connects = world->connects;
     for (int i = 0; i < 1000 && world->connects == connects; i++)
@@ -156,9 +147,8 @@ world_open(struct world *world)
     world_answer(world, open, PH_ST_OK, &reply.base);
 }
 
-uint64_t
-world_submit(struct world *world, uint16_t command, const ProtobufCMessage *message, struct ph_blob *payload,
-             struct outcome *outcome)
+uint64_t world_submit(struct world *world, uint16_t command, const ProtobufCMessage *message,
+                      struct ph_blob *payload, struct outcome *outcome)
 {
     struct ph_client_request *request = ph_request_encode(command, message, payload);
     request->data = outcome;
@@ -169,8 +159,7 @@ world_submit(struct world *world, uint16_t command, const ProtobufCMessage *mess
     return ticket;
 }
 
-uint64_t
-world_getattr(struct world *world, uint64_t object, struct outcome *outcome)
+uint64_t world_getattr(struct world *world, uint64_t object, struct outcome *outcome)
 {
     Pohmel__Caller caller = POHMEL__CALLER__INIT;
     Pohmel__GetattrRequest message = POHMEL__GETATTR_REQUEST__INIT;
@@ -179,8 +168,7 @@ world_getattr(struct world *world, uint64_t object, struct outcome *outcome)
     return world_submit(world, PH_CMD_GETATTR, &message.base, NULL, outcome);
 }
 
-uint64_t
-world_write(struct world *world, uint32_t bytes, struct outcome *outcome)
+uint64_t world_write(struct world *world, uint32_t bytes, struct outcome *outcome)
 {
     Pohmel__Caller caller = POHMEL__CALLER__INIT;
     Pohmel__WriteRequest write = POHMEL__WRITE_REQUEST__INIT;
@@ -202,8 +190,7 @@ world_write(struct world *world, uint32_t bytes, struct outcome *outcome)
     return ticket;
 }
 
-struct sent *
-world_take(struct world *world, uint16_t command)
+struct sent *world_take(struct world *world, uint16_t command)
 {
     for (GList *at = world->sent.head; at; at = at->next) {
         struct sent *sent = at->data;
@@ -215,8 +202,7 @@ world_take(struct world *world, uint16_t command)
     return NULL;
 }
 
-void
-world_reply(struct world *world, const struct ph_frame_header *header, const ProtobufCMessage *message)
+void world_reply(struct world *world, const struct ph_frame_header *header, const ProtobufCMessage *message)
 {
     size_t len = message ? ph_encoded_size(message) : 0;
     struct ph_frame *frame = calloc(1, sizeof(*frame) + len);
@@ -228,8 +214,7 @@ world_reply(struct world *world, const struct ph_frame_header *header, const Pro
     world_act(world);
 }
 
-void
-world_answer(struct world *world, struct sent *sent, uint32_t status, const ProtobufCMessage *message)
+void world_answer(struct world *world, struct sent *sent, uint32_t status, const ProtobufCMessage *message)
 {
     struct ph_frame_header header = sent->header;
     header.kind = PH_FRAME_REPLY;

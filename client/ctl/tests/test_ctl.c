@@ -9,15 +9,13 @@
 #include "client/ctl/commands.h"
 #include "client/ctl/mounts.h"
 
-int
-ctl_complain(const char *format, ...)
+int ctl_complain(const char *format, ...)
 {
     (void) format;
     return CTL_FAILED;
 }
 
-int
-ctl_usage(const char *command)
+int ctl_usage(const char *command)
 {
     (void) command;
     return CTL_USAGE;
@@ -31,8 +29,7 @@ static const char mountinfo[] =
     "garbage\n"
     "33 22 0:43 / /mntx rw - fuse.pohmelfs third:/ rw\n";
 
-static void
-test_mounts(void)
+static void test_mounts(void)
 {
     g_autoptr(GPtrArray) mounts = ph_mounts_parse(mountinfo);
     g_assert_cmpuint(mounts->len, ==, 5);
@@ -45,8 +42,7 @@ test_mounts(void)
     g_assert_null(ph_mounts_at(mounts, "/mnt/"));
 }
 
-static void
-test_below(void)
+static void test_below(void)
 {
     g_autoptr(GPtrArray) mounts = ph_mounts_parse(mountinfo);
     g_assert_nonnull(ph_mounts_below(mounts, "/mnt/with blank"));
@@ -55,8 +51,7 @@ test_below(void)
     g_assert_cmpstr(ph_mounts_below(mounts, "/mntx")->path, ==, "/mntx");
 }
 
-static void
-test_own_mounts(void)
+static void test_own_mounts(void)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(GPtrArray) mounts = ph_mounts_read(&error);
@@ -64,15 +59,17 @@ test_own_mounts(void)
     g_assert_nonnull(ph_mounts_at(mounts, "/proc"));
 }
 
-static void
-test_rmtree_refuses(void)
+static void test_rmtree_refuses(void)
 {
     static const struct {
         const char *path;
         int code;
     } cases[] = {
-        {"", ENOENT},      {"/", EBUSY},        {"//", EBUSY},    {".", EINVAL},      {"..", EINVAL},
-        {"/tmp/.", EINVAL}, {"/tmp/..//", EINVAL}, {"/proc", EBUSY}, {"/proc/", EBUSY}, {"/nowhere/at/all", ENOENT},
+        {"", ENOENT},          {"/", EBUSY},
+        {"//", EBUSY},         {".", EINVAL},
+        {"..", EINVAL},        {"/tmp/.", EINVAL},
+        {"/tmp/..//", EINVAL}, {"/proc", EBUSY},
+        {"/proc/", EBUSY},     {"/nowhere/at/all", ENOENT},
     };
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autoptr(GError) error = NULL;
@@ -83,8 +80,7 @@ test_rmtree_refuses(void)
     }
 }
 
-static void
-test_not_a_mount(void)
+static void test_not_a_mount(void)
 {
     g_autoptr(GError) error = NULL;
     g_autofree char *directory = g_dir_make_tmp("pohmel-ctl-XXXXXX", &error);
@@ -121,8 +117,7 @@ test_not_a_mount(void)
     g_rmdir(directory);
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/ctl/mounts are read, with blanks in their names", test_mounts);

@@ -7,14 +7,12 @@
 #include "client/umount/flush.h"
 #include "client/umount/umount.h"
 
-void
-umount_say(const char *format, ...)
+void umount_say(const char *format, ...)
 {
     (void) format;
 }
 
-static void
-test_command_line(void)
+static void test_command_line(void)
 {
     struct umount_options options;
     g_autoptr(GError) error = NULL;
@@ -31,8 +29,7 @@ test_command_line(void)
     g_assert_true(options.force && options.lazy && options.read_only_instead && options.verbose);
 }
 
-static void
-test_mistakes(void)
+static void test_mistakes(void)
 {
     char *cases[][4] = {
         {"umount.fuse.pohmelfs", NULL},
@@ -48,8 +45,7 @@ test_mistakes(void)
     }
 }
 
-static void
-test_flush_elsewhere(void)
+static void test_flush_elsewhere(void)
 {
     struct ph_flush_report report;
     ph_flush_mount("/", TRUE, 5000, &report); /* no Pohmel mount: must not be taken for flushed */
@@ -59,8 +55,7 @@ test_flush_elsewhere(void)
     g_assert_cmpint(report.result, ==, PH_FLUSH_FAILED);
 }
 
-static void
-test_waiting(void)
+static void test_waiting(void)
 {
     pid_t pid = fork();
     g_assert_cmpint(pid, >=, 0);
@@ -75,8 +70,7 @@ test_waiting(void)
     g_assert_true(umount_wait_for(pid, 50)); /* long gone */
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/umount/takes the command line of umount(8)", test_command_line);

@@ -5,8 +5,7 @@
 
 enum { STEPS = 1500, WORLDS = 12 };
 
-static void
-run(uint64_t seed, struct sim_result *result)
+static void run(uint64_t seed, struct sim_result *result)
 {
     struct sim_options options = {.seed = seed, .steps = STEPS, .keep_trace = TRUE};
     sim_run(&options, result);
@@ -14,8 +13,7 @@ run(uint64_t seed, struct sim_result *result)
         g_error("seed %" G_GUINT64_FORMAT ", %d steps: %s", seed, STEPS, result->violation);
 }
 
-static void
-test_same_seed(void)
+static void test_same_seed(void)
 {
     struct sim_result first, second, other;
     uint64_t seed = (uint64_t) g_test_rand_int();
@@ -32,8 +30,7 @@ test_same_seed(void)
     sim_result_clear(&other);
 }
 
-static void
-test_promises(void)
+static void test_promises(void)
 {
     uint64_t seed = (uint64_t) g_test_rand_int();
     struct sim_result total = {0};
@@ -54,8 +51,7 @@ test_promises(void)
     g_assert_cmpuint(total.cancels, >, 0);
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/sim/same seed, same trace; another seed, another", test_same_seed);
