@@ -9,7 +9,7 @@ set -eu
 BUILD='gcc libc6-dev meson ninja-build pkg-config python3 python3-protobuf
 protobuf-compiler protobuf-c-compiler libprotobuf-c-dev libprotobuf-dev nanopb libnanopb-dev
 libgcrypt20-dev libglib2.0-dev libfuse3-dev fuse3 libsqlite3-dev'
-TEST='attr acl git rsync sqlite3 make tar util-linux procps clang libclang-rt-14-dev'
+TEST='attr acl git rsync sqlite3 make tar util-linux procps tshark clang libclang-rt-14-dev'
 BENCH='git tar sshfs openssh-server openssh-client'
 
 usage() {

@@ -36,7 +36,8 @@ def of_entry(entry, kind):
     good = entry["result"] in ("OK", "EXPECTEDFAIL")
     skipped = entry["result"] == "SKIP"
     if skipped and not out:
-        reason = (entry.get("stdout") or "").strip().splitlines()[-1:] or ["no reason given"]
+        said = (entry.get("stdout") or "") + "\n" + (entry.get("stderr") or "")
+        reason = said.strip().splitlines()[-1:] or ["no reason given"]
         out.append("skip %s %s: %s" % (kind, program, reason[0]))
     elif good and not out:
         out.append("ok %s %s" % (kind, program))
