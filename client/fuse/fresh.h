@@ -12,8 +12,11 @@
 
 struct ph_fresh;
 
+/* Remembers nothing yet; never NULL. */
 struct ph_fresh *ph_fresh_new(void);
-void ph_fresh_free(struct ph_fresh *fresh); /* NULL is fine */
+
+/* NULL is fine. */
+void ph_fresh_free(struct ph_fresh *fresh);
 
 /* Thread THREAD was told, at NOW_US (monotonic), the attributes of DIRECTORY
  * and of what it found in it; either may be NULL. To be called before the kernel is answered. */

@@ -46,7 +46,7 @@ class Rules(unittest.TestCase):
         """No GLib, socket, clock or thread where code is pure."""
         self.bad(rules.pure_folders, "server/core/a.c", "#include <glib.h>\n")
         self.bad(rules.pure_folders, "runtime/wire/a.h", "#include <sys/socket.h>\n")
-        self.bad(rules.pure_folders, "runtime/core/a.c", "#include <time.h>\n")
+        self.bad(rules.pure_folders, "runtime/core/a.c", "#include <time.h>\nlong f(void)\n{\n    return time(0);\n}\n")
         self.bad(rules.pure_folders, "client/core/a.c", "#include <pthread.h>\n")
         self.bad(rules.pure_folders, "client/core/a.c", "int f(void)\n{\n    return rand();\n}\n")
         self.good(rules.pure_folders, "runtime/base/a.c", "#include <pthread.h>\n#include <string.h>\n")
