@@ -123,6 +123,7 @@ void ph_client_open_reply(struct ph_client *client, struct ph_frame *frame, uint
     client->backoff_ms = 0;
     client->trouble[0] = '\0';
     client->renewing = false;
+    client->server_leaving = false;
     client->ids_asked = false;
     ph_client_act(actions, PH_CLIENT_OPENED);
     ph_client_refill_ids(client, now_ms, actions);

@@ -64,6 +64,7 @@ struct ph_client {
     size_t range_count;
     bool ids_asked;
 
+    bool server_leaving; /* it refuses what is new: nothing is sent until the next session */
     bool closing, close_sent;
     uint64_t close_deadline_ms;
 
@@ -94,8 +95,8 @@ struct ph_client_request *ph_client_find_queued(struct ph_client *client, uint64
 /* Takes REQUEST out of the table of what was sent; the reference passes to the caller. */
 void ph_client_unsend(struct ph_client *client, struct ph_client_request *request);
 
-/* Gives back the credits and the slot of REQUEST. */
-void ph_client_settle(struct ph_client *client, struct ph_client_request *request);
+/* REQUEST was answered with STATUS: gives back its credits and its slot. */
+void ph_client_settle(struct ph_client *client, struct ph_client_request *request, uint32_t status);
 
 /* Sends REQUEST (one reference passes over) now, with the slot and credits it takes. */
 void ph_client_send_now(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,

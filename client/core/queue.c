@@ -86,7 +86,14 @@ void ph_client_unsend(struct ph_client *client, struct ph_client_request *reques
     client->sent_count--;
 }
 
-void ph_client_settle(struct ph_client *client, struct ph_client_request *request)
+/* Statuses that refuse a transaction before its slot is touched. R-5.1-8. */
+static bool leaves_slot_alone(uint32_t status)
+{
+    return status == PH_ST_WRONG_STATE || status == PH_ST_NO_SESSION || status == PH_ST_NO_CREDIT ||
+           status == PH_ST_BAD_SEQUENCE || status == PH_ST_SHUTTING_DOWN;
+}
+
+void ph_client_settle(struct ph_client *client, struct ph_client_request *request, uint32_t status)
 {
     if (request->purpose == PH_PURPOSE_OPEN)
         return;
@@ -95,6 +102,8 @@ void ph_client_settle(struct ph_client *client, struct ph_client_request *reques
         client->credits_waiting -= request->cost;
     if (request->slot != PH_NO_SLOT) {
         client->slots[request->slot].request = NULL;
+        if (leaves_slot_alone(status))
+            client->slots[request->slot].sequence--;
         client->free_slots[client->free_slot_count++] = request->slot;
         request->slot = PH_NO_SLOT;
     }
@@ -134,7 +143,6 @@ void ph_client_send_now(struct ph_client *client, struct ph_client_request *requ
         .kind = PH_FRAME_REQUEST,
         .traffic_class = request->queue == PH_QUEUE_RELEASE ? PH_CLASS_RELEASE : PH_CLASS_NORMAL,
         .command = request->command,
-        .credits = (uint16_t) request->cost,
         .id = request->id,
         .slot = request->slot,
         .sequence = request->slot == PH_NO_SLOT ? 0 : request->sequence,
@@ -165,7 +173,7 @@ static struct ph_client_request *next_in_line(const struct ph_client *client)
 
 void ph_client_pump(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
-    while (client->state == CLIENT_OPEN) {
+    while (client->state == CLIENT_OPEN && !client->server_leaving) {
         struct ph_client_request *request = client->queues[PH_QUEUE_RELEASE].head;
         uint32_t reserved = 0;
         if (!request || request->cost > client->credits_free) {

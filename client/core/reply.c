@@ -18,6 +18,8 @@ static const char *wrong_with(const struct ph_client_request *request, const str
 {
     if (header->command != request->command)
         return "a reply names another command than its request";
+    if (header->status == PH_ST_NO_CREDIT)
+        return "it says that more was sent than its credits allow";
     if (request->purpose != PH_PURPOSE_OPEN && header->credits != request->cost)
         return "a reply gives back other credits than its request cost";
     return NULL;
@@ -78,6 +80,41 @@ static bool session_lost(struct ph_client *client, const struct ph_client_reques
            (status == PH_ST_NO_SESSION || status == PH_ST_FENCED);
 }
 
+/* The request waits for the next session: a server that is about to end has not looked at it. R-5.1-8. */
+static void wait_for_next(struct ph_client *client, struct ph_client_request *request, struct ph_frame *frame,
+                          uint64_t now_ms)
+{
+    client->server_leaving = true;
+    ph_client_unsend(client, request);
+    ph_client_enqueue(client, request, now_ms);
+    ph_frame_free(frame);
+}
+
+/* What an answer to REQUEST, which is still in the table, leads to. Takes FRAME. */
+static void sort(struct ph_client *client, struct ph_client_request *request, struct ph_frame *frame,
+                 uint64_t now_ms, struct ph_client_actions *actions)
+{
+    uint32_t status = frame->header.status;
+    bool wanted = request->purpose == PH_PURPOSE_USER && !request->orphan;
+    if (wanted && status == PH_ST_STALE && !request->retried) {
+        /* Stays in the table, so that cancel and abandon find it. */
+        request->state = PH_REQUEST_PARKED;
+        request->retried = true;
+        ph_client_act(actions, PH_CLIENT_WALK)->request = ph_request_ref(request);
+        ph_frame_free(frame);
+        return;
+    }
+    if (wanted && status == PH_ST_SHUTTING_DOWN && !client->closing) {
+        wait_for_next(client, request, frame, now_ms);
+        return;
+    }
+    ph_client_unsend(client, request);
+    if (request->purpose == PH_PURPOSE_USER)
+        user_reply(client, request, frame, now_ms, actions);
+    else
+        own_reply(client, request, frame, now_ms, actions);
+}
+
 static void reply(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms,
                   struct ph_client_actions *actions)
 {
@@ -96,25 +133,11 @@ static void reply(struct ph_client *client, struct ph_frame *frame, uint64_t now
     client->counters.replies++;
     if (frame->payload)
         client->counters.payload_in_bytes += frame->payload->len;
-    ph_client_settle(client, request);
+    ph_client_settle(client, request, frame->header.status);
     if (session_lost(client, request, frame->header.status))
         ph_client_drop(client, frame->header.status, ph_status_text(frame->header.status), actions);
 
-    bool stale = frame->header.status == PH_ST_STALE && request->purpose == PH_PURPOSE_USER &&
-                 !request->orphan && !request->retried;
-    if (stale) {
-        /* Stays in the table, so that cancel and abandon find it. */
-        request->state = PH_REQUEST_PARKED;
-        request->retried = true;
-        ph_client_act(actions, PH_CLIENT_WALK)->request = ph_request_ref(request);
-        ph_frame_free(frame);
-    } else {
-        ph_client_unsend(client, request);
-        if (request->purpose == PH_PURPOSE_USER)
-            user_reply(client, request, frame, now_ms, actions);
-        else
-            own_reply(client, request, frame, now_ms, actions);
-    }
+    sort(client, request, frame, now_ms, actions);
     ph_client_pump(client, now_ms, actions);
     ph_client_closing_step(client, now_ms, actions);
 }

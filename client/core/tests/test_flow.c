@@ -54,7 +54,8 @@ static void test_big_not_starved(void)
         world_answer(&world, world_take(&world, PH_CMD_GETATTR), PH_ST_OK, NULL);
     struct sent *sent = world_take(&world, PH_CMD_TRANSACT);
     g_assert_nonnull(sent);
-    g_assert_cmpuint(sent->header.credits, ==, 17);
+    g_assert_cmpuint(sent->request->cost, ==, 17);
+    g_assert_cmpuint(sent->header.credits, ==, 0); /* R-3.6-5 */
     g_assert_cmpuint(ph_client_queued(world.client), ==, 1);
     world_answer(&world, sent, PH_ST_OK, NULL);
     g_assert_cmpuint(ph_client_queued(world.client), ==, 0);
@@ -231,6 +232,54 @@ static void test_stale_is_tried_again(void)
     world_clear(&world);
 }
 
+static void test_server_leaving(void)
+{
+    struct world world;
+    struct outcome reader, writer, later;
+    world_init(&world, 5000, true, 1);
+    world_open(&world);
+    world_getattr(&world, 1, &reader);
+    world_write(&world, 10, &writer);
+    struct sent *writing = world_take(&world, PH_CMD_TRANSACT);
+    world_answer(&world, world_take(&world, PH_CMD_GETATTR), PH_ST_SHUTTING_DOWN, NULL);
+    world_getattr(&world, 2, &later);
+    g_assert_true(g_queue_is_empty(&world.sent)); /* nothing new to a server that leaves */
+    world_answer(&world, writing, PH_ST_OK, NULL);
+    g_assert_cmpint(writer.completions, ==, 1); /* what it began it answers */
+    g_assert_cmpint(reader.completions, ==, 0);
+    struct ph_fault fault = {.status = PH_ST_SHUTTING_DOWN, .text = "leaving"};
+    ph_client_disconnected(world.client, &fault, world.now_ms, &world.actions);
+    world_act(&world);
+    world_open(&world);
+    world_answer(&world, world_take(&world, PH_CMD_GETATTR), PH_ST_OK, NULL);
+    world_answer(&world, world_take(&world, PH_CMD_GETATTR), PH_ST_OK, NULL);
+    g_assert_cmpint(reader.completions, ==, 1);
+    g_assert_cmpuint(reader.status, ==, PH_ST_OK);
+    g_assert_cmpint(later.completions, ==, 1);
+    world_clear(&world);
+}
+
+static void test_refused_transaction(void)
+{
+    struct world world;
+    struct outcome refused, next;
+    world_init(&world, 0, true, 1);
+    world.slots = 1;
+    world_open(&world);
+    world_write(&world, 10, &refused);
+    world_answer(&world, world_take(&world, PH_CMD_TRANSACT), PH_ST_WRONG_STATE, NULL);
+    g_assert_cmpuint(refused.status, ==, PH_ST_WRONG_STATE);
+    world_write(&world, 10, &next);
+    struct sent *sent = world_take(&world, PH_CMD_TRANSACT);
+    g_assert_cmpuint(sent->header.sequence, ==, 1); /* R-5.1-8: still the next one */
+    world_answer(&world, sent, PH_ST_NO_SPACE, NULL);
+    world_write(&world, 10, &next);
+    sent = world_take(&world, PH_CMD_TRANSACT);
+    g_assert_cmpuint(sent->header.sequence, ==, 2); /* R-5.1-9 */
+    sent_free(sent);
+    world_clear(&world);
+}
+
 enum { RANDOM_STEPS = 4000 };
 
 /* One random thing to a random request. */
@@ -318,6 +367,9 @@ int main(int argc, char **argv)
     g_test_add_func("/client/flow/what an abandoned request opened is closed", test_abandoned_open_is_closed);
     g_test_add_func("/client/flow/stale is tried again once, if the object is found",
                     test_stale_is_tried_again);
+    g_test_add_func("/client/flow/a server that leaves keeps nobody from the next session",
+                    test_server_leaving);
+    g_test_add_func("/client/flow/a transaction refused unseen keeps its number", test_refused_transaction);
     g_test_add_func("/client/flow/every request ends once, whatever happens", test_random);
     return g_test_run();
 }
