@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum {
@@ -114,13 +115,17 @@ char *ph_mount_point_check(const char *path, bool root, GError **error)
     return g_steal_pointer(&place);
 }
 
-void ph_mount_point_set_read_ahead(const char *path)
+dev_t ph_mount_point_device(const char *path)
 {
     unsigned device_major, device_minor;
     g_autofree char *type = NULL;
-    if (!find_now(path, &device_major, &device_minor, &type))
-        return;
-    g_autofree char *file = g_strdup_printf("/sys/class/bdi/%u:%u/read_ahead_kb", device_major, device_minor);
+    return find_now(path, &device_major, &device_minor, &type) ? makedev(device_major, device_minor) : 0;
+}
+
+void ph_mount_point_set_read_ahead(const char *path)
+{
+    dev_t device = ph_mount_point_device(path);
+    g_autofree char *file = g_strdup_printf("/sys/class/bdi/%u:%u/read_ahead_kb", major(device), minor(device));
     FILE *out = fopen(file, "we");
     if (out == NULL)
         return;

@@ -4,6 +4,7 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* Checks that something can be mounted on PATH: it is a directory without a
  * Pohmel mount on it, and there are /dev/fuse and, for an ordinary user,
@@ -14,6 +15,9 @@ char *ph_mount_point_check(const char *path, bool root, GError **error);
  * /proc/self/mountinfo: its device and type. FALSE when there is none. */
 gboolean ph_mount_point_find(const char *table, const char *path, unsigned *device_major, unsigned *device_minor,
                              char **type);
+
+/* Device number of the topmost mount on PATH now, 0 when there is none. */
+dev_t ph_mount_point_device(const char *path);
 
 /* Has the kernel read far ahead of sequential readers of the mount on PATH.
  * Does nothing where that is not allowed. */

@@ -5,6 +5,7 @@
 enum {
     BACKGROUND_MAX = 256, /* requests without a waiting process (read-ahead, releases) in flight */
     BACKGROUND_CONGESTED = 192,
+    READ_AHEAD_MAX_BYTES = 64 * 1024 * 1024,
 };
 
 /* Settles with the kernel what the mount relies on. */
@@ -25,6 +26,8 @@ static void init(void *data, struct fuse_conn_info *conn)
     const struct ph_link_info *info = ph_link_info(mount->link);
     if (info->acts_as_caller && info->acls)
         conn->want |= FUSE_CAP_POSIX_ACL & conn->capable;
+    /* What mount_point.c sets is to hold: the kernel takes the smaller of both. */
+    conn->max_readahead = READ_AHEAD_MAX_BYTES;
     conn->max_write = PH_PAYLOAD_MAX_BYTES;
     conn->max_background = BACKGROUND_MAX;
     conn->congestion_threshold = BACKGROUND_CONGESTED;

@@ -35,6 +35,7 @@ enum {
 struct ph_session {
     struct ph_mount mount;
     char *place;
+    dev_t device; /* of our mount, to tell it from another on the same place */
     pthread_t readers[READERS];
     unsigned running; /* readers started */
     int ended_fd;
@@ -191,6 +192,7 @@ struct ph_session *ph_session_start(struct ph_link *link, const char *place, con
         ph_session_free(session);
         return NULL;
     }
+    session->device = ph_mount_point_device(place);
     ph_mount_point_set_read_ahead(place);
     start_threads(session);
     return session;
@@ -229,6 +231,9 @@ void ph_session_stop(struct ph_session *session)
             ph_mount_point_unmount(session->place, true);
         }
         ended_within(session, BUSY_MS);
+    } else if (session->device != 0 && ph_mount_point_device(session->place) == session->device) {
+        /* The administrator broke the connection to the kernel; the dead mount is still there. */
+        ph_mount_point_unmount(session->place, true);
     }
     stop_readers(session);
 }
