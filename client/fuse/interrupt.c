@@ -10,7 +10,6 @@
 enum {
     LOOK_AGAIN_MS = 1000, /* how soon a wait that goes on is looked at again */
     TICKET_SOON_MS = 10,  /* the sender is about to store the ticket */
-    LOOKS_AT_ONCE = 64,
     STATUS_BYTES = 8192,
     EXITING_FLAG = 0x4, /* PF_EXITING in /proc/PID/stat */
     STAT_FIELDS_TO_FLAGS = 7, /* fields between the command's ')' and the flags */
@@ -182,12 +181,11 @@ static uint64_t look_at(const struct ph_request *request, bool timed, uint64_t n
 
 /* Collects what is to be looked at now, and in *PAUSE_MS how long it takes until there is
  * more; with the mutex. Forced waits only when TIMED. */
-static size_t collect(struct ph_interrupts *interrupts, bool timed, struct look *looks, uint64_t *pause_ms)
+static void collect(struct ph_interrupts *interrupts, bool timed, GArray *looks, uint64_t *pause_ms)
 {
-    size_t count = 0;
     uint64_t now = now_ms();
     *pause_ms = UINT64_MAX;
-    for (struct ph_request *r = interrupts->first; r != NULL && count < LOOKS_AT_ONCE; r = r->next) {
+    for (struct ph_request *r = interrupts->first; r != NULL; r = r->next) {
         uint64_t at = look_at(r, timed, now);
         uint64_t ticket = atomic_load(&r->ticket);
         if (at > now) {
@@ -196,11 +194,11 @@ static size_t collect(struct ph_interrupts *interrupts, bool timed, struct look 
             *pause_ms = MIN(*pause_ms, TICKET_SOON_MS);
         } else {
             bool overdue = r->cancel_at_ms != 0 && r->cancel_at_ms <= now;
-            looks[count++] = (struct look){r->number, ticket, r->pid, r->wait, overdue};
+            const struct look look = {r->number, ticket, r->pid, r->wait, overdue};
+            g_array_append_val(looks, look);
             *pause_ms = MIN(*pause_ms, LOOK_AGAIN_MS);
         }
     }
-    return count;
 }
 
 /* Sleeps for PAUSE_MS or until there are news; whether the time has passed. */
@@ -223,16 +221,17 @@ static bool sleep_until_news(struct ph_interrupts *interrupts, uint64_t pause_ms
 static void *run(void *data)
 {
     struct ph_interrupts *interrupts = data;
-    struct look looks[LOOKS_AT_ONCE];
+    g_autoptr(GArray) looks = g_array_new(FALSE, FALSE, sizeof(struct look));
     bool timed = false;
     pthread_mutex_lock(&interrupts->mutex);
     while (!interrupts->stop) {
         uint64_t pause_ms;
         interrupts->news = false;
-        size_t count = collect(interrupts, timed, looks, &pause_ms);
+        g_array_set_size(looks, 0);
+        collect(interrupts, timed, looks, &pause_ms);
         pthread_mutex_unlock(&interrupts->mutex);
-        for (size_t i = 0; i < count; i++)
-            decide(interrupts, &looks[i]);
+        for (guint i = 0; i < looks->len; i++)
+            decide(interrupts, &g_array_index(looks, struct look, i));
         pthread_mutex_lock(&interrupts->mutex);
         if (!interrupts->stop)
             timed = sleep_until_news(interrupts, pause_ms);
