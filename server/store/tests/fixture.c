@@ -352,7 +352,7 @@ uint32_t fx_access(struct fixture *fx, uint64_t object, uint32_t mask)
 
 uint32_t fx_readdir(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t cookie, uint32_t count, bool attributes)
 {
-    static Pohmel__ReaddirReply kept;
+    static _Thread_local Pohmel__ReaddirReply kept;
     COMMAND(Pohmel__ReaddirRequest, POHMEL__READDIR_REQUEST__INIT, Pohmel__ReaddirReply, POHMEL__READDIR_REPLY__INIT);
     request.object = object;
     request.handle = handle;
