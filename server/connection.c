@@ -22,6 +22,7 @@ struct connection {
     struct ph_loop *loop;
     GSource *handshake;  /* ends it when no session is opened in time */
     int waits_for_drain; /* atomic */
+    bool open;           /* a session is; atomic */
     pthread_mutex_t mutex; /* guards what follows */
     unsigned executing;
     GQueue parked; /* calls that wait for one of those to end */
@@ -48,12 +49,20 @@ static void unref_core(gpointer core)
     ph_server_conn_unref(core);
 }
 
+/* Unsent bytes from which on it is not served. A stranger has nothing to ask for. */
+static size_t output_limit(const struct connection *connection)
+{
+    bool open = __atomic_load_n(&connection->open, __ATOMIC_RELAXED);
+
+    return open ? PH_OUTPUT_PAUSE_BYTES : PH_OUTPUT_SMALL_BYTES;
+}
+
 /* A peer that does not read what it asked for is not served until it did. */
 static gboolean look_at_drain(gpointer data)
 {
     struct connection *connection = ph_server_conn_data(data);
 
-    if (ph_channel_output_bytes(connection->channel) > PH_OUTPUT_PAUSE_BYTES / 2)
+    if (ph_channel_output_bytes(connection->channel) > output_limit(connection) / 2)
         return G_SOURCE_CONTINUE;
     __atomic_store_n(&connection->waits_for_drain, 0, __ATOMIC_RELEASE);
     ph_channel_pause(connection->channel, FALSE);
@@ -64,7 +73,7 @@ static void pause_if_full(struct connection *connection)
 {
     GSource *source;
 
-    if (ph_channel_output_bytes(connection->channel) <= PH_OUTPUT_PAUSE_BYTES ||
+    if (ph_channel_output_bytes(connection->channel) <= output_limit(connection) ||
         __atomic_exchange_n(&connection->waits_for_drain, 1, __ATOMIC_ACQ_REL) != 0)
         return;
     ph_channel_pause(connection->channel, TRUE);
@@ -74,11 +83,20 @@ static void pause_if_full(struct connection *connection)
     g_source_unref(source);
 }
 
+/* The session is open, and the client about to hear of it. */
+static void admit_large(struct connection *connection)
+{
+    __atomic_store_n(&connection->open, true, __ATOMIC_RELAXED);
+    ph_channel_limit(connection->channel, PH_MESSAGE_MAX_BYTES, PH_PAYLOAD_MAX_BYTES);
+}
+
 static void send_action(const struct ph_action *action)
 {
     struct connection *connection = ph_server_conn_data(action->conn);
     const uint8_t *message = action->message == NULL ? NULL : action->message->data;
 
+    if (action->header.command == PH_CMD_SESSION_OPEN && action->header.status == PH_ST_OK)
+        admit_large(connection);
     ph_channel_send(connection->channel, &action->header, message,
                     action->message == NULL ? 0 : action->message->len, action->payload);
     pause_if_full(connection);
@@ -292,6 +310,7 @@ void ph_connection_accept(struct ph_switch *all, int fd)
     connection->loop = ph_loops_next(all->loops);
     connection->core = ph_server_conn_new(all->core, connection, release);
     connection->channel = ph_channel_new(fd, PH_CONN_SERVER, &own_hello, &channel_events, connection);
+    ph_channel_limit(connection->channel, PH_FIRST_MESSAGE_MAX_BYTES, 0);
     connection->handshake = g_timeout_source_new(PH_HANDSHAKE_TIMEOUT_MS);
     __atomic_fetch_add(&all->connections, 1, __ATOMIC_ACQ_REL);
     g_source_set_callback(connection->handshake, handshake_over, ph_server_conn_ref(connection->core), unref_core);

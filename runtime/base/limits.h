@@ -17,6 +17,7 @@ enum {
     PH_HELLO_MAX_BYTES = 4096,
     PH_MESSAGE_MAX_BYTES = 256 * 1024,
     PH_PAYLOAD_MAX_BYTES = 1024 * 1024,
+    PH_FIRST_MESSAGE_MAX_BYTES = 4096, /* until a session is open; payloads are not taken before */
 
     /* Decoded form of one message: base + factor * encoded bytes, never over the cap. */
     PH_ARENA_BASE_BYTES = 32 * 1024,
@@ -43,6 +44,8 @@ enum {
      * and after which it is cut off. */
     PH_OUTPUT_PAUSE_BYTES = 8 * 1024 * 1024,
     PH_OUTPUT_CUT_BYTES = 64 * 1024 * 1024,
+    /* The same as the pause, for a peer without a session; and for answers to pings. */
+    PH_OUTPUT_SMALL_BYTES = 64 * 1024,
 
     /* Connections. */
     PH_HANDSHAKE_TIMEOUT_MS = 5000,      /* banner, hello, session open */

@@ -38,6 +38,7 @@ struct ph_conn *ph_conn_new(enum ph_conn_role role, const struct ph_hello *own, 
         conn->own.message_max = PH_MESSAGE_MAX_BYTES;
     if (conn->own.payload_max > PH_PAYLOAD_MAX_BYTES)
         conn->own.payload_max = PH_PAYLOAD_MAX_BYTES;
+    ph_conn_limit(conn, conn->own.message_max, conn->own.payload_max);
     conn->born_ms = conn->heard_ms = now_ms;
     conn->frame_since_ms = PH_NEVER_MS;
     conn->input_capacity = PH_INPUT_BYTES_GREETING;
@@ -45,6 +46,12 @@ struct ph_conn *ph_conn_new(enum ph_conn_role role, const struct ph_hello *own, 
     conn->greeting_unseen = true;
     ph_conn_queue_greeting(conn, &conn->own);
     return conn;
+}
+
+void ph_conn_limit(struct ph_conn *conn, uint32_t message_max, uint32_t payload_max)
+{
+    conn->message_max = message_max < conn->own.message_max ? message_max : conn->own.message_max;
+    conn->payload_max = payload_max < conn->own.payload_max ? payload_max : conn->own.payload_max;
 }
 
 void ph_conn_free(struct ph_conn *conn)

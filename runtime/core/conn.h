@@ -45,6 +45,11 @@ size_t ph_conn_space(struct ph_conn *conn, uint8_t **where);
  * end, FAULT says why, and a GOAWAY for the peer was queued where that is due. */
 uint32_t ph_conn_received(struct ph_conn *conn, size_t count, uint64_t now_ms, struct ph_fault *fault);
 
+/* From now on frames with more than MESSAGE_MAX bytes of message or PAYLOAD_MAX
+ * bytes of payload are wrong headers (R-2.4-3); never more than our hello said.
+ * A frame whose header has come is not affected. Section 3.1. */
+void ph_conn_limit(struct ph_conn *conn, uint32_t message_max, uint32_t payload_max);
+
 /* The next whole frame (owned by the caller), or NULL. Pings and pongs are dealt with inside. */
 struct ph_frame *ph_conn_take(struct ph_conn *conn);
 

@@ -94,7 +94,9 @@ static bool handle_control(struct ph_conn *conn, const struct ph_frame_header *h
     }
     switch (header->command) {
     case PH_CONTROL_PING:
-        if (!conn->said_goodbye)
+        /* A peer that pings and does not read must not make us hold ever more; what
+         * waits for it will show that we live. R-3.3-3. */
+        if (!conn->said_goodbye && conn->output.bytes < PH_OUTPUT_SMALL_BYTES)
             ph_conn_queue_control(conn, PH_CONTROL_PONG, header->id, 0);
         return false;
     case PH_CONTROL_PONG:
@@ -108,9 +110,7 @@ static bool handle_control(struct ph_conn *conn, const struct ph_frame_header *h
         ph_conn_end(conn);
         return false;
     default:
-        ph_fault_set(&conn->fault, PH_ST_MALFORMED, "an unknown control frame, number %u", header->command);
-        ph_conn_end_and_tell(conn);
-        return false;
+        return false; /* of a later version: R-3.3-1 */
     }
 }
 
@@ -150,7 +150,7 @@ static struct ph_frame *frame_new(const struct ph_frame_header *header)
 static void begin_frame(struct ph_conn *conn)
 {
     struct ph_frame_header header;
-    if (ph_frame_header_decode(conn->input + conn->input_start, conn->own.message_max, conn->own.payload_max,
+    if (ph_frame_header_decode(conn->input + conn->input_start, conn->message_max, conn->payload_max,
                                &header, &conn->fault) != 0) {
         ph_conn_end_and_tell(conn);
         return;

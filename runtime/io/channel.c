@@ -285,6 +285,13 @@ static bool read_input(struct ph_channel *channel)
     }
 }
 
+void ph_channel_limit(struct ph_channel *channel, uint32_t message_max, uint32_t payload_max)
+{
+    lock(channel);
+    ph_conn_limit(channel->conn, message_max, payload_max);
+    unlock(channel);
+}
+
 void ph_channel_pause(struct ph_channel *channel, bool pause)
 {
     lock(channel);

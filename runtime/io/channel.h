@@ -38,6 +38,9 @@ void ph_channel_unref(struct ph_channel *channel);
 void ph_channel_send(struct ph_channel *channel, const struct ph_frame_header *header, const uint8_t *message,
                      size_t message_len, struct ph_blob *payload);
 
+/* Limits what is taken in, as ph_conn_limit; any thread. */
+void ph_channel_limit(struct ph_channel *channel, uint32_t message_max, uint32_t payload_max);
+
 /* Stops (or resumes) taking frames in, so that one peer cannot make us hold
  * ever more; any thread. */
 void ph_channel_pause(struct ph_channel *channel, bool pause);

@@ -176,6 +176,29 @@ static void test_peer_that_does_not_read(void)
     world_clear(&world);
 }
 
+/* Without a session, not even the header of a large frame is believed. */
+static void test_stranger_with_large_frames(void)
+{
+    const struct ph_frame_header large[] = {
+        {.kind = PH_FRAME_REQUEST, .command = PH_CMD_TRANSACT, .message_len = 10, .payload_len = PH_PAYLOAD_MAX_BYTES},
+        {.kind = PH_FRAME_REQUEST, .command = PH_CMD_SESSION_OPEN, .slot = PH_NO_SLOT, .message_len = 4097},
+    };
+    uint8_t bytes[PH_FRAME_HEADER_BYTES];
+    struct world world;
+
+    world_init(&world, 1);
+    for (size_t i = 0; i < G_N_ELEMENTS(large); i++) {
+        struct ph_test_client *stranger = join(&world, 0);
+
+        ph_frame_header_encode(&large[i], bytes);
+        ph_test_raw(stranger, bytes, sizeof(bytes));
+        g_assert_null(ph_test_receive(stranger, PH_TEST_TIMEOUT_MS));
+        g_assert_cmpuint(ph_test_ended(stranger), ==, PH_ST_MALFORMED);
+        ph_test_client_free(stranger);
+    }
+    world_clear(&world);
+}
+
 static void test_flood_beyond_credits(void)
 {
     struct world world;
@@ -274,6 +297,7 @@ int main(int argc, char **argv)
     g_test_add_func("/serving/stuck-commands-stall-nobody", test_stuck_commands_stall_nobody);
     g_test_add_func("/serving/client-gone-while-its-command-hangs", test_client_gone_while_stuck);
     g_test_add_func("/serving/peer-that-does-not-read", test_peer_that_does_not_read);
+    g_test_add_func("/serving/stranger-with-large-frames", test_stranger_with_large_frames);
     g_test_add_func("/serving/flood-beyond-credits", test_flood_beyond_credits);
     g_test_add_func("/serving/crowd-of-clients", test_crowd);
     g_test_add_func("/serving/pool-finishes-what-was-pushed", test_pool_finishes_all);
