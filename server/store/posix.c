@@ -100,6 +100,14 @@ uint32_t ph_store_check_writable(struct ph_posix_store *store, struct ph_call *c
     return store->read_only ? ph_fault_set(&call->fault, PH_ST_READ_ONLY, "the export is read-only") : PH_ST_OK;
 }
 
+uint32_t ph_state_check(struct ph_posix_store *store, struct ph_call *call)
+{
+    return ph_state_db_throttle(store->db)
+               ? PH_ST_OK
+               : ph_fault_set(&call->fault, PH_ST_NO_SPACE,
+                              "the server cannot write its state database; is there space left in its state directory?");
+}
+
 bool ph_store_hidden(const struct ph_posix_store *store, const struct ph_object *directory, const char *name)
 {
     return directory == store->root && strcmp(name, PH_HIDDEN_NAME) == 0;
@@ -319,6 +327,8 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
     store->size_limit = options->size_limit;
     store->objects_max = options->objects_max != 0 ? options->objects_max : PH_STORE_OBJECTS_MAX;
     store->acts_as_caller = ph_creds_capable();
+    if (store->acts_as_caller)
+        ph_creds_narrow();
     store->root_fd = store->state_lock_fd = -1;
     ph_hidden_init(store);
     ph_objects_init(store);

@@ -228,6 +228,14 @@ static bool set_owner(const Pohmel__SetattrRequest *request, int fd)
     return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) == 0;
 }
 
+/* Whether the set-id bits may go: with the owner just changed, or as by a write of the caller. */
+static bool may_kill(const Pohmel__SetattrRequest *request, const char *path, const struct ph_handle *handle)
+{
+    bool owner = ((request->which & SET_UID) && request->uid != (uid_t) -1) ||
+                 ((request->which & SET_GID) && request->gid != (gid_t) -1);
+    return owner || handle != NULL || faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0;
+}
+
 /* In the order in which a local kernel does it; each step as the caller. */
 static uint32_t setattr_steps(struct ph_posix_store *store, struct ph_call *call, const Pohmel__SetattrRequest *request,
                               int fd, const struct ph_handle *handle)
@@ -243,6 +251,8 @@ static uint32_t setattr_steps(struct ph_posix_store *store, struct ph_call *call
     if ((which == 0 || (which & (SET_UID | SET_GID))) && !set_owner(request, fd) && (which != 0 || errno != EPERM))
         return ph_store_errno(call, "change the owner");
     if (which & SET_KILL_PRIVILEGES) {
+        if (!may_kill(request, path, handle))
+            return ph_store_errno(call, "clear set-id bits");
         ph_kill_privileges(fd);
         status = ph_store_become(store, request->caller);
     }

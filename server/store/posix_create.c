@@ -14,7 +14,6 @@ static int access_flags(uint32_t access)
 
 static void making_begin(struct ph_posix_store *store, const struct ph_named *named)
 {
-    ph_state_db_throttle(store->db);
     pthread_rwlock_rdlock(&store->making[named->parent->id % G_N_ELEMENTS(store->making)]);
 }
 
@@ -25,7 +24,9 @@ static void making_end(struct ph_posix_store *store, const struct ph_named *name
 
 static uint32_t make_check(struct ph_posix_store *store, struct ph_call *call, uint64_t object)
 {
-    uint32_t status = ph_ids_check(store, call, object, 1);
+    uint32_t status = ph_state_check(store, call);
+    if (status == PH_ST_OK)
+        status = ph_ids_check(store, call, object, 1);
     return status == PH_ST_OK ? ph_space_check(store, call, 0) : status;
 }
 

@@ -38,6 +38,16 @@ bool ph_creds_capable(void)
     return true;
 }
 
+void ph_creds_narrow(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {{0}};
+    if (syscall(SYS_capget, &header, data) != 0)
+        return;
+    data[0].effective &= ~(1u << CAP_SYS_RESOURCE);
+    syscall(SYS_capset, &header, data);
+}
+
 static bool groups_become(const Pohmel__Caller *caller)
 {
     if (caller->n_groups > PH_GROUPS_MAX)

@@ -26,6 +26,10 @@ void ph_creds_server(void);
 /* The thread acts as the server now. */
 bool ph_creds_is_server(void);
 
+/* Gives away, for this thread and those that it starts, what acting as another user would
+ * leave in force: quotas and the space kept for root are for everybody else to respect. */
+void ph_creds_narrow(void);
+
 /* Makes the thread's umask MASK, so that the kernel applies it, or a default ACL in
  * its place. Returns the permission bits to create with: MODE, or MODE without
  * MASK where the system refuses a thread its own umask (some containers do). */

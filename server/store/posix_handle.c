@@ -148,19 +148,26 @@ uint32_t ph_store_handle_open(struct ph_posix_store *store, struct ph_call *call
 
     pthread_mutex_lock(&store->sessions_lock);
     struct session *session = session_get(store, call->session);
-    bool taken = g_hash_table_contains(session->handles, &number);
+    bool taken = g_hash_table_contains(session->handles, &number), gone = false;
     if (!taken) {
-        g_hash_table_insert(session->handles, &handle->number, handle);
-        store->n_handles++;
         pthread_mutex_lock(&store->lock);
-        handle->next = object->handles;
-        object->handles = handle;
+        gone = !object->listed; /* removed while it was opened: its id leads nowhere any more */
+        if (!gone) {
+            handle->next = object->handles;
+            object->handles = handle;
+        }
         pthread_mutex_unlock(&store->lock);
     }
+    if (!taken && !gone) {
+        g_hash_table_insert(session->handles, &handle->number, handle);
+        store->n_handles++;
+    }
     pthread_mutex_unlock(&store->sessions_lock);
-    if (!taken)
+    if (!taken && !gone)
         return PH_ST_OK;
     ph_store_handle_unref(store, handle);
+    if (gone)
+        return ph_store_stale(call, object->id);
     return ph_fault_set(&call->fault, PH_ST_BAD_HANDLE, "handle %llu was opened twice at the same time",
                         (unsigned long long) number);
 }
@@ -270,6 +277,11 @@ static struct range *range_find(struct session *session, uint64_t first, uint64_
     return NULL;
 }
 
+static void range_drop(struct session *session, struct range *range)
+{
+    g_array_remove_index(session->ranges, (guint) (range - (struct range *) (void *) session->ranges->data));
+}
+
 /* Ids whose session is over belong to whoever took up its work. */
 static bool held_by_other(struct ph_posix_store *store, uint64_t first, uint64_t end)
 {
@@ -306,6 +318,9 @@ uint32_t ph_ids_check(struct ph_posix_store *store, struct ph_call *call, uint64
         if (range != NULL) {
             fresh = first >= range->fresh;
             range->fresh = MAX(range->fresh, end);
+            /* Used up: the number of ranges that a session may hold is not one of all times. */
+            if (range->fresh == range->end)
+                range_drop(session_get(store, call->session), range);
         } else {
             allowed = end <= ph_state_db_next(store->db) && (end <= store->ids_next || first >= store->ids_end) &&
                       !held_by_other(store, first, end);

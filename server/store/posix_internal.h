@@ -124,6 +124,8 @@ uint32_t ph_store_errno(struct ph_call *call, const char *doing); /* status of e
 uint32_t ph_store_become(struct ph_posix_store *store, const Pohmel__Caller *caller);
 uint32_t ph_store_stale(struct ph_call *call, uint64_t id);
 uint32_t ph_store_check_writable(struct ph_posix_store *store, struct ph_call *call);
+/* Waits until the database can take another object; NO_SPACE where it cannot. Without a lock. */
+uint32_t ph_state_check(struct ph_posix_store *store, struct ph_call *call);
 bool ph_store_hidden(const struct ph_posix_store *store, const struct ph_object *directory, const char *name);
 /* NAME of the wire as a string; false when it is too long or holds a NUL. */
 bool ph_store_name(const ProtobufCBinaryData *bytes, char name[PH_NAME_MAX_BYTES + 1]);
@@ -238,6 +240,11 @@ uint64_t ph_object_version(struct ph_posix_store *store, struct ph_object *objec
 /* Version of a directory whose entries this command changed. */
 uint64_t ph_dir_changed(struct ph_posix_store *store, struct ph_object *directory, int fd);
 void ph_kill_privileges(int fd); /* clears set-id bits and capabilities, as the server */
+
+/* posix_inspect.c: whether CALLER may remove all of NAMED, entry by entry, and how many *NAMES that
+ * takes away. 0, ACCESS_DENIED, NOT_PERMITTED, CROSS_DEVICE, BUSY ... The thread acts as the caller afterwards. */
+uint32_t ph_tree_inspect(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller,
+                         const struct ph_named *named, uint64_t *names);
 
 /* posix_space.c. */
 bool ph_space_walk(struct ph_posix_store *store, GError **error);

@@ -132,7 +132,13 @@ void ph_victim_end(struct ph_posix_store *store, const struct ph_named *named, s
 {
     if (victim->object == NULL)
         return;
+    struct statx now;
     bool last = S_ISDIR(victim->stx.stx_mode) || victim->stx.stx_nlink <= 1;
+    /* The other names may have gone at the same time; what is kept would keep its space. */
+    if (gone && !last && victim->pin != NULL && ph_statx(victim->pin->fd, "", &now) == 0 && now.stx_nlink == 0) {
+        last = true;
+        ph_fd_unref(g_steal_pointer(&victim->pin));
+    }
     if (gone && S_ISDIR(victim->stx.stx_mode))
         ph_object_tree_removed(store, victim->object, g_steal_pointer(&victim->pin));
     else if (gone && last)

@@ -529,11 +529,12 @@ void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *obje
 {
     struct ph_fd *none = NULL;
     pthread_mutex_lock(&store->lock);
-    while (object->children != NULL) {
-        struct ph_object *leaf = object->children;
-        while (leaf->children != NULL)
-            leaf = leaf->children;
-        leaf->blocks = 0; /* the trash accounts for what it deletes */
+    for (struct ph_object *at = object; object->children != NULL;) {
+        while (at->children != NULL)
+            at = at->children;
+        struct ph_object *leaf = at;
+        at = leaf->parent->listed ? leaf->parent : object; /* what is listed stays while the lock is held */
+        leaf->blocks = 0;  /* the trash accounts for what it deletes */
         removed_locked(store, leaf, false, &none);
     }
     object->blocks = 0;

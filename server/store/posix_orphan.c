@@ -9,7 +9,10 @@
 
 #include "server/store/posix_internal.h"
 
-enum { HIDDEN_MODE = 0700 };
+enum {
+    HIDDEN_MODE = 0700,
+    DELETE_DEPTH_MAX = 16, /* directories of a tree that are open at once while it is deleted */
+};
 
 static int hidden_sub(int above, const char *name, bool make)
 {
@@ -79,42 +82,75 @@ static void removed_account(struct ph_posix_store *store, const struct stat *st)
     pthread_mutex_unlock(&store->lock);
 }
 
-/* Removes NAME below DIR, one level of directories deeper with each call; what
- * is on another filesystem is left alone. */
-static void delete_tree(struct ph_posix_store *store, int dir, const char *name, int depth)
+/* Moves NAME below DIR into TRASH under a name of its own. */
+static bool move_up(struct ph_posix_store *store, int dir, const char *name, int trash)
 {
+    char unique[64];
+    int failed;
+    do {
+        snprintf(unique, sizeof unique, "%llx-%llx", (unsigned long long) ph_state_db_epoch(store->db),
+                 (unsigned long long) atomic_fetch_add(&store->trash_names, 1));
+        failed = renameat2(dir, name, trash, unique, RENAME_NOREPLACE);
+        if (failed != 0 && errno == EINVAL) /* a filesystem that knows no flags */
+            failed = renameat(dir, name, trash, unique);
+    } while (failed != 0 && (errno == EEXIST || errno == ENOTEMPTY)); /* left by a server with another state directory */
+    return failed == 0;
+}
+
+/* A deletion under way. */
+struct deletion {
+    struct ph_posix_store *store;
+    int top;       /* the directory whose content is to go */
+    uint64_t done; /* names that were removed, or moved to TOP */
+};
+
+/* Removes NAME below DIR; what is on another filesystem is left alone. Directories
+ * far down are moved to the top instead, from where their turn comes, so that a
+ * tree of any depth needs few descriptors and little stack. */
+static void delete_tree(struct deletion *deletion, int dir, const char *name, int depth)
+{
+    struct ph_posix_store *store = deletion->store;
     struct stat st;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_dev != store->dev ||
         atomic_load(&store->trash_stop))
         return;
-    if (S_ISDIR(st.st_mode) && depth < PH_STORE_DEPTH_MAX) {
+    if (S_ISDIR(st.st_mode) && unlinkat(dir, name, AT_REMOVEDIR) != 0 && depth >= DELETE_DEPTH_MAX) {
+        deletion->done += move_up(store, dir, name, deletion->top);
+        return;
+    }
+    if (S_ISDIR(st.st_mode)) {
         int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
         for (struct dirent *entry; stream != NULL && (entry = readdir(stream)) != NULL;)
             if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-                delete_tree(store, dirfd(stream), entry->d_name, depth + 1);
+                delete_tree(deletion, dirfd(stream), entry->d_name, depth + 1);
         if (stream != NULL)
             closedir(stream);
         else if (fd >= 0)
             close(fd);
     }
-    if (unlinkat(dir, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) == 0)
+    if (unlinkat(dir, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) == 0 || errno == ENOENT) {
         removed_account(store, &st);
+        deletion->done++;
+    }
 }
 
+/* Empties DIR, in as many rounds as bring it on: what was moved up comes in the next. */
 static void delete_all(struct ph_posix_store *store, int dir)
 {
-    int fd = dir >= 0 ? openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
-    if (stream == NULL) {
-        if (fd >= 0)
+    struct deletion deletion = {.store = store, .top = dir, .done = 1};
+    while (deletion.done > 0 && dir >= 0 && !atomic_load(&store->trash_stop)) {
+        int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+        deletion.done = 0;
+        for (struct dirent *entry; stream != NULL && (entry = readdir(stream)) != NULL;)
+            if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+                delete_tree(&deletion, dir, entry->d_name, 0);
+        if (stream != NULL)
+            closedir(stream);
+        else if (fd >= 0)
             close(fd);
-        return;
     }
-    for (struct dirent *entry; (entry = readdir(stream)) != NULL && !atomic_load(&store->trash_stop);)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            delete_tree(store, dir, entry->d_name, 0);
-    closedir(stream);
 }
 
 static void *trash_thread(void *data)
@@ -147,14 +183,11 @@ static void trash_wake(struct ph_posix_store *store)
 
 int ph_trash_move(struct ph_posix_store *store, int dir, const char *name)
 {
-    char unique[64];
     int trash = hidden_get(store, &store->trash_fd, "trash");
     if (trash < 0)
         return errno;
-    snprintf(unique, sizeof unique, "%llx-%llx", (unsigned long long) ph_state_db_epoch(store->db),
-             (unsigned long long) atomic_fetch_add(&store->trash_names, 1));
     ph_creds_server();
-    if (renameat(dir, name, trash, unique) != 0)
+    if (!move_up(store, dir, name, trash))
         return errno;
     trash_wake(store);
     return 0;

@@ -1,7 +1,5 @@
 /* Beyond POSIX: a whole path made, a whole tree removed, by one command. */
-#include <dirent.h>
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "server/store/posix_internal.h"
@@ -101,12 +99,13 @@ uint32_t ph_posix_mkpath(void *self, struct ph_call *call, const Pohmel__MkpathR
     struct ph_object *last = NULL;
     uint32_t status = ph_store_check_writable(store, call);
     if (status == PH_ST_OK)
+        status = ph_state_check(store, call);
+    if (status == PH_ST_OK)
         status = ph_ids_check(store, call, request->first_object, (uint32_t) request->n_names);
     if (status == PH_ST_OK)
         status = ph_space_check(store, call, 0);
     if (status != PH_ST_OK)
         return status;
-    ph_state_db_throttle(store->db);
     GArray *all = g_array_new(FALSE, FALSE, sizeof(struct made));
     status = path_make(store, call, request, all, &last);
     if (status == PH_ST_OK)
@@ -122,95 +121,6 @@ uint32_t ph_posix_mkpath(void *self, struct ph_call *call, const Pohmel__MkpathR
 
 /* ---- RMTREE ---- */
 
-/* Whether a caller could remove everything below a name, entry by entry. */
-struct inspection {
-    struct ph_posix_store *store;
-    struct ph_call *call;
-    const Pohmel__Caller *caller;
-    uid_t uid; /* whose files may leave a sticky directory */
-    uint64_t names;
-};
-
-static uint32_t entry_allowed(struct inspection *inspection, const struct statx *above, const struct statx *stx)
-{
-    if (stx->stx_dev_major != above->stx_dev_major || stx->stx_dev_minor != above->stx_dev_minor)
-        return ph_fault_set(&inspection->call->fault, PH_ST_CROSS_DEVICE, "another filesystem is mounted in the tree");
-    if (stx->stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND))
-        return PH_ST_NOT_PERMITTED;
-    bool sticky = above->stx_mode & S_ISVTX;
-    if (sticky && inspection->uid != 0 && stx->stx_uid != inspection->uid && above->stx_uid != inspection->uid)
-        return PH_ST_NOT_PERMITTED;
-    return PH_ST_OK;
-}
-
-static uint32_t inspect(struct inspection *inspection, int dir, const char *name, const struct statx *above, int depth);
-
-/* The entries of the directory STREAM, whose attributes are STX. *EMPTY: there are none. */
-static uint32_t inspect_entries(struct inspection *inspection, DIR *stream, const struct statx *stx, int depth,
-                                bool *empty)
-{
-    uint32_t status = PH_ST_OK;
-    *empty = true;
-    for (struct dirent *entry; status == PH_ST_OK && (entry = readdir(stream)) != NULL;) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        *empty = false;
-        status = inspect(inspection, dirfd(stream), entry->d_name, stx, depth + 1);
-        if (status == PH_ST_NOT_FOUND)
-            status = PH_ST_OK; /* somebody else removed it */
-    }
-    return status;
-}
-
-static uint32_t inspect_directory(struct inspection *inspection, int dir, const char *name, const struct statx *stx,
-                                  int depth)
-{
-    char path[32];
-    bool empty = true;
-    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return ph_store_errno(inspection->call, "look into a directory");
-    ph_proc_path(fd, path);
-    bool writable = faccessat(AT_FDCWD, path, W_OK | X_OK, AT_EACCESS) == 0;
-    DIR *stream = fdopendir(fd);
-    if (stream == NULL) {
-        close(fd);
-        return PH_ST_NO_MEMORY;
-    }
-    /* Where nothing may be looked at, that something is there is all that counts. */
-    uint32_t status = inspect_entries(inspection, stream, stx, depth, &empty);
-    closedir(stream);
-    return !empty && !writable ? PH_ST_ACCESS_DENIED : status;
-}
-
-static uint32_t inspect(struct inspection *inspection, int dir, const char *name, const struct statx *above, int depth)
-{
-    struct statx stx;
-    if (depth > PH_STORE_DEPTH_MAX)
-        return ph_fault_set(&inspection->call->fault, PH_ST_INVALID, "the tree is more than %d directories deep",
-                            PH_STORE_DEPTH_MAX);
-    if (ph_statx(dir, name, &stx) != 0)
-        return ph_store_errno(inspection->call, "look at a tree");
-    inspection->names++;
-    uint32_t status = entry_allowed(inspection, above, &stx);
-    return status == PH_ST_OK && S_ISDIR(stx.stx_mode) ? inspect_directory(inspection, dir, name, &stx, depth) : status;
-}
-
-static uint32_t tree_inspect(struct inspection *inspection, const struct ph_named *named)
-{
-    char path[32];
-    struct statx above;
-    uint32_t status = ph_store_become(inspection->store, inspection->caller);
-    if (status != PH_ST_OK)
-        return status;
-    ph_proc_path(named->dir->fd, path);
-    if (ph_statx(named->dir->fd, "", &above) != 0 || faccessat(AT_FDCWD, path, W_OK | X_OK, AT_EACCESS) != 0)
-        return ph_store_errno(inspection->call, "check permissions");
-    if (above.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND))
-        return PH_ST_NOT_PERMITTED;
-    return inspect(inspection, named->dir->fd, named->name, &above, 0);
-}
-
 static uint32_t tree_take(struct ph_posix_store *store, struct ph_call *call, const struct ph_named *named,
                           struct ph_victim *victim)
 {
@@ -223,6 +133,9 @@ static uint32_t tree_take(struct ph_posix_store *store, struct ph_call *call, co
         return status;
     }
     int failed = ph_trash_move(store, named->dir->fd, named->name);
+    /* A user may take away an empty directory that he may not write to, but not move it. */
+    if (failed == EACCES && unlinkat(named->dir->fd, named->name, AT_REMOVEDIR) == 0)
+        failed = 0;
     errno = failed;
     uint32_t status = failed == 0        ? PH_ST_OK
                       : failed == EXDEV ? ph_fault_set(&call->fault, PH_ST_CROSS_DEVICE,
@@ -238,19 +151,18 @@ uint32_t ph_posix_rmtree(void *self, struct ph_call *call, const Pohmel__RmtreeR
     struct ph_posix_store *store = self;
     struct ph_named named;
     struct ph_victim victim = {0};
-    struct inspection inspection = {.store = store, .call = call, .caller = request->caller,
-                                    .uid = store->acts_as_caller ? request->caller->uid : geteuid()};
+    uint64_t names = 0;
     uint32_t status = ph_named_begin(store, call, request->caller, request->parent, &request->name, PH_ST_NOT_FOUND,
                                      &named);
     if (status == PH_ST_OK)
         status = ph_victim_find(store, call, &named, request->object, &victim);
     if (status == PH_ST_OK)
-        status = tree_inspect(&inspection, &named);
+        status = ph_tree_inspect(store, call, request->caller, &named, &names);
     if (status == PH_ST_OK)
         status = tree_take(store, call, &named, &victim);
     if (status == PH_ST_OK) {
         ph_dir_changed(store, named.parent, named.dir->fd);
-        result->removed = inspection.names;
+        result->removed = names;
     }
     ph_victim_end(store, &named, &victim, false);
     ph_named_end(store, &named);

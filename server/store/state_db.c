@@ -10,7 +10,9 @@
 #include "server/store/state_sql.h"
 
 enum {
-    COMMIT_DELAY_MS = 50,       /* a queued row waits this long for others to join it */
+    /* A queued row waits this long for others to join it: what a server that is
+     * killed forgets, against one commit for each object made. */
+    COMMIT_DELAY_MS = 1,
     COMMIT_RETRY_MS = 1000,     /* after a commit failed */
     QUEUE_MAX_ROWS = 256 * 1024 /* queued rows after which changes wait for the disk */
 };
@@ -178,14 +180,16 @@ static void *commit_thread(void *data)
     return NULL;
 }
 
-void ph_state_db_throttle(struct ph_state_db *db)
+bool ph_state_db_throttle(struct ph_state_db *db)
 {
     pthread_mutex_lock(&db->lock);
-    while (g_hash_table_size(db->queued.by_id) >= QUEUE_MAX_ROWS && !db->stop) {
+    while (g_hash_table_size(db->queued.by_id) >= QUEUE_MAX_ROWS && !db->stop && !db->failed) {
         pthread_cond_signal(&db->wake);
         pthread_cond_wait(&db->done, &db->lock);
     }
+    bool room = g_hash_table_size(db->queued.by_id) < QUEUE_MAX_ROWS;
     pthread_mutex_unlock(&db->lock);
+    return room;
 }
 
 static void queue(struct ph_state_db *db, const struct ph_state_row *row, bool removed)

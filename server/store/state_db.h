@@ -45,8 +45,9 @@ void ph_state_db_put(struct ph_state_db *db, const struct ph_state_row *row);
 /* Forgets the object ID (queued). */
 void ph_state_db_remove(struct ph_state_db *db, uint64_t id);
 
-/* Waits while far too much is queued; makers of objects call it without a lock. */
-void ph_state_db_throttle(struct ph_state_db *db);
+/* Waits while far too much is queued; makers of objects call it without a lock.
+ * False: there is no room for more, and the database fails (its disk is full, say). */
+bool ph_state_db_throttle(struct ph_state_db *db);
 
 /* Finds an object, queued ones included. False where it is not known. Opens no
  * file, so that a thread under foreign ids may ask. */

@@ -33,6 +33,10 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
 
+/* Many small commits write the same pages again and again: with the usual 1000 pages
+ * of log the disk would be synced several times a second. */
+#define CHECKPOINT " PRAGMA wal_autocheckpoint = 8192;"
+
 struct ph_state_sql {
     sqlite3 *connection;
     sqlite3_stmt *statements[STATEMENTS];
@@ -108,7 +112,7 @@ struct ph_state_sql *ph_state_sql_open(const char *directory, bool create, GErro
         return NULL;
     }
     sqlite3_busy_timeout(sql->connection, BUSY_TIMEOUT_MS);
-    if (!execute(sql, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;", path, error) ||
+    if (!execute(sql, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" CHECKPOINT, path, error) ||
         (create && !version_check(sql, path, error)) || !prepare(sql, path, error)) {
         ph_state_sql_close(sql);
         return NULL;

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,22 +37,16 @@ static char *read_line(int descriptor)
     return g_string_free(line, FALSE);
 }
 
-static void program_start(struct program *program)
+/* The program on the directories of PROGRAM, up to its first line. */
+static void program_run(struct program *program)
 {
-    g_autofree char *listen_unix = NULL;
     g_autoptr(GError) error = NULL;
-    g_autofree char *export = NULL;
-    char *on;
-
-    *program = (struct program){.root = g_dir_make_tmp("pohmel-test-XXXXXX", NULL)};
-    program->export = g_build_filename(program->root, "export", NULL);
-    program->state = g_build_filename(program->root, "state", NULL);
-    program->socket = g_build_filename(program->root, "socket", NULL);
-    g_assert_cmpint(g_mkdir(program->export, 0755), ==, 0);
-    listen_unix = g_strconcat("unix:", program->socket, NULL);
-    export = g_strconcat("files=", program->export, NULL);
+    g_autofree char *listen_unix = g_strconcat("unix:", program->socket, NULL);
+    g_autofree char *export = g_strconcat("files=", program->export, NULL);
     const char *arguments[] = {g_getenv("PH_SERVER_BINARY"), "--export", export, "--state-dir", program->state,
                                "--listen", "127.0.0.1:0", "--listen", listen_unix, NULL};
+    char *on;
+
     /* Not a GSubprocess: that has a thread of GLib's, which the thread sanitizer cannot see into. */
     g_spawn_async_with_pipes(NULL, (char **) arguments, NULL, G_SPAWN_DO_NOT_REAP_CHILD, die_with_parent, NULL,
                              &program->process, NULL, &program->output, NULL, &error);
@@ -63,6 +58,16 @@ static void program_start(struct program *program)
     on = g_strdelimit(on + strlen(" on "), ",", '\0');
     g_assert_true(ph_address_parse(on, 0, &program->address, &error));
     g_assert_no_error(error);
+}
+
+static void program_start(struct program *program)
+{
+    *program = (struct program){.root = g_dir_make_tmp("pohmel-test-XXXXXX", NULL)};
+    program->export = g_build_filename(program->root, "export", NULL);
+    program->state = g_build_filename(program->root, "state", NULL);
+    program->socket = g_build_filename(program->root, "socket", NULL);
+    g_assert_cmpint(g_mkdir(program->export, 0755), ==, 0);
+    program_run(program);
 }
 
 /* The server was told to end, and does so in order. */
@@ -313,6 +318,54 @@ static void test_hostile_clients(void)
     program_stop(&program);
 }
 
+/* When the log of the state database was written last, in ns. */
+static gint64 log_written(const struct program *program)
+{
+    g_autofree char *path = g_build_filename(program->state, "pohmel.db-wal", NULL);
+    struct stat status;
+
+    g_assert_cmpint(stat(path, &status), ==, 0);
+    return status.st_mtim.tv_sec * G_GINT64_CONSTANT(1000000000) + status.st_mtim.tv_nsec;
+}
+
+/* Killed (not the machine: that is what SYNC is for), it forgets what was made within the last
+ * few milliseconds at most. */
+static void test_killed_server_remembers_ids(void)
+{
+    enum { FILES = 12, OFTEN_WITHIN_US = 25000 };
+    struct program program;
+    struct ph_test_client *client;
+    gint64 fastest = G_MAXINT64;
+    uint64_t first;
+
+    program_start(&program);
+    client = join(&program, 1);
+    first = grant_ids(client);
+    for (unsigned i = 0; i < FILES; i++) {
+        g_autofree char *name = g_strdup_printf("file %u", i);
+        gint64 written = log_written(&program), began = g_get_monotonic_time();
+
+        g_assert_cmpuint(ph_test_create(client, 0, name, first + i, 1 + i), ==, PH_ST_OK);
+        while (log_written(&program) == written && g_get_monotonic_time() < began + PH_TEST_TIMEOUT_MS * 1000)
+            g_usleep(200);
+        fastest = MIN(fastest, g_get_monotonic_time() - began);
+        g_usleep(10000); /* the clock of files is coarse */
+    }
+    g_assert_cmpint(fastest, <, OFTEN_WITHIN_US);
+    g_assert_cmpint(kill(program.process, SIGKILL), ==, 0);
+    g_assert_cmpint(waitpid(program.process, NULL, 0), ==, program.process);
+    ph_test_client_free(client);
+    close(program.output);
+    ph_address_clear(&program.address);
+    g_free(program.ready);
+    program_run(&program);
+    client = join(&program, 1);
+    for (unsigned i = 0; i < FILES; i++)
+        g_assert_cmpuint(ph_test_getattr(client, first + i), ==, PH_ST_OK);
+    ph_test_client_free(client);
+    program_stop(&program);
+}
+
 static void test_tells_clients_when_it_ends(void)
 {
     struct program program;
@@ -334,6 +387,7 @@ int main(int argc, char **argv)
     g_test_add_func("/program/session-and-files", test_session_and_files);
     g_test_add_func("/program/locks-between-connections", test_locks_between_connections);
     g_test_add_func("/program/hostile-clients-are-cut-off-and-others-served", test_hostile_clients);
+    g_test_add_func("/program/killed-server-remembers-ids", test_killed_server_remembers_ids);
     g_test_add_func("/program/clients-are-told-when-it-ends", test_tells_clients_when_it_ends);
     return g_test_run();
 }

@@ -197,6 +197,45 @@ static void test_size_limit(void)
     fx_teardown(&fx);
 }
 
+/* Deeper than there are descriptors, than a path may be long, than a stack might bear. */
+static void test_trees_of_any_depth_are_removed(void)
+{
+    enum { DEPTH = 5000, WIDTH = 3 };
+    struct fixture fx;
+    fx_setup(&fx);
+    g_autofree char *top = fx_path(&fx, "t"), *trash = fx_path(&fx, ".pohmel/trash");
+    g_assert_cmpint(mkdir(top, 0777), ==, 0);
+    int at = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; i < DEPTH; i++) {
+        for (int n = 0; n < WIDTH && i % 500 == 0; n++) {
+            g_autofree char *beside = g_strdup_printf("beside %d", n);
+            g_assert_cmpint(mkdirat(at, beside, 0777), ==, 0);
+        }
+        g_assert_cmpint(mkdirat(at, "d", 0777), ==, 0);
+        int below = openat(at, "d", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        g_assert_cmpint(below, >=, 0);
+        close(at);
+        at = below;
+    }
+    close(openat(at, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    /* One entry, at the very bottom, that is not the caller's to remove. */
+    g_assert_cmpint(fchmodat(AT_FDCWD, top, 0777, 0), ==, 0);
+    g_autofree char *bottom = g_strdup_printf("/proc/self/fd/%d", at);
+    g_assert_cmpint(chmod(bottom, 0755), ==, 0);
+    fx_as(&fx, 1234, 1234);
+    if (geteuid() == 0)
+        fx_is(fx_rmtree(&fx, ROOT, "t"), PH_ST_ACCESS_DENIED);
+    fx_as(&fx, 0, 0);
+    close(at);
+    fx_ok(&fx, fx_rmtree(&fx, ROOT, "t"));
+    g_assert_cmpuint(fx.number, ==, DEPTH + DEPTH / 500 * WIDTH + 2);
+    g_assert_false(g_file_test(top, G_FILE_TEST_EXISTS));
+    for (int i = 0; i < 2000 && rmdir(trash) != 0; i++)
+        g_usleep(10000);
+    g_assert_false(g_file_test(trash, G_FILE_TEST_EXISTS));
+    fx_teardown(&fx);
+}
+
 static void test_what_is_mounted_below(void)
 {
     struct fixture fx;
@@ -368,6 +407,7 @@ int main(int argc, char **argv)
     g_test_add_func("/store/behind/ids-survive-a-restart", test_ids_survive_a_restart);
     g_test_add_func("/store/behind/objects-given-up-are-found-again", test_objects_that_memory_gave_up_are_found_again);
     g_test_add_func("/store/behind/size-limit", test_size_limit);
+    g_test_add_func("/store/behind/trees-of-any-depth-are-removed", test_trees_of_any_depth_are_removed);
     g_test_add_func("/store/behind/what-is-mounted-below", test_what_is_mounted_below);
     g_test_add_func("/store/behind/transactions-of-one", test_transactions_of_one);
     g_test_add_func("/store/behind/read-only", test_read_only);

@@ -118,6 +118,25 @@ static void test_set_id_bits_go_with_a_write(void)
     fx_teardown(&fx);
 }
 
+static void test_set_id_bits_go_for_those_who_may_write(void)
+{
+    enum { SET_KILL = 0x100 };
+    struct fixture fx;
+    fx_setup(&fx);
+    fx_ok(&fx, fx_create(&fx, ROOT, "su", 0755, 0, 0));
+    uint64_t su = fx.attr->object;
+    fx_ok(&fx, fx_setattr(&fx, su, 0, SET_MODE, 04755));
+    fx_as(&fx, BOB, BOB);
+    fx_is(fx_setattr(&fx, su, 0, SET_KILL, 0), PH_ST_ACCESS_DENIED);
+    fx_is(fx_setattr(&fx, su, 0, SET_KILL | SET_UID, UINT32_MAX), PH_ST_NOT_PERMITTED);
+    fx_ok(&fx, fx_getattr(&fx, su));
+    g_assert_cmpuint(fx.attr->mode & 07777, ==, 04755);
+    fx_as(&fx, 0, 0);
+    fx_ok(&fx, fx_setattr(&fx, su, 0, SET_KILL, 0));
+    g_assert_cmpuint(fx.attr->mode & 07777, ==, 0755);
+    fx_teardown(&fx);
+}
+
 static void test_programs_may_be_run_without_being_readable(void)
 {
     struct fixture fx;
@@ -253,6 +272,8 @@ int main(int argc, char **argv)
     g_test_add_func("/store/permissions/modes-and-groups-are-checked", test_modes_and_groups_are_checked);
     g_test_add_func("/store/permissions/sticky-and-setgid-directories", test_sticky_and_setgid_directories);
     g_test_add_func("/store/permissions/set-id-bits-go-with-a-write", test_set_id_bits_go_with_a_write);
+    g_test_add_func("/store/permissions/set-id-bits-go-for-those-who-may-write",
+                    test_set_id_bits_go_for_those_who_may_write);
     g_test_add_func("/store/permissions/run-without-being-readable", test_programs_may_be_run_without_being_readable);
     g_test_add_func("/store/permissions/access-lists", test_access_lists_are_inherited_and_enforced);
     g_test_add_func("/store/permissions/namespaces-of-attributes", test_namespaces_of_attributes);
