@@ -35,6 +35,8 @@ SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_stack_use_after_return=1:abort_on_error=0",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "halt_on_error=0:second_deadlock_stack=1",
+    # Memory that GLib keeps for later looks like a race when it goes from thread to thread.
+    "G_SLICE": "always-malloc",
 }
 
 

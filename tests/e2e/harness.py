@@ -64,6 +64,18 @@ def tail(path, lines=15):
         return []
 
 
+def check_sanitizers(log):
+    """AssertionError when a sanitizer complained in LOG."""
+    try:
+        with open(log, encoding="utf-8", errors="replace") as file:
+            said = file.read()
+    except OSError:
+        return
+    found = re.search(r"(ERROR|WARNING): \w*Sanitizer|runtime error:", said)
+    if found:
+        raise AssertionError(said[max(0, found.start() - 200):found.start() + 6000])
+
+
 class Program:
     """A child process that is known to the watchdog."""
 
@@ -149,7 +161,9 @@ class Server:
 
     def stop(self):
         """Ends it in order; its exit code."""
-        return self.program.end() if self.program else 0
+        code = self.program.end() if self.program else 0
+        check_sanitizers(self.log)
+        return code
 
     def kill(self):
         """Ends it at once."""
@@ -191,7 +205,9 @@ class Mount:
             subprocess.run(["umount", self.path], check=False, stderr=subprocess.DEVNULL)
         if mounted(self.path):
             subprocess.run(["umount", "-l", self.path], check=False, stderr=subprocess.DEVNULL)
-        return self.program.end(0) if self.program else 0
+        code = self.program.end(0) if self.program else 0
+        check_sanitizers(self.log)
+        return code
 
 
 class Watchdog:
