@@ -156,6 +156,30 @@ static void set_state_dir(const struct ph_config *config, struct ph_export_confi
     export->state_dir = g_canonicalize_filename(given, NULL);
 }
 
+static gboolean lies_in(const char *path, const char *directory)
+{
+    size_t len = strlen(directory);
+
+    return strncmp(path, directory, len) == 0 && (path[len] == '/' || path[len] == '\0' || directory[len - 1] == '/');
+}
+
+/* Clients of one export must not get at what the server remembers of another. */
+static gboolean check_state_dirs(const struct ph_config *config, GError **error)
+{
+    for (guint i = 0; i < config->exports->len * config->exports->len; i++) {
+        const struct ph_export_config *export = config->exports->pdata[i / config->exports->len];
+        const struct ph_export_config *other = config->exports->pdata[i % config->exports->len];
+
+        if (!lies_in(export->state_dir, other->directory))
+            continue;
+        g_set_error(error, PH_CONFIG_ERROR, 0,
+                    "%s: the state directory %s lies inside the export %s; choose one outside of it", export->origin,
+                    export->state_dir, other->directory);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean check_twice(const struct ph_config *config, guint index, GError **error)
 {
     const struct ph_export_config *export = config->exports->pdata[index];
@@ -207,5 +231,5 @@ gboolean ph_config_check(struct ph_config *config, GError **error)
         if (!check_twice(config, i, error))
             return FALSE;
     }
-    return check_listen(config, error);
+    return check_state_dirs(config, error) && check_listen(config, error);
 }

@@ -130,6 +130,7 @@ static gboolean open_stores(struct serving *serving, GError **error)
             .state_dir = export->state_dir,
             .read_only = export->read_only,
             .size_limit = export->size_limit,
+            .stores = exports->len,
         };
 
         if (g_mkdir_with_parents(above, 0700) != 0) {

@@ -33,7 +33,10 @@ static uint32_t lookup(void *self, struct ph_call *call, const Pohmel__LookupReq
     uint32_t status = directory_of(store, request->parent, &directory);
     reply->found = ph_arena_alloc0(call->arena, request->n_names, sizeof(*reply->found));
     for (size_t i = 0; i < request->n_names && status == PH_ST_OK; i++) {
-        reply->directory_version = directory->version;
+        if (i + 1 == request->n_names) {
+            reply->directory = model_new_attr(call->arena, directory);
+            reply->directory_version = directory->version;
+        }
         struct model_entry *entry = model_entry(directory, request->names[i]);
         if (!entry) {
             status = PH_ST_NOT_FOUND;
@@ -43,8 +46,11 @@ static uint32_t lookup(void *self, struct ph_call *call, const Pohmel__LookupReq
         if (i + 1 < request->n_names)
             status = directory_of(store, entry->object, &directory);
     }
+    bool absent = status == PH_ST_NOT_FOUND && reply->directory; /* worth an answer: R-6.1-2 */
+    if (!reply->n_found && !absent)
+        return status;
     reply->failure = status;
-    return reply->n_found ? PH_ST_OK : status;
+    return PH_ST_OK;
 }
 
 static uint32_t getattr(void *self, struct ph_call *call, const Pohmel__GetattrRequest *request,

@@ -45,6 +45,7 @@ struct ph_server_call *ph_server_call_new(struct ph_server_conn *conn, struct ph
     call->call.payload_in = frame->payload;
     if (call->session != NULL) {
         call->call.session = call->session->id;
+        call->call.client = call->session->client;
         call->session->running++;
     }
     server->running++;

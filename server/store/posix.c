@@ -249,7 +249,7 @@ static bool state_open(struct ph_posix_store *store, const struct ph_posix_optio
 }
 
 /* Descriptors are what directories and handles cost; as many as the system lets us have. */
-static void limits_raise(struct ph_posix_store *store)
+static void limits_raise(struct ph_posix_store *store, uint32_t stores)
 {
     struct rlimit limit = {.rlim_cur = 1024, .rlim_max = 1024};
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
@@ -259,6 +259,7 @@ static void limits_raise(struct ph_posix_store *store)
     }
     uint32_t all = (uint32_t) MIN(limit.rlim_cur, (rlim_t) 1 << 20);
     uint32_t usable = all > 2 * SPARE_FDS + PH_STORE_PINS_MAX ? all - SPARE_FDS - PH_STORE_PINS_MAX : all / 2;
+    usable /= MAX(stores, 1u);
     store->dirs_max = usable / 3;
     store->handles_max = usable - store->dirs_max;
 }
@@ -309,7 +310,7 @@ static bool store_start(struct ph_posix_store *store, const struct ph_posix_opti
     struct statx stx;
     if (options->directory == NULL || !root_open(store, options, &stx, error))
         return false;
-    limits_raise(store);
+    limits_raise(store, options->stores);
     store->dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
     if (!state_open(store, options, &stx, error))
         return false;

@@ -1,9 +1,15 @@
 /* What sessions hold at the store: open handles, and ranges of ids in which
  * they name new objects. */
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "server/store/posix_internal.h"
+
+enum {
+    CLIENT_NAME_BYTES = 16,
+    CLIENTS_LEFT_MAX = 1024, /* clients without a session whose ranges are remembered */
+};
 
 struct range {
     uint64_t first, end; /* END is the first one behind */
@@ -13,14 +19,41 @@ struct range {
 struct session {
     uint64_t number;
     GHashTable *handles; /* number -> struct ph_handle */
-    GArray *ranges;
+    struct client *client;
 };
+
+/* Whoever opens sessions. Its ranges outlive them: a client whose connection broke
+ * goes on with the ids that it has. */
+struct client {
+    uint8_t name[CLIENT_NAME_BYTES];
+    GArray *ranges;
+    unsigned sessions;
+    GList left_link; /* in clients_left, while it has no session */
+};
+
+static guint client_hash(gconstpointer key)
+{
+    uint64_t words[CLIENT_NAME_BYTES / sizeof(uint64_t)];
+    memcpy(words, key, sizeof words);
+    return (guint) ((words[0] ^ (words[1] * UINT64_C(0x9e3779b97f4a7c15))) >> 16);
+}
+
+static gboolean client_equal(gconstpointer a, gconstpointer b)
+{
+    return memcmp(a, b, CLIENT_NAME_BYTES) == 0;
+}
+
+static void client_free(gpointer data)
+{
+    struct client *client = data;
+    g_array_unref(client->ranges);
+    g_free(client);
+}
 
 static void session_free(gpointer data)
 {
     struct session *session = data;
     g_hash_table_unref(session->handles);
-    g_array_unref(session->ranges);
     g_free(session);
 }
 
@@ -28,6 +61,8 @@ void ph_store_handles_init(struct ph_posix_store *store)
 {
     pthread_mutex_init(&store->sessions_lock, NULL);
     store->sessions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, session_free);
+    store->clients = g_hash_table_new_full(client_hash, client_equal, NULL, client_free);
+    g_queue_init(&store->clients_left);
 }
 
 void ph_store_handles_clear(struct ph_posix_store *store)
@@ -41,18 +76,55 @@ void ph_store_handles_clear(struct ph_posix_store *store)
         ph_posix_end_session(store, ((struct session *) value)->number);
     }
     g_hash_table_unref(store->sessions);
+    g_hash_table_unref(store->clients);
     pthread_mutex_destroy(&store->sessions_lock);
 }
 
-/* With sessions_lock held. */
-static struct session *session_get(struct ph_posix_store *store, uint64_t number)
+/* ---- With sessions_lock held. ---- */
+
+/* The client of CALL, with one more session. */
+static struct client *client_join(struct ph_posix_store *store, const struct ph_call *call)
 {
-    struct session *session = g_hash_table_lookup(store->sessions, &number);
+    uint8_t name[CLIENT_NAME_BYTES] = {0};
+    if (call->client != NULL)
+        memcpy(name, call->client, sizeof name);
+    else
+        memcpy(name, &call->session, sizeof call->session); /* as good as its own client */
+    struct client *client = g_hash_table_lookup(store->clients, name);
+    if (client == NULL) {
+        client = g_new0(struct client, 1);
+        memcpy(client->name, name, sizeof name);
+        client->ranges = g_array_new(FALSE, FALSE, sizeof(struct range));
+        g_hash_table_insert(store->clients, client->name, client);
+    } else if (client->sessions == 0) {
+        g_queue_unlink(&store->clients_left, &client->left_link);
+    }
+    client->sessions++;
+    return client;
+}
+
+/* One session less; of clients that have none, those that left last are remembered. */
+static void client_leave(struct ph_posix_store *store, struct client *client)
+{
+    if (--client->sessions > 0)
+        return;
+    client->left_link.data = client;
+    g_queue_push_tail_link(&store->clients_left, &client->left_link);
+    if (client->ranges->len > 0 && store->clients_left.length <= CLIENTS_LEFT_MAX)
+        return;
+    struct client *forgotten = client->ranges->len == 0 ? client : store->clients_left.head->data;
+    g_queue_unlink(&store->clients_left, &forgotten->left_link);
+    g_hash_table_remove(store->clients, forgotten->name);
+}
+
+static struct session *session_get(struct ph_posix_store *store, const struct ph_call *call)
+{
+    struct session *session = g_hash_table_lookup(store->sessions, &call->session);
     if (session == NULL) {
         session = g_new0(struct session, 1);
-        session->number = number;
+        session->number = call->session;
         session->handles = g_hash_table_new(g_int64_hash, g_int64_equal);
-        session->ranges = g_array_new(FALSE, FALSE, sizeof(struct range));
+        session->client = client_join(store, call);
         g_hash_table_insert(store->sessions, &session->number, session);
     }
     return session;
@@ -147,7 +219,7 @@ uint32_t ph_store_handle_open(struct ph_posix_store *store, struct ph_call *call
     pthread_mutex_init(&handle->position_lock, NULL);
 
     pthread_mutex_lock(&store->sessions_lock);
-    struct session *session = session_get(store, call->session);
+    struct session *session = session_get(store, call);
     bool taken = g_hash_table_contains(session->handles, &number), gone = false;
     if (!taken) {
         pthread_mutex_lock(&store->lock);
@@ -198,6 +270,7 @@ void ph_posix_end_session(void *self, uint64_t session_number)
     if (session != NULL) {
         g_hash_table_steal(store->sessions, &session_number);
         store->n_handles -= g_hash_table_size(session->handles);
+        client_leave(store, session->client);
     }
     pthread_mutex_unlock(&store->sessions_lock);
     if (session == NULL)
@@ -254,44 +327,45 @@ uint32_t ph_posix_ids_grant(void *self, struct ph_call *call, const Pohmel__IdsG
         return ph_fault_set(&call->fault, PH_ST_NO_OBJECTS, "no ids can be given out: the state database failed");
     struct range range = {.first = first, .end = first + count, .fresh = first};
     pthread_mutex_lock(&store->sessions_lock);
-    struct session *session = session_get(store, call->session);
-    bool full = session->ranges->len >= PH_STORE_RANGES_MAX;
+    GArray *ranges = session_get(store, call)->client->ranges;
+    bool full = ranges->len >= PH_STORE_RANGES_MAX;
     if (!full)
-        g_array_append_val(session->ranges, range);
+        g_array_append_val(ranges, range);
     pthread_mutex_unlock(&store->sessions_lock);
     if (full)
-        return ph_fault_set(&call->fault, PH_ST_LIMIT, "the session holds %d ranges of ids", PH_STORE_RANGES_MAX);
+        return ph_fault_set(&call->fault, PH_ST_LIMIT, "the client holds %d ranges of ids", PH_STORE_RANGES_MAX);
     reply->first = first;
     reply->count = count;
     return PH_ST_OK;
 }
 
-/* The range of SESSION that FIRST to END lies in, newest first, as clients use them up in order. */
-static struct range *range_find(struct session *session, uint64_t first, uint64_t end)
+/* The range of RANGES that FIRST to END lies in, newest first, as clients use them up in order. */
+static struct range *range_find(GArray *ranges, uint64_t first, uint64_t end)
 {
-    for (guint i = session->ranges->len; i-- > 0;) {
-        struct range *range = &g_array_index(session->ranges, struct range, i);
+    for (guint i = ranges->len; i-- > 0;) {
+        struct range *range = &g_array_index(ranges, struct range, i);
         if (first >= range->first && end <= range->end)
             return range;
     }
     return NULL;
 }
 
-static void range_drop(struct session *session, struct range *range)
+static void range_drop(GArray *ranges, struct range *range)
 {
-    g_array_remove_index(session->ranges, (guint) (range - (struct range *) (void *) session->ranges->data));
+    g_array_remove_index(ranges, (guint) (range - (struct range *) (void *) ranges->data));
 }
 
-/* Ids whose session is over belong to whoever took up its work. */
+/* Ids of a client that is not known any more, or of one before the server started
+ * again, are good for whoever says that they are his: they are used once, like all. */
 static bool held_by_other(struct ph_posix_store *store, uint64_t first, uint64_t end)
 {
     GHashTableIter iter;
     gpointer value;
-    g_hash_table_iter_init(&iter, store->sessions);
+    g_hash_table_iter_init(&iter, store->clients);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        struct session *session = value;
-        for (guint i = 0; i < session->ranges->len; i++) {
-            struct range *range = &g_array_index(session->ranges, struct range, i);
+        GArray *ranges = ((struct client *) value)->ranges;
+        for (guint i = 0; i < ranges->len; i++) {
+            struct range *range = &g_array_index(ranges, struct range, i);
             if (first < range->end && end > range->first)
                 return true;
         }
@@ -314,13 +388,14 @@ uint32_t ph_ids_check(struct ph_posix_store *store, struct ph_call *call, uint64
     bool allowed = first >= PH_OBJECT_GIVEN_FIRST && end <= PH_OBJECT_GIVEN_END && end > first, fresh = false;
     pthread_mutex_lock(&store->sessions_lock);
     if (allowed) {
-        struct range *range = range_find(session_get(store, call->session), first, end);
+        GArray *ranges = session_get(store, call)->client->ranges;
+        struct range *range = range_find(ranges, first, end);
         if (range != NULL) {
             fresh = first >= range->fresh;
             range->fresh = MAX(range->fresh, end);
-            /* Used up: the number of ranges that a session may hold is not one of all times. */
+            /* Used up: the number of ranges that a client may hold is not one of all times. */
             if (range->fresh == range->end)
-                range_drop(session_get(store, call->session), range);
+                range_drop(ranges, range);
         } else {
             allowed = end <= ph_state_db_next(store->db) && (end <= store->ids_next || first >= store->ids_end) &&
                       !held_by_other(store, first, end);
@@ -331,6 +406,6 @@ uint32_t ph_ids_check(struct ph_posix_store *store, struct ph_call *call, uint64
         allowed = !id_in_use(store, id);
     if (allowed)
         return PH_ST_OK;
-    return ph_fault_set(&call->fault, PH_ST_INVALID, "object id %llu was not given to this session, or is in use",
+    return ph_fault_set(&call->fault, PH_ST_INVALID, "object id %llu was not given to this client, or is in use",
                         (unsigned long long) first);
 }

@@ -27,7 +27,7 @@ enum {
     PH_STORE_OBJECTS_MAX = 1000000, /* objects in memory without being in use */
     PH_STORE_PINS_MAX = 1024,       /* descriptors held for objects that have links but no known name */
     PH_STORE_LATELY_REMOVED_MAX = 512, /* removed directories and special files that can still be reached */
-    PH_STORE_RANGES_MAX = 4096,     /* ranges of ids that one session may hold */
+    PH_STORE_RANGES_MAX = 4096,     /* ranges of ids that one client may hold */
     PH_STORE_DEPTH_MAX = 2048,      /* directories between an object and the root */
     PH_STORE_IDS_AHEAD = 1 << 20,   /* ids made durable at a time */
 };
@@ -106,7 +106,8 @@ struct ph_posix_store {
     pthread_rwlock_t making[64];
 
     pthread_mutex_t sessions_lock;
-    GHashTable *sessions;
+    GHashTable *sessions, *clients;
+    GQueue clients_left; /* those without a session, oldest first */
     uint32_t n_handles;
     uint64_t ids_next, ids_end; /* reserved in the database, not given out yet */
 

@@ -182,6 +182,22 @@ static void test_state_directories(void)
     g_rmdir(other);
 }
 
+static void test_state_inside_an_export(void)
+{
+    g_autofree char *other = g_build_filename(directory, "other", NULL), *state = g_build_filename(directory, "s", NULL);
+    g_autofree char *export = g_strconcat("a=", directory, NULL), *second = g_strconcat("b=", other, NULL);
+    char *arguments[] = {(char *) "x", (char *) "-e", second, (char *) "-e", export, (char *) "-s", state, NULL};
+    enum ph_config_request request;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(ph_config_t) config = ph_config_from_arguments(arguments, &request, &error);
+
+    g_mkdir(other, 0755);
+    g_assert_no_error(error);
+    g_assert_false(ph_config_check(config, &error));
+    g_assert_nonnull(strstr(error->message, "lies inside the export"));
+    g_rmdir(other);
+}
+
 static void test_sizes(void)
 {
     static const struct {
@@ -211,6 +227,7 @@ int main(int argc, char **argv)
     g_test_add_func("/config/mistakes-in-options-are-named", test_argument_mistakes);
     g_test_add_func("/config/command-line-wins-over-file", test_command_line_wins);
     g_test_add_func("/config/each-export-has-its-state-directory", test_state_directories);
+    g_test_add_func("/config/state-inside-an-export", test_state_inside_an_export);
     g_test_add_func("/config/sizes", test_sizes);
     result = g_test_run();
     g_rmdir(directory);

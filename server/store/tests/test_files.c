@@ -272,6 +272,49 @@ static void test_file_without_a_name_gets_one(void)
     fx_teardown(&fx);
 }
 
+static void test_ids_outlive_sessions_and_belong_to_the_client(void)
+{
+    enum { RANGES = 5000 };
+    static const uint8_t ours[16] = "one mount", others[16] = "another mount";
+    struct fixture fx;
+    Pohmel__IdsGrantRequest request = POHMEL__IDS_GRANT_REQUEST__INIT;
+    Pohmel__IdsGrantReply reply = POHMEL__IDS_GRANT_REPLY__INIT;
+    fx_setup(&fx);
+    fx.call.session = 50;
+    fx.call.client = ours;
+    request.count = 4;
+    fx_begin(&fx);
+    fx_ok(&fx, fx.store->ops->ids_grant(fx.store->self, &fx.call, &request, &reply));
+    fx.next_id = reply.first;
+    fx.ids_end = reply.first + reply.count;
+    fx_ok(&fx, fx_create(&fx, ROOT, "a", 0644, 0, 0));
+    fx.store->end_session(fx.store->self, 50);
+    fx.call.session = 51;
+    fx.call.client = others;
+    uint64_t next = fx.next_id;
+    fx_is(fx_create(&fx, ROOT, "b", 0644, 0, 0), PH_ST_INVALID);
+    fx.call.session = 52;
+    fx.call.client = ours;
+    fx.next_id = next;
+    fx_ok(&fx, fx_create(&fx, ROOT, "b", 0644, 0, 0));
+    fx.next_id = next;
+    fx_is(fx_create(&fx, ROOT, "c", 0644, 0, 0), PH_ST_INVALID); /* used by now */
+    /* However many a client uses up in its life. */
+    request.count = 1;
+    for (int i = 0; i < RANGES; i++) {
+        fx_begin(&fx);
+        fx_ok(&fx, fx.store->ops->ids_grant(fx.store->self, &fx.call, &request, &reply));
+        fx.next_id = reply.first;
+        fx.ids_end = reply.first + 1;
+        g_autofree char *name = g_strdup_printf("n%d", i % 10);
+        fx_remove(&fx, ROOT, name, 0);
+        fx_ok(&fx, fx_create(&fx, ROOT, name, 0644, 0, 0));
+    }
+    fx.store->end_session(fx.store->self, 51);
+    fx.store->end_session(fx.store->self, 52);
+    fx_teardown(&fx);
+}
+
 static void test_end_of_a_session_closes_its_files(void)
 {
     struct fixture fx;
@@ -343,6 +386,8 @@ int main(int argc, char **argv)
     g_test_add_func("/store/directories-are-found-after-a-move", test_directories_are_found_after_a_move);
     g_test_add_func("/store/hard-links", test_hard_links);
     g_test_add_func("/store/file-without-a-name-gets-one", test_file_without_a_name_gets_one);
+    g_test_add_func("/store/ids-outlive-sessions-and-belong-to-the-client",
+                    test_ids_outlive_sessions_and_belong_to_the_client);
     g_test_add_func("/store/end-of-a-session-closes-its-files", test_end_of_a_session_closes_its_files);
     g_test_add_func("/store/times-keep-their-nanoseconds", test_times_keep_their_nanoseconds);
     g_test_add_func("/store/names-of-any-bytes", test_names_of_any_bytes);
