@@ -20,7 +20,8 @@ struct connection {
     struct ph_server_conn *core;
     struct ph_channel *channel;
     struct ph_loop *loop;
-    GSource *handshake;  /* ends it when no session is opened in time */
+    GSource *handshake;  /* ends it when no session is opened in time after it was accepted */
+    bool timed;          /* such a source waits, that one or a later one; atomic */
     int waits_for_drain; /* atomic */
     bool open;           /* a session is; atomic */
     pthread_mutex_t mutex; /* guards what follows */
@@ -83,6 +84,30 @@ static void pause_if_full(struct connection *connection)
     g_source_unref(source);
 }
 
+/* Who has no session by now does not get one. */
+static gboolean handshake_over(gpointer data)
+{
+    struct connection *connection = ph_server_conn_data(data);
+
+    __atomic_store_n(&connection->timed, false, __ATOMIC_RELEASE);
+    if (!ph_server_conn_in_session(connection->core))
+        ph_channel_close(connection->channel, PH_ST_WRONG_STATE, "no session was opened in time");
+    return G_SOURCE_REMOVE;
+}
+
+/* From now on it is a stranger, who has to open a session in time. Returns the source of that. */
+static GSource *expect_session(struct connection *connection)
+{
+    GSource *source = g_timeout_source_new(PH_HANDSHAKE_TIMEOUT_MS);
+
+    __atomic_store_n(&connection->open, false, __ATOMIC_RELAXED);
+    __atomic_store_n(&connection->timed, true, __ATOMIC_RELEASE);
+    ph_channel_limit(connection->channel, PH_FIRST_MESSAGE_MAX_BYTES, 0);
+    g_source_set_callback(source, handshake_over, ph_server_conn_ref(connection->core), unref_core);
+    g_source_attach(source, ph_loop_context(connection->loop));
+    return source;
+}
+
 /* The session is open, and the client about to hear of it. */
 static void admit_large(struct connection *connection)
 {
@@ -97,6 +122,9 @@ static void send_action(const struct ph_action *action)
 
     if (action->header.command == PH_CMD_SESSION_OPEN && action->header.status == PH_ST_OK)
         admit_large(connection);
+    else if (action->header.command == PH_CMD_SESSION_CLOSE && action->header.status == PH_ST_OK &&
+             !__atomic_load_n(&connection->timed, __ATOMIC_ACQUIRE))
+        g_source_unref(expect_session(connection));
     ph_channel_send(connection->channel, &action->header, message,
                     action->message == NULL ? 0 : action->message->len, action->payload);
     pause_if_full(connection);
@@ -272,16 +300,6 @@ static const struct ph_channel_events channel_events = {
     .closed = on_closed,
 };
 
-/* Who has no session by now does not get one. */
-static gboolean handshake_over(gpointer data)
-{
-    struct connection *connection = ph_server_conn_data(data);
-
-    if (!ph_server_conn_in_session(connection->core))
-        ph_channel_close(connection->channel, PH_ST_WRONG_STATE, "no session was opened in time");
-    return G_SOURCE_REMOVE;
-}
-
 static const char *too_many(struct ph_switch *all)
 {
     unsigned connections = ph_connections(all);
@@ -310,11 +328,8 @@ void ph_connection_accept(struct ph_switch *all, int fd)
     connection->loop = ph_loops_next(all->loops);
     connection->core = ph_server_conn_new(all->core, connection, release);
     connection->channel = ph_channel_new(fd, PH_CONN_SERVER, &own_hello, &channel_events, connection);
-    ph_channel_limit(connection->channel, PH_FIRST_MESSAGE_MAX_BYTES, 0);
-    connection->handshake = g_timeout_source_new(PH_HANDSHAKE_TIMEOUT_MS);
     __atomic_fetch_add(&all->connections, 1, __ATOMIC_ACQ_REL);
-    g_source_set_callback(connection->handshake, handshake_over, ph_server_conn_ref(connection->core), unref_core);
-    g_source_attach(connection->handshake, ph_loop_context(connection->loop));
+    connection->handshake = expect_session(connection);
     ph_channel_attach(connection->channel, ph_loop_context(connection->loop));
 }
 

@@ -199,6 +199,24 @@ static void test_stranger_with_large_frames(void)
     world_clear(&world);
 }
 
+/* It must not stay for ever without a session, even after it had one. */
+static void test_session_closed_and_nothing_more(void)
+{
+    Pohmel__SessionCloseRequest end = POHMEL__SESSION_CLOSE_REQUEST__INIT;
+    struct world world;
+    struct ph_test_client *idle;
+
+    world_init(&world, 1);
+    idle = join(&world, 1);
+    g_usleep((PH_HANDSHAKE_TIMEOUT_MS + 500) * 1000); /* the time for the first session is over */
+    g_assert_cmpuint(ph_test_getattr(idle, PH_OBJECT_ROOT), ==, PH_ST_OK);
+    g_assert_cmpuint(ph_test_status(idle, PH_CMD_SESSION_CLOSE, &end.base), ==, PH_ST_OK);
+    g_assert_null(ph_test_receive(idle, PH_HANDSHAKE_TIMEOUT_MS + 3000));
+    g_assert_cmpuint(ph_test_ended(idle), ==, PH_ST_WRONG_STATE);
+    ph_test_client_free(idle);
+    world_clear(&world);
+}
+
 static void test_flood_beyond_credits(void)
 {
     struct world world;
@@ -298,6 +316,7 @@ int main(int argc, char **argv)
     g_test_add_func("/serving/client-gone-while-its-command-hangs", test_client_gone_while_stuck);
     g_test_add_func("/serving/peer-that-does-not-read", test_peer_that_does_not_read);
     g_test_add_func("/serving/stranger-with-large-frames", test_stranger_with_large_frames);
+    g_test_add_func("/serving/session-closed-and-nothing-more", test_session_closed_and_nothing_more);
     g_test_add_func("/serving/flood-beyond-credits", test_flood_beyond_credits);
     g_test_add_func("/serving/crowd-of-clients", test_crowd);
     g_test_add_func("/serving/pool-finishes-what-was-pushed", test_pool_finishes_all);
