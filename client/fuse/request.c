@@ -109,6 +109,10 @@ int ph_request_errno(uint32_t status)
     case PH_ST_NO_CREDIT:
     case PH_ST_MALFORMED:
         return EIO; /* between client and server; applications know no better word */
+    case PH_ST_BAD_HANDLE:
+        /* The kernel has checked the descriptor: the handle went with a session that
+         * ended while the request was on its way. */
+        return EIO;
     case PH_ST_UNKNOWN_COMMAND:
         return EOPNOTSUPP; /* ENOSYS would make the kernel never ask again */
     default:

@@ -1,4 +1,5 @@
 /* Attributes both ways, owners of locks, and buffers that leave with their data. */
+#include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
 #include <stdlib.h>
@@ -9,6 +10,8 @@
 #include "client/fuse/attr.h"
 #include "client/fuse/buffers.h"
 #include "client/fuse/lock_owners.h"
+#include "client/fuse/request.h"
+#include "ph_commands.h"
 
 static void test_attr(void)
 {
@@ -103,12 +106,21 @@ static void test_buffers(void)
     ph_buffers_reading(NULL, NULL);
 }
 
+static void test_errno(void)
+{
+    g_assert_cmpint(ph_request_errno(PH_ST_NOT_FOUND), ==, ENOENT);
+    g_assert_cmpint(ph_request_errno(PH_ST_NO_SESSION), ==, EIO);
+    /* Never EBADF: the descriptor of the application is a good one. */
+    g_assert_cmpint(ph_request_errno(PH_ST_BAD_HANDLE), ==, EIO);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/attr/times before 1970 and large device numbers survive", test_attr);
     g_test_add_func("/attr/now is left to the server", test_setattr);
     g_test_add_func("/lock-owners/only closes that may drop a lock ask the server", test_owners);
+    g_test_add_func("/request/what was lost with a session is an input or output error", test_errno);
     g_test_add_func("/buffers/large data leave in the buffer they came in", test_buffers);
     return g_test_run();
 }
