@@ -15,6 +15,8 @@
 #include "client/umount/flush.h"
 #include "client/umount/umount.h"
 
+#define USAGE "umount.fuse.pohmelfs MOUNTPOINT [-flnrv] [-t TYPE] [-N NAMESPACE]"
+
 enum { FLUSH_TIMEOUT_MS = 10000, DAEMON_TIMEOUT_MS = 30000 };
 
 void umount_say(const char *format, ...)
@@ -112,17 +114,36 @@ static int unmount(const char *path, const char *source, const struct umount_opt
     return UMOUNT_OK;
 }
 
+/* Answers --help and --version; FALSE when neither was asked for. */
+static gboolean answer_question(int argc, char **argv)
+{
+    if (argc != 2)
+        return FALSE;
+    if (strcmp(argv[1], "--version") == 0)
+        puts("umount.fuse.pohmelfs " PH_VERSION);
+    else if (strcmp(argv[1], "--help") == 0)
+        puts("usage: " USAGE "\n"
+             "Flushes the Pohmel mount on MOUNTPOINT and unmounts it. umount(8) calls this helper.\n\n"
+             "  -f      do not flush: give up what was not written\n"
+             "  -l      detach now, without flushing; it ends when it is no longer used\n"
+             "  -r      when it cannot be unmounted, make it read-only\n"
+             "  -v      tell what was unmounted\n"
+             "  -N NS   unmount in the mount namespace of that process, or of that file\n"
+             "  -n, -t  accepted, without effect\n\n"
+             "See umount.fuse.pohmelfs(8).");
+    else
+        return FALSE;
+    return TRUE;
+}
+
 int main(int argc, char **argv)
 {
     struct umount_options options;
     g_autoptr(GError) error = NULL;
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        puts("umount.fuse.pohmelfs " PH_VERSION);
+    if (answer_question(argc, argv))
         return UMOUNT_OK;
-    }
     if (!umount_parse(argc, argv, &options, &error)) {
-        umount_say("%s; usage: umount.fuse.pohmelfs MOUNTPOINT [-flnrv] [-t TYPE] [-N NAMESPACE]",
-                   error->message);
+        umount_say("%s; usage: %s", error->message, USAGE);
         return UMOUNT_USAGE;
     }
     if (options.mount_namespace && !enter_namespace(options.mount_namespace))
