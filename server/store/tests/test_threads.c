@@ -163,6 +163,43 @@ static void test_threads_do_not_inherit_a_caller(void)
     fx_teardown(&fx);
 }
 
+static pthread_barrier_t together;
+
+static void *unlink_one(void *data)
+{
+    struct worker *worker = data;
+    struct fixture *fx = &worker->fx;
+    for (int i = 0; i < ROUNDS; i++) {
+        g_autofree char *name = g_strdup_printf("link%d", worker->number);
+        uint64_t file = 0;
+        if (worker->number == 0) {
+            fx_ok(fx, fx_create(fx, ROOT, name, 0644, 0, 0));
+            file = fx->attr->object;
+            for (int n = 1; n < THREADS; n++) {
+                g_autofree char *other = g_strdup_printf("link%d", n);
+                fx_ok(fx, fx_link(fx, file, ROOT, other));
+            }
+        }
+        pthread_barrier_wait(&together);
+        fx_ok(fx, fx_remove(fx, ROOT, name, 0));
+        pthread_barrier_wait(&together);
+        if (worker->number == 0)
+            fx_is(fx_getattr(fx, file), PH_ST_STALE); /* nothing keeps it, nor its space */
+    }
+    return NULL;
+}
+
+static void test_last_names_taken_at_once_leave_nothing(void)
+{
+    struct fixture fx;
+    struct worker workers[THREADS];
+    fx_setup(&fx);
+    pthread_barrier_init(&together, NULL, THREADS);
+    workers_run(&fx, workers, unlink_one, 0);
+    pthread_barrier_destroy(&together);
+    fx_teardown(&fx);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -173,6 +210,7 @@ int main(int argc, char **argv)
     g_test_add_func("/store/threads/that-take-each-others-names", test_threads_that_take_each_others_names);
     g_test_add_func("/store/threads/appends-tell-where-they-went", test_appends_tell_where_they_went);
     g_test_add_func("/store/threads/new-objects-are-known-by-one-id", test_new_objects_are_known_by_one_id);
+    g_test_add_func("/store/threads/last-names-taken-at-once-leave-nothing", test_last_names_taken_at_once_leave_nothing);
     g_test_add_func("/store/threads/do-not-inherit-a-caller", test_threads_do_not_inherit_a_caller);
     return g_test_run();
 }
