@@ -142,9 +142,13 @@ void ph_object_unref(struct ph_posix_store *store, struct ph_object *object);
 struct ph_object *ph_object_by_id(struct ph_posix_store *store, uint64_t id);
 /* The object of that identity where memory has it. */
 struct ph_object *ph_object_by_identity(struct ph_posix_store *store, const struct statx *stx);
-/* The object found as NAME below PARENT; gets an id when it has none. NULL: no ids left. */
+/* The object found as NAME below PARENT; gets an id when it has none.
+ * NULL: no ids left, or STX is of a file that is gone (another look shows what is there now). */
 struct ph_object *ph_object_found(struct ph_posix_store *store, struct ph_object *parent, const char *name,
                                   const struct statx *stx);
+/* Looks NAME up below DIR, the descriptor of PARENT, and finds the object. 0, or an errno; EAGAIN: no ids are left. */
+int ph_object_look(struct ph_posix_store *store, struct ph_object *parent, int dir, const char *name, struct statx *stx,
+                   struct ph_object **object);
 /* The object just made through us, with the id that its maker chose. PARENT and NAME are NULL for one without a name. */
 struct ph_object *ph_object_made(struct ph_posix_store *store, struct ph_object *parent, const char *name,
                                  const struct statx *stx, uint64_t id);

@@ -6,6 +6,9 @@
 
 #include "server/store/posix_internal.h"
 
+/* A name may be given to another file between two looks, again and again. */
+enum { LOOK_ATTEMPTS = 8 };
+
 uint32_t ph_named_begin(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller, uint64_t parent,
                         const ProtobufCBinaryData *name, uint32_t hidden_status, struct ph_named *named)
 {
@@ -30,6 +33,26 @@ void ph_named_end(struct ph_posix_store *store, struct ph_named *named)
     ph_object_unref(store, g_steal_pointer(&named->parent));
 }
 
+int ph_object_look(struct ph_posix_store *store, struct ph_object *parent, int dir, const char *name, struct statx *stx,
+                   struct ph_object **object)
+{
+    *object = NULL;
+    for (int attempt = 0; attempt < LOOK_ATTEMPTS && *object == NULL; attempt++) {
+        if (ph_statx(dir, name, stx) != 0)
+            return errno;
+        *object = ph_object_found(store, parent, name, stx);
+    }
+    return *object != NULL ? 0 : EAGAIN;
+}
+
+static uint32_t look_status(struct ph_call *call, int error)
+{
+    if (error == EAGAIN)
+        return ph_fault_set(&call->fault, PH_ST_IO_ERROR, "no id is left for an object that was found");
+    errno = error;
+    return error == 0 ? PH_ST_OK : ph_store_errno(call, "look a name up");
+}
+
 /* ---- LOOKUP ---- */
 
 /* Looks NAME up below *AT, and moves *AT (with its reference) to what was found. */
@@ -51,16 +74,14 @@ static uint32_t lookup_step(struct ph_posix_store *store, struct ph_call *call, 
     if (index + 1 == request->n_names && ph_statx(dir->fd, "", &dir_stx) == 0 &&
         ph_attr_new(store, call, *at, &dir_stx, false, &reply->directory) == PH_ST_OK)
         reply->directory_version = reply->directory->version;
+    struct ph_object *found = NULL;
     if (ph_store_hidden(store, *at, name))
         status = PH_ST_NOT_FOUND;
-    else if (ph_statx(dir->fd, name, &stx) != 0)
-        status = ph_store_errno(call, "look a name up");
+    else
+        status = look_status(call, ph_object_look(store, *at, dir->fd, name, &stx, &found));
     ph_fd_unref(dir);
     if (status != PH_ST_OK)
         return status;
-    struct ph_object *found = ph_object_found(store, *at, name, &stx);
-    if (found == NULL)
-        return ph_fault_set(&call->fault, PH_ST_IO_ERROR, "no id is left for an object that was found");
     ph_object_unref(store, *at);
     *at = found;
     status = ph_attr_new(store, call, found, &stx, false, &reply->found[reply->n_found]);
@@ -98,17 +119,32 @@ uint32_t ph_victim_find(struct ph_posix_store *store, struct ph_call *call, cons
                         uint64_t expected, struct ph_victim *victim)
 {
     memset(victim, 0, sizeof *victim);
-    if (ph_statx(named->dir->fd, named->name, &victim->stx) != 0)
-        return ph_store_errno(call, "look a name up");
-    victim->object = ph_object_found(store, named->parent, named->name, &victim->stx);
-    if (victim->object == NULL)
-        return ph_fault_set(&call->fault, PH_ST_IO_ERROR, "no id is left for an object that was found");
+    uint32_t status = look_status(call, ph_object_look(store, named->parent, named->dir->fd, named->name,
+                                                       &victim->stx, &victim->object));
+    if (status != PH_ST_OK)
+        return status;
     if (expected == 0 || victim->object->id == expected)
         return PH_ST_OK;
     uint64_t id = victim->object->id;
     ph_object_unref(store, g_steal_pointer(&victim->object));
     return ph_fault_set(&call->fault, PH_ST_MISMATCH, "the name belongs to object %llu by now, not to %llu",
                         (unsigned long long) id, (unsigned long long) expected);
+}
+
+/* By the name that is about to go: others, which the table may know instead, may be going as well. */
+static struct ph_fd *victim_fd(const struct ph_named *named, const struct ph_victim *victim)
+{
+    struct statx stx;
+    int fd = openat(named->dir->fd, named->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    struct ph_identity now = {0};
+    if (ph_statx(fd, "", &stx) == 0)
+        now = ph_identity_of(&stx);
+    if (ph_identity_same(&now, &victim->object->identity))
+        return ph_fd_new(fd);
+    close(fd);
+    return NULL;
 }
 
 void ph_victim_keep(struct ph_posix_store *store, const struct ph_named *named, struct ph_victim *victim)
@@ -118,7 +154,7 @@ void ph_victim_keep(struct ph_posix_store *store, const struct ph_named *named, 
     struct ph_fd *fd = NULL;
     /* Of a file that nobody has open nothing is kept: it would keep its space. */
     bool plain = S_ISREG(victim->stx.stx_mode) || S_ISLNK(victim->stx.stx_mode);
-    if ((!open && last && plain) || ph_object_fd(store, victim->object, &fd) != PH_ST_OK)
+    if ((!open && last && plain) || (fd = victim_fd(named, victim)) == NULL)
         return;
     if (last && open && !S_ISDIR(victim->stx.stx_mode)) {
         victim->orphan = ph_orphan_link(store, victim->object, fd->fd);

@@ -217,12 +217,16 @@ static void set_name(struct ph_posix_store *store, struct ph_object *object, str
         row_put_with_parents(store, object);
 }
 
-/* The object of that identity, or NULL; one whose inode is another file by now is given up. */
+/* The object of that identity, or NULL; one whose inode is another file by now is
+ * given up. Where it is the other way round, IDENTITY is of a file that is gone
+ * (somebody looked, and was slow) and the table keeps what it has. */
 static struct ph_object *by_identity(struct ph_posix_store *store, const struct ph_identity *identity)
 {
     struct ph_object *object = g_hash_table_lookup(store->by_identity, identity);
     if (object == NULL || ph_identity_same(&object->identity, identity))
         return object;
+    if (identity->btime_ns < object->identity.btime_ns)
+        return NULL;
     gone(store, object);
     return NULL;
 }
@@ -380,7 +384,8 @@ static uint64_t id_for(struct ph_posix_store *store, const struct ph_identity *i
             *known = true;
             return row.id;
         }
-        ph_state_db_remove(store->db, row.id); /* the inode is another file by now */
+        if (row.btime_ns < identity->btime_ns)
+            ph_state_db_remove(store->db, row.id); /* the inode is another file by now */
     }
     return plain_id(store, identity->dev, identity->ino) ? identity->ino : ph_ids_allocate(store, 1);
 }
@@ -391,8 +396,9 @@ struct ph_object *ph_object_found(struct ph_posix_store *store, struct ph_object
     struct ph_identity identity = ph_identity_of(stx);
     pthread_mutex_lock(&store->lock);
     struct ph_object *object = find_named(store, &identity, parent, name);
+    bool late = object == NULL && g_hash_table_contains(store->by_identity, &identity);
     pthread_mutex_unlock(&store->lock);
-    if (object != NULL)
+    if (object != NULL || late)
         return object;
     /* Perhaps its maker is just about to enter it under the id that it chose. */
     pthread_rwlock_t *making = &store->making[parent->id % G_N_ELEMENTS(store->making)];
@@ -409,7 +415,7 @@ struct ph_object *ph_object_found(struct ph_posix_store *store, struct ph_object
         pthread_mutex_lock(&store->lock);
         object = find_named(store, &identity, parent, name);
     }
-    if (object == NULL && id != 0) {
+    if (object == NULL && id != 0 && !g_hash_table_contains(store->by_identity, &identity)) {
         object = insert(store, id, &identity, stx->stx_mode & S_IFMT);
         object->blocks = stx->stx_blocks;
         attach(store, object, parent, name);
