@@ -5,7 +5,17 @@
 struct drop {
     struct drop *next;
     uint64_t object, offset, len;
+    void (*then)(void *data); /* NULL for none */
+    void *data;
 };
+
+/* Whoever waits for it goes on. */
+static void end_drop(struct drop *drop)
+{
+    if (drop->then != NULL)
+        drop->then(drop->data);
+    g_free(drop);
+}
 
 struct ph_notifier {
     struct fuse_session *session;
@@ -38,7 +48,7 @@ static void *run(void *data)
     while ((drop = wait_for_drop(notifier)) != NULL) {
         /* An inode that the kernel dropped meanwhile is no error. */
         fuse_lowlevel_notify_inval_inode(notifier->session, drop->object, (off_t) drop->offset, (off_t) drop->len);
-        g_free(drop);
+        end_drop(drop);
     }
     return NULL;
 }
@@ -67,22 +77,29 @@ void ph_notifier_free(struct ph_notifier *notifier)
     pthread_join(notifier->thread, NULL);
     for (struct drop *drop = notifier->first, *next; drop != NULL; drop = next) {
         next = drop->next;
-        g_free(drop);
+        end_drop(drop);
     }
     pthread_cond_destroy(&notifier->wake);
     pthread_mutex_destroy(&notifier->mutex);
     g_free(notifier);
 }
 
-void ph_notifier_drop_range(struct ph_notifier *notifier, uint64_t object, uint64_t offset, uint64_t len)
+static void enqueue(struct ph_notifier *notifier, const struct drop *wanted)
 {
-    struct drop *drop = g_new0(struct drop, 1);
-    drop->object = object;
-    drop->offset = offset;
-    drop->len = len;
+    struct drop *drop = g_memdup2(wanted, sizeof *wanted);
     pthread_mutex_lock(&notifier->mutex);
     *notifier->last = drop;
     notifier->last = &drop->next;
     pthread_cond_signal(&notifier->wake);
     pthread_mutex_unlock(&notifier->mutex);
+}
+
+void ph_notifier_drop_range(struct ph_notifier *notifier, uint64_t object, uint64_t offset, uint64_t len)
+{
+    enqueue(notifier, &(struct drop){.object = object, .offset = offset, .len = len});
+}
+
+void ph_notifier_drop_then(struct ph_notifier *notifier, uint64_t object, void (*then)(void *data), void *data)
+{
+    enqueue(notifier, &(struct drop){.object = object, .then = then, .data = data});
 }

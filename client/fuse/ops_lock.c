@@ -5,6 +5,7 @@
 
 #include "client/fuse/interrupt.h"
 #include "client/fuse/lock_owners.h"
+#include "client/fuse/notify.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
 #include "ph_commands.h"
@@ -73,6 +74,17 @@ static void send_lock(struct ph_request *request, const struct lock_wish *wish, 
     ph_request_sent(request, ph_send_lock(request->mount->stub, &message, NULL, lock_done, request));
 }
 
+/* The lock is held, and the kernel keeps nothing of the file from before: who reads under a lock
+ * must see what was written under the one before it, on any machine. The kernel's own looking at times
+ * cannot promise that: of two answers on attributes that come at once it may take the older. */
+static void granted(void *data)
+{
+    struct ph_request *request = data;
+    if (atomic_load(&request->abandoned))
+        send_unlock(request->mount, request->extra, given_back, NULL);
+    ph_request_finish(request, PH_ST_OK);
+}
+
 static void lock_done(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
@@ -83,6 +95,10 @@ static void lock_done(void *data, const struct ph_reply *reply)
         ph_request_again(request);
         ph_interrupts_limit(request->mount->interrupts, request, SECOND_TRY_MS);
         send_lock(request, wish, true);
+        return;
+    }
+    if (reply->status == PH_ST_OK && !abandoned) {
+        ph_notifier_drop_then(request->mount->notifier, wish->object, granted, request);
         return;
     }
     /* The waiter was killed: should the lock be granted now, nobody would ever give it back. */
