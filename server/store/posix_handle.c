@@ -272,7 +272,10 @@ void ph_posix_end_session(void *self, uint64_t session_number)
         store->n_handles -= g_hash_table_size(session->handles);
         client_leave(store, session->client);
     }
+    bool last = g_hash_table_size(store->sessions) == 0;
     pthread_mutex_unlock(&store->sessions_lock);
+    if (last)
+        ph_objects_forget_removed(store);
     if (session == NULL)
         return;
     GHashTableIter iter;

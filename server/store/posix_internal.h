@@ -164,6 +164,8 @@ void ph_object_unname(struct ph_posix_store *store, struct ph_object *object, st
 void ph_object_removed(struct ph_posix_store *store, struct ph_object *object, bool orphan, struct ph_fd *pin);
 /* Everything below OBJECT is gone with it. */
 void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *object, struct ph_fd *pin);
+/* Nobody is left who could reach what was lately removed: lets go of its descriptors. */
+void ph_objects_forget_removed(struct ph_posix_store *store);
 bool ph_object_is_open(struct ph_posix_store *store, struct ph_object *object);
 
 /* posix_resolve.c: reaching objects. */

@@ -492,6 +492,21 @@ void ph_object_unname(struct ph_posix_store *store, struct ph_object *object, st
     ph_fd_unref(pin);
 }
 
+static void forget_oldest_removed(struct ph_posix_store *store)
+{
+    struct ph_object *oldest = g_queue_pop_head(&store->lately_removed);
+    gone(store, oldest);
+    unref_locked(store, oldest);
+}
+
+void ph_objects_forget_removed(struct ph_posix_store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    while (store->lately_removed.length > 0)
+        forget_oldest_removed(store);
+    pthread_mutex_unlock(&store->lock);
+}
+
 /* Keeps what somebody may still work in or have open on his own machine (a
  * directory, a fifo, a device) by PIN, which is taken, until newer ones push it out. */
 static void remember_removed(struct ph_posix_store *store, struct ph_object *object, struct ph_fd *pin)
@@ -501,11 +516,8 @@ static void remember_removed(struct ph_posix_store *store, struct ph_object *obj
     row_remove(store, object);
     ref_locked(store, object);
     g_queue_push_tail(&store->lately_removed, object);
-    while (store->lately_removed.length > PH_STORE_LATELY_REMOVED_MAX) {
-        struct ph_object *oldest = g_queue_pop_head(&store->lately_removed);
-        gone(store, oldest);
-        unref_locked(store, oldest);
-    }
+    while (store->lately_removed.length > PH_STORE_LATELY_REMOVED_MAX)
+        forget_oldest_removed(store);
 }
 
 static void removed_locked(struct ph_posix_store *store, struct ph_object *object, bool orphan, struct ph_fd **pin)

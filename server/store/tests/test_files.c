@@ -272,6 +272,27 @@ static void test_file_without_a_name_gets_one(void)
     fx_teardown(&fx);
 }
 
+static void test_removed_directories_are_let_go_with_the_last_session(void)
+{
+    struct fixture fx;
+    Pohmel__IdsGrantRequest request = POHMEL__IDS_GRANT_REQUEST__INIT;
+    Pohmel__IdsGrantReply reply = POHMEL__IDS_GRANT_REPLY__INIT;
+    fx_setup(&fx);
+    uint64_t ours = fx.call.session;
+    fx_ok(&fx, fx_mkdir(&fx, ROOT, "d", 0755));
+    uint64_t id = fx.attr->object;
+    fx_ok(&fx, fx_rmdir(&fx, ROOT, "d"));
+    fx.call.session = ours + 1;
+    request.count = 1;
+    fx_begin(&fx);
+    fx_ok(&fx, fx.store->ops->ids_grant(fx.store->self, &fx.call, &request, &reply));
+    fx.store->end_session(fx.store->self, ours + 1);
+    fx_ok(&fx, fx_getattr(&fx, id)); /* we are still here, and may be in it */
+    fx.store->end_session(fx.store->self, ours);
+    fx_is(fx_getattr(&fx, id), PH_ST_STALE);
+    fx_teardown(&fx);
+}
+
 static void test_ids_outlive_sessions_and_belong_to_the_client(void)
 {
     enum { RANGES = 5000 };
@@ -381,6 +402,8 @@ int main(int argc, char **argv)
     g_test_add_func("/store/create-opens-what-is-there", test_create_opens_what_is_there);
     g_test_add_func("/store/write-read-append-and-holes", test_write_read_append_and_holes);
     g_test_add_func("/store/removed-file-lives-until-closed", test_removed_file_lives_until_closed);
+    g_test_add_func("/store/removed-directories-go-with-the-last-session",
+                    test_removed_directories_are_let_go_with_the_last_session);
     g_test_add_func("/store/replaced-file-lives-until-closed", test_replaced_file_lives_until_closed);
     g_test_add_func("/store/rename-flags-and-expectations", test_rename_flags_and_expectations);
     g_test_add_func("/store/directories-are-found-after-a-move", test_directories_are_found_after_a_move);
