@@ -9,6 +9,7 @@
 #include "client/link_private.h"
 #include "ph_commands.h"
 #include "runtime/base/limits.h"
+#include "runtime/io/turn.h"
 
 enum { LINK_DRAIN_MS = 1000 }; /* for the last bytes of a connection that is being closed */
 
@@ -62,9 +63,10 @@ static void drain(struct ph_link *link)
 static void *run(void *data)
 {
     struct ph_link *link = data;
+    struct ph_turn turn = {0};
     g_main_context_push_thread_default(link->context);
     while (tick(link)) {
-        g_main_context_iteration(link->context, TRUE);
+        ph_turn(&turn, link->context);
         ph_link_connect_collect(link);
     }
     ph_link_connect_abandon(link);

@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "runtime/io/turn.h"
+
 enum {
     WATCH_IDLE_LOOKS = 20, /* looks without a busy loop after which the watch sleeps */
 };
@@ -70,6 +72,7 @@ static void drive(void *data)
     g_autofree struct shift *shift = data;
     struct ph_loop *loop = shift->loop;
     struct ph_loops *loops = loop->loops;
+    struct ph_turn turn = {0};
     bool over = false;
 
     while (!over) {
@@ -79,7 +82,7 @@ static void drive(void *data)
             wake_watch(loops);
             loops->run(call);
         } else if (!over) {
-            g_main_context_iteration(loop->context, TRUE);
+            ph_turn(&turn, loop->context);
         }
     }
     pthread_mutex_lock(&loops->mutex);
