@@ -193,10 +193,12 @@ static void execute(struct ph_switch *all, struct ph_server_call *call, gboolean
 {
     struct ph_actions actions = {0};
 
+    __atomic_fetch_add(&all->executing, 1, __ATOMIC_ACQ_REL);
     ph_server_execute(call);
     log_call(call);
     ph_server_done(call, &actions);
     ph_perform(all, &actions, may_wait);
+    __atomic_fetch_sub(&all->executing, 1, __ATOMIC_ACQ_REL);
 }
 
 /* CALL may be executed now, or (false) is parked until another one ends. */
@@ -336,4 +338,9 @@ void ph_connection_accept(struct ph_switch *all, int fd)
 unsigned ph_connections(struct ph_switch *all)
 {
     return __atomic_load_n(&all->connections, __ATOMIC_ACQUIRE);
+}
+
+unsigned ph_executing(struct ph_switch *all)
+{
+    return __atomic_load_n(&all->executing, __ATOMIC_ACQUIRE);
 }

@@ -15,6 +15,7 @@ struct ph_switch {
     struct ph_loops *loops;
     struct ph_pool *pool;
     unsigned connections; /* atomic */
+    unsigned executing;   /* atomic: commands being run, up to the last of what follows from them */
 };
 
 /* Serves the client behind FD, which now belongs to the connection; or turns it
@@ -23,6 +24,10 @@ void ph_connection_accept(struct ph_switch *all, int fd);
 
 /* Number of connections that are not gone yet. */
 unsigned ph_connections(struct ph_switch *all);
+
+/* Number of commands whose effects on connections and loops are not over: the core counts
+ * a command as done before its reply is sent. Ask after ph_server_running said 0. */
+unsigned ph_executing(struct ph_switch *all);
 
 /* Does what the core wants done, and clears ACTIONS. MAY_WAIT: on this thread
  * it does not matter when the store waits for a disk. */

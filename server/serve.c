@@ -67,7 +67,8 @@ static gboolean look_at_ending(gpointer data)
         ph_server_close_all(serving->all.core, PH_ST_SHUTTING_DOWN, "the server is shutting down", &actions);
         ph_perform(&serving->all, &actions, FALSE);
     }
-    if (ph_connections(&serving->all) > 0 && elapsed_ms(serving->closing_since_us) < CONNECTIONS_END_MS)
+    if ((ph_connections(&serving->all) > 0 || ph_executing(&serving->all) > 0) &&
+        elapsed_ms(serving->closing_since_us) < CONNECTIONS_END_MS)
         return G_SOURCE_CONTINUE;
     g_main_loop_quit(serving->loop);
     return G_SOURCE_REMOVE;
@@ -104,7 +105,8 @@ static void free_stores(struct serving *serving)
  * they use cannot be freed under them, so the program ends as it is. */
 static void take_down(struct serving *serving)
 {
-    if (ph_server_running(serving->all.core) > 0 || ph_connections(&serving->all) > 0) {
+    if (ph_server_running(serving->all.core) > 0 || ph_connections(&serving->all) > 0 ||
+        ph_executing(&serving->all) > 0) {
         ph_log("commands did not come to an end in time; ending without them");
         _exit(EXIT_FAILURE);
     }

@@ -57,7 +57,8 @@ static void world_clear(struct world *world)
 
     ph_server_close_all(world->all.core, PH_ST_SHUTTING_DOWN, "the test is over", &actions);
     ph_perform(&world->all, &actions, FALSE);
-    WAIT_FOR(ph_connections(&world->all) == 0 && ph_server_running(world->all.core) == 0);
+    WAIT_FOR(ph_connections(&world->all) == 0 && ph_server_running(world->all.core) == 0 &&
+             ph_executing(&world->all) == 0);
     ph_loops_free(world->all.loops);
     ph_pool_free(world->all.pool);
     g_assert_cmpuint(ph_fake_store_handles(world->fake), ==, 0);
