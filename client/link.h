@@ -77,7 +77,8 @@ void ph_link_learn(struct ph_link *link, uint64_t object, uint64_t parent, const
 
 /* NAME in PARENT does not stand for OBJECT any more (removed, moved away). A
  * newer place learned for OBJECT stays. */
-void ph_link_forget_name(struct ph_link *link, uint64_t object, uint64_t parent, const void *name, size_t len);
+void ph_link_forget_name(struct ph_link *link, uint64_t object, uint64_t parent, const void *name,
+                         size_t len);
 
 /* Counters and state as "key: value" lines for pohmelctl status; free with g_free. */
 char *ph_link_status_text(struct ph_link *link);

@@ -8,7 +8,7 @@
 #include "runtime/base/limits.h"
 #include "runtime/io/address.h"
 
-G_DEFINE_QUARK(ph-config-error-quark, ph_config_error)
+G_DEFINE_QUARK(ph - config - error - quark, ph_config_error)
 
 static void export_free(void *data)
 {
@@ -61,8 +61,8 @@ static gboolean check_name(const char *name, const char *origin, GError **error)
         g_autofree char *shown = g_strescape(name, NULL);
 
         g_set_error(error, PH_CONFIG_ERROR, 0,
-                    "%s: \"%s\" is not a name for an export; expected 1 to %d bytes of text without '/'", origin,
-                    shown, PH_NAME_MAX_BYTES);
+                    "%s: \"%s\" is not a name for an export; expected 1 to %d bytes of text without '/'",
+                    origin, shown, PH_NAME_MAX_BYTES);
         return FALSE;
     }
     return TRUE;
@@ -78,8 +78,8 @@ gboolean ph_config_add_export(struct ph_config *config, const char *name, const 
         return FALSE;
     if (same != NULL) {
         g_set_error(error, PH_CONFIG_ERROR, 0,
-                    "%s: two exports are named \"%s\" (%s and %s); give one of them another name: NAME=DIR", origin,
-                    name, same->directory, directory);
+                    "%s: two exports are named \"%s\" (%s and %s); give one of them another name: NAME=DIR",
+                    origin, name, same->directory, directory);
         return FALSE;
     }
     export = g_new0(struct ph_export_config, 1);
@@ -118,7 +118,8 @@ static gboolean check_directory(struct ph_export_config *export, GError **error)
     char *real = realpath(export->directory, NULL);
 
     if (real == NULL || !g_file_test(real, G_FILE_TEST_IS_DIR)) {
-        g_set_error(error, PH_CONFIG_ERROR, 0, "%s: \"%s\" is not a directory; expected the existing directory to export",
+        g_set_error(error, PH_CONFIG_ERROR, 0,
+                    "%s: \"%s\" is not a directory; expected the existing directory to export",
                     export->origin, export->directory);
         free(real);
         return FALSE;
@@ -160,7 +161,8 @@ static gboolean lies_in(const char *path, const char *directory)
 {
     size_t len = strlen(directory);
 
-    return strncmp(path, directory, len) == 0 && (path[len] == '/' || path[len] == '\0' || directory[len - 1] == '/');
+    return strncmp(path, directory, len) == 0 &&
+           (path[len] == '/' || path[len] == '\0' || directory[len - 1] == '/');
 }
 
 /* Clients of one export must not get at what the server remembers of another. */
@@ -173,8 +175,8 @@ static gboolean check_state_dirs(const struct ph_config *config, GError **error)
         if (!lies_in(export->state_dir, other->directory))
             continue;
         g_set_error(error, PH_CONFIG_ERROR, 0,
-                    "%s: the state directory %s lies inside the export %s; choose one outside of it", export->origin,
-                    export->state_dir, other->directory);
+                    "%s: the state directory %s lies inside the export %s; choose one outside of it",
+                    export->origin, export->state_dir, other->directory);
         return FALSE;
     }
     return TRUE;

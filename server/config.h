@@ -24,7 +24,7 @@ struct ph_config {
     GPtrArray *exports; /* of struct ph_export_config */
     GPtrArray *listen;  /* of char *; empty for loopback on the default port */
     char *listen_origin;
-    char *state_dir; /* NULL for the default */
+    char *state_dir;  /* NULL for the default */
     unsigned workers; /* 0 for as many as there are processors */
     bool verbose;
 };

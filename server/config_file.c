@@ -30,7 +30,8 @@ static gboolean set_listen(struct reader *reader, struct ph_export_config *expor
     return reader->config->listen->len > 0;
 }
 
-static gboolean set_server_state_dir(struct reader *reader, struct ph_export_config *export, const char *value)
+static gboolean set_server_state_dir(struct reader *reader, struct ph_export_config *export,
+                                     const char *value)
 {
     if (!g_path_is_absolute(value))
         return FALSE;
@@ -128,16 +129,17 @@ static gboolean read_key(struct reader *reader, const char *group, const struct 
 
         for (; keys->name != NULL; keys++)
             g_string_append_printf(known, "%s%s", known->len == 0 ? "" : ", ", keys->name);
-        g_set_error(reader->error, PH_CONFIG_ERROR, 0, "%s: [%s] %s: there is no such key; expected one of %s",
-                    reader->path, group, name, known->str);
+        g_set_error(reader->error, PH_CONFIG_ERROR, 0,
+                    "%s: [%s] %s: there is no such key; expected one of %s", reader->path, group, name,
+                    known->str);
         return FALSE;
     }
     g_strstrip(value);
     if (!key->set(reader, export, value)) {
         g_autofree char *shown = g_strescape(value, NULL);
 
-        g_set_error(reader->error, PH_CONFIG_ERROR, 0, "%s: [%s] %s: \"%s\" is not %s; expected %s", reader->path,
-                    group, name, shown, kind_of(key), key->expected);
+        g_set_error(reader->error, PH_CONFIG_ERROR, 0, "%s: [%s] %s: \"%s\" is not %s; expected %s",
+                    reader->path, group, name, shown, kind_of(key), key->expected);
         return FALSE;
     }
     return TRUE;
@@ -161,8 +163,9 @@ static gboolean read_export(struct reader *reader, const char *group, const char
     struct ph_export_config *export;
 
     if (!g_key_file_has_key(reader->file, group, "directory", NULL)) {
-        g_set_error(reader->error, PH_CONFIG_ERROR, 0, "%s: [%s] directory: the key is missing; expected what is to be exported",
-                    reader->path, group);
+        g_set_error(reader->error, PH_CONFIG_ERROR, 0,
+                    "%s: [%s] directory: the key is missing; expected what is to be exported", reader->path,
+                    group);
         return FALSE;
     }
     if (!ph_config_add_export(reader->config, name, "", origin, reader->error))
@@ -212,8 +215,8 @@ static gboolean check_doubles(const char *path, GError **error)
             name = g_strdup_printf("%s %s", group, g_strchomp(key));
         }
         if (name != NULL && g_hash_table_contains(seen, name)) {
-            g_set_error(error, PH_CONFIG_ERROR, 0, "%s: %s: stands there twice, again in line %u; expected once", path,
-                        name, i + 1);
+            g_set_error(error, PH_CONFIG_ERROR, 0,
+                        "%s: %s: stands there twice, again in line %u; expected once", path, name, i + 1);
             return FALSE;
         }
         if (name != NULL)
@@ -230,8 +233,9 @@ gboolean ph_config_read_file(struct ph_config *config, const char *path, GError 
     struct reader reader = {.config = config, .file = file, .path = path, .error = error};
 
     if (!g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, &wrong)) {
-        g_set_error(error, PH_CONFIG_ERROR, 0, "%s: %s; expected a readable file of groups [NAME] and lines KEY=VALUE",
-                    path, wrong->message);
+        g_set_error(error, PH_CONFIG_ERROR, 0,
+                    "%s: %s; expected a readable file of groups [NAME] and lines KEY=VALUE", path,
+                    wrong->message);
         return FALSE;
     }
     if (!check_doubles(path, error))

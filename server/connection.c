@@ -20,10 +20,10 @@ struct connection {
     struct ph_server_conn *core;
     struct ph_channel *channel;
     struct ph_loop *loop;
-    GSource *handshake;  /* ends it when no session is opened in time after it was accepted */
-    bool timed;          /* such a source waits, that one or a later one; atomic */
-    int waits_for_drain; /* atomic */
-    bool open;           /* a session is; atomic */
+    GSource *handshake;    /* ends it when no session is opened in time after it was accepted */
+    bool timed;            /* such a source waits, that one or a later one; atomic */
+    int waits_for_drain;   /* atomic */
+    bool open;             /* a session is; atomic */
     pthread_mutex_t mutex; /* guards what follows */
     unsigned executing;
     GQueue parked; /* calls that wait for one of those to end */
@@ -185,8 +185,9 @@ static void log_call(const struct ph_server_call *call)
 
     if (!ph_log_detailed() || summary.status == PH_ST_OK || summary.status == PH_PENDING)
         return;
-    ph_log_detail("%s: %s: %s%s%s", ph_channel_peer_name(connection->channel), info == NULL ? "?" : info->name,
-                  ph_status_name(summary.status), summary.text[0] == '\0' ? "" : ": ", summary.text);
+    ph_log_detail("%s: %s: %s%s%s", ph_channel_peer_name(connection->channel),
+                  info == NULL ? "?" : info->name, ph_status_name(summary.status),
+                  summary.text[0] == '\0' ? "" : ": ", summary.text);
 }
 
 static void execute(struct ph_switch *all, struct ph_server_call *call, gboolean may_wait)

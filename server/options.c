@@ -44,7 +44,8 @@ static gboolean add_export(struct ph_config *config, const char *text, GError **
         }
     }
     if (*directory == '\0') {
-        g_set_error(error, PH_CONFIG_ERROR, 0, "--export: \"%s\" names no directory; expected [NAME=]DIR", text);
+        g_set_error(error, PH_CONFIG_ERROR, 0, "--export: \"%s\" names no directory; expected [NAME=]DIR",
+                    text);
         return FALSE;
     }
     /* The file's export of that name is served from here instead. */
@@ -78,8 +79,8 @@ static gboolean apply_workers(struct ph_config *config, int workers, GError **er
     if (workers == 0)
         return TRUE;
     if (workers < 0 || workers > PH_WORKERS_MAX) {
-        g_set_error(error, PH_CONFIG_ERROR, 0, "--workers: %d is out of range; expected a number from 1 to %d",
-                    workers, PH_WORKERS_MAX);
+        g_set_error(error, PH_CONFIG_ERROR, 0,
+                    "--workers: %d is out of range; expected a number from 1 to %d", workers, PH_WORKERS_MAX);
         return FALSE;
     }
     config->workers = (unsigned) workers;
@@ -122,12 +123,15 @@ static gboolean parse(char **arguments, struct options *options, GError **error)
          "ADDR[:PORT]"},
         {"state-dir", 's', 0, G_OPTION_ARG_FILENAME, &options->state_dir,
          "Keep ids and orphans there (default: below /var/lib/pohmel or ~/.local/state/pohmel)", "DIR"},
-        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &options->config_file, "Read FILE; options win over it", "FILE"},
+        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &options->config_file, "Read FILE; options win over it",
+         "FILE"},
         {"read-only", 'r', 0, G_OPTION_ARG_NONE, &options->read_only, "Allow no changes", NULL},
-        {"size-limit", 0, 0, G_OPTION_ARG_STRING, &options->size_limit, "Let an export hold SIZE at most, as in 10G",
-         "SIZE"},
-        {"workers", 'w', 0, G_OPTION_ARG_INT, &options->workers, "Number of main loops (default: processors)", "N"},
-        {"verbose", 'v', 0, G_OPTION_ARG_NONE, &options->verbose, "Log connections and refused commands", NULL},
+        {"size-limit", 0, 0, G_OPTION_ARG_STRING, &options->size_limit,
+         "Let an export hold SIZE at most, as in 10G", "SIZE"},
+        {"workers", 'w', 0, G_OPTION_ARG_INT, &options->workers, "Number of main loops (default: processors)",
+         "N"},
+        {"verbose", 'v', 0, G_OPTION_ARG_NONE, &options->verbose, "Log connections and refused commands",
+         NULL},
         {"version", 'V', 0, G_OPTION_ARG_NONE, &options->version, "Show the version", NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL},
     };
@@ -140,8 +144,9 @@ static gboolean parse(char **arguments, struct options *options, GError **error)
         return FALSE;
     }
     if (arguments[0] != NULL && arguments[1] != NULL) {
-        g_set_error(error, PH_CONFIG_ERROR, 0, "\"%s\" is not an option; to serve a directory give --export %s",
-                    arguments[1], arguments[1]);
+        g_set_error(error, PH_CONFIG_ERROR, 0,
+                    "\"%s\" is not an option; to serve a directory give --export %s", arguments[1],
+                    arguments[1]);
         return FALSE;
     }
     return TRUE;

@@ -18,10 +18,10 @@
 #include "server/store/posix.h"
 
 enum {
-    POOL_THREADS_MAX = 256,     /* a connection uses a few of them at a time (connection.c) */
-    ENDING_LOOK_MS = 10,        /* how often the way to the end is looked at */
-    COMMANDS_END_MS = 10000,    /* for commands that are under way when the server ends */
-    CONNECTIONS_END_MS = 2000,  /* for the last words to clients */
+    POOL_THREADS_MAX = 256,    /* a connection uses a few of them at a time (connection.c) */
+    ENDING_LOOK_MS = 10,       /* how often the way to the end is looked at */
+    COMMANDS_END_MS = 10000,   /* for commands that are under way when the server ends */
+    CONNECTIONS_END_MS = 2000, /* for the last words to clients */
     WORKERS_DEFAULT_MAX = 8,
 };
 
@@ -61,7 +61,8 @@ static gboolean look_at_ending(gpointer data)
     struct ph_actions actions = {0};
 
     if (serving->closing_since_us == 0) {
-        if (ph_server_running(serving->all.core) > 0 && elapsed_ms(serving->ending_since_us) < COMMANDS_END_MS)
+        if (ph_server_running(serving->all.core) > 0 &&
+            elapsed_ms(serving->ending_since_us) < COMMANDS_END_MS)
             return G_SOURCE_CONTINUE;
         serving->closing_since_us = g_get_monotonic_time();
         ph_server_close_all(serving->all.core, PH_ST_SHUTTING_DOWN, "the server is shutting down", &actions);

@@ -24,7 +24,8 @@ pid_t ph_daemon_fork(int *report, GError **error)
     if (pipe2(ends, O_CLOEXEC) == 0)
         child = fork();
     if (child < 0) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "cannot go to the background: %s", g_strerror(errno));
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "cannot go to the background: %s",
+                    g_strerror(errno));
         return -1;
     }
     *report = ends[child == 0 ? 1 : 0];

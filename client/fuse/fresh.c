@@ -5,8 +5,8 @@
 #include "client/fuse/attr.h"
 
 enum {
-    THREADS = 256,       /* threads remembered; two that fall on one place forget each other */
-    KEPT_FOR_US = 100,   /* the kernel asks within the same system call, so this is long */
+    THREADS = 256,     /* threads remembered; two that fall on one place forget each other */
+    KEPT_FOR_US = 100, /* the kernel asks within the same system call, so this is long */
     DIRECTORY = 0,
     FOUND = 1,
 };
@@ -49,8 +49,8 @@ static void keep(struct stat *stat, const Pohmel__Attr *attr)
         ph_attr_to_stat(attr, stat);
 }
 
-void ph_fresh_learn(struct ph_fresh *fresh, pid_t thread, const Pohmel__Attr *directory, const Pohmel__Attr *found,
-                    uint64_t now_us)
+void ph_fresh_learn(struct ph_fresh *fresh, pid_t thread, const Pohmel__Attr *directory,
+                    const Pohmel__Attr *found, uint64_t now_us)
 {
     pthread_mutex_lock(&fresh->mutex);
     struct slot *slot = slot_of(fresh, thread);

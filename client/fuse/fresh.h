@@ -20,8 +20,8 @@ void ph_fresh_free(struct ph_fresh *fresh);
 
 /* Thread THREAD was told, at NOW_US (monotonic), the attributes of DIRECTORY
  * and of what it found in it; either may be NULL. To be called before the kernel is answered. */
-void ph_fresh_learn(struct ph_fresh *fresh, pid_t thread, const Pohmel__Attr *directory, const Pohmel__Attr *found,
-                    uint64_t now_us);
+void ph_fresh_learn(struct ph_fresh *fresh, pid_t thread, const Pohmel__Attr *directory,
+                    const Pohmel__Attr *found, uint64_t now_us);
 
 /* THREAD asks for the attributes of OBJECT. True, with *STAT filled in, when they were just told. */
 bool ph_fresh_take(struct ph_fresh *fresh, pid_t thread, uint64_t object, uint64_t now_us, struct stat *stat);

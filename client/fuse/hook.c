@@ -36,7 +36,8 @@ uint64_t ph_hook_request(void *request, size_t len, struct ph_hook_note *note)
         break;
     case FUSE_SETATTR:
         if (body_len >= sizeof(struct fuse_setattr_in))
-            note->kill_privileges = (((const struct fuse_setattr_in *) body)->valid & FATTR_KILL_SUIDGID) != 0;
+            note->kill_privileges =
+                (((const struct fuse_setattr_in *) body)->valid & FATTR_KILL_SUIDGID) != 0;
         break;
     case FUSE_TMPFILE: /* same body as CREATE, answered with the same */
         note->tmpfile = true;

@@ -11,7 +11,7 @@ enum {
     LOOK_AGAIN_MS = 1000, /* how soon a wait that goes on is looked at again */
     TICKET_SOON_MS = 10,  /* the sender is about to store the ticket */
     STATUS_BYTES = 8192,
-    EXITING_FLAG = 0x4, /* PF_EXITING in /proc/PID/stat */
+    EXITING_FLAG = 0x4,       /* PF_EXITING in /proc/PID/stat */
     STAT_FIELDS_TO_FLAGS = 7, /* fields between the command's ')' and the flags */
 };
 
@@ -159,7 +159,8 @@ static void decide(struct ph_interrupts *interrupts, const struct look *look)
         ph_link_cancel(interrupts->link, look->ticket);
         return;
     }
-    bool gone = look->wait == PH_WAIT_FORCED ? ph_process_is_exiting(look->pid) : ph_process_is_killed(look->pid);
+    bool gone =
+        look->wait == PH_WAIT_FORCED ? ph_process_is_exiting(look->pid) : ph_process_is_killed(look->pid);
     if (gone) {
         mark_abandoned(interrupts, look->number);
         ph_link_abandon(interrupts->link, look->ticket);

@@ -9,10 +9,10 @@ struct entry {
 };
 
 struct ph_listing {
-    uint64_t start;  /* position before the first entry */
-    bool end;        /* nothing comes behind the last entry */
+    uint64_t start; /* position before the first entry */
+    bool end;       /* nothing comes behind the last entry */
     size_t count;
-    size_t next;     /* where the last call ended: where the next one most often begins */
+    size_t next; /* where the last call ended: where the next one most often begins */
     struct entry entries[];
 };
 
@@ -21,7 +21,8 @@ struct ph_listing *ph_listing_new(uint64_t cookie, const Pohmel__ReaddirReply *r
     size_t names = 0;
     for (size_t i = 0; i < reply->n_entries; i++)
         names += reply->entries[i]->name.len + 1;
-    struct ph_listing *listing = g_malloc(sizeof *listing + reply->n_entries * sizeof listing->entries[0] + names);
+    struct ph_listing *listing =
+        g_malloc(sizeof *listing + reply->n_entries * sizeof listing->entries[0] + names);
     listing->start = cookie;
     listing->end = reply->end;
     listing->count = reply->n_entries;
@@ -72,7 +73,8 @@ ssize_t ph_listing_pack(struct ph_listing *listing, fuse_req_t req, uint64_t coo
     for (; index < listing->count; index++) {
         const struct entry *entry = &listing->entries[index];
         const struct stat stat = {.st_ino = entry->object, .st_mode = entry->type};
-        size_t needed = fuse_add_direntry(req, out + used, size - used, entry->name, &stat, (off_t) entry->cookie);
+        size_t needed =
+            fuse_add_direntry(req, out + used, size - used, entry->name, &stat, (off_t) entry->cookie);
         if (needed > size - used)
             break;
         used += needed;

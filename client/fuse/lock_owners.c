@@ -11,7 +11,7 @@ struct entry {
 
 struct ph_lock_owners {
     pthread_mutex_t mutex;
-    GHashTable *objects; /* uint64_t * (owned) -> first struct entry */
+    GHashTable *objects;    /* uint64_t * (owned) -> first struct entry */
     _Atomic unsigned count; /* entries; most mounts never see a lock */
 };
 
@@ -103,7 +103,8 @@ bool ph_lock_owners_take(struct ph_lock_owners *owners, uint64_t object, uint64_
     return take(owners, object, NULL, &owner) > 0;
 }
 
-bool ph_lock_owners_take_handle(struct ph_lock_owners *owners, uint64_t object, uint64_t handle, uint64_t *owner)
+bool ph_lock_owners_take_handle(struct ph_lock_owners *owners, uint64_t object, uint64_t handle,
+                                uint64_t *owner)
 {
     return take(owners, object, &handle, owner) > 0;
 }

@@ -54,7 +54,8 @@ static void from_libfuse(enum fuse_log_level level, const char *format, va_list 
 
 static void from_glib(const char *domain, GLogLevelFlags level, const char *text, gpointer data)
 {
-    say((level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING)) != 0 ? LOG_WARNING : LOG_INFO,
+    say((level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING)) != 0 ? LOG_WARNING
+                                                                                        : LOG_INFO,
         text);
 }
 

@@ -17,15 +17,15 @@ struct state {
 };
 
 /* Handed on to the kernel, or to fusermount3. */
-static const char *const passed_on[] = {"suid", "nosuid", "dev",     "nodev",   "exec",       "noexec", "async",
-                                        "sync", "dirsync", "atime", "noatime", "nodiratime", NULL};
+static const char *const passed_on[] = {"suid",    "nosuid",     "dev",  "nodev",   "exec",
+                                        "noexec",  "async",      "sync", "dirsync", "atime",
+                                        "noatime", "nodiratime", NULL};
 
 /* For mount(8), systemd and fstab, or without a meaning here. */
-static const char *const ignored[] = {"defaults",  "auto",     "noauto",      "user",          "nouser",   "users",
-                                      "owner",     "group",    "nofail",      "_netdev",       "relatime", "norelatime",
-                                      "diratime",  "lazytime", "nolazytime",  "strictatime",   "nostrictatime",
-                                      "silent",    "loud",     "mand",        "nomand",        "iversion", "noiversion",
-                                      NULL};
+static const char *const ignored[] = {
+    "defaults",      "auto",    "noauto",   "user",       "nouser",   "users",    "owner",      "group",
+    "nofail",        "_netdev", "relatime", "norelatime", "diratime", "lazytime", "nolazytime", "strictatime",
+    "nostrictatime", "silent",  "loud",     "mand",       "nomand",   "iversion", "noiversion", NULL};
 static const char *const ignored_prefixes[] = {"x-", "X-", "comment=", "user=", NULL};
 
 static gboolean fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -43,7 +43,8 @@ static gboolean fail(GError **error, const char *format, ...)
 gboolean ph_mount_spec_parse(const char *spec, guint16 port, struct ph_address *address, char **export_name,
                              GError **error)
 {
-    static const char form[] = "HOST:/EXPORT, HOST:PORT:/EXPORT, [V6ADDRESS]:PORT:/EXPORT or unix:/SOCKET:/EXPORT";
+    static const char form[] =
+        "HOST:/EXPORT, HOST:PORT:/EXPORT, [V6ADDRESS]:PORT:/EXPORT or unix:/SOCKET:/EXPORT";
     const char *split = g_strrstr(spec, ":/");
     bool only_unix = split != NULL && split == spec + strlen("unix") && g_str_has_prefix(spec, "unix:/");
     if (split == NULL || only_unix)
@@ -63,8 +64,8 @@ static gboolean parse_number(const char *option, const char *text, guint64 min, 
     g_autoptr(GError) why = NULL;
     if (g_ascii_string_to_unsigned(text, 10, min, max, out, &why))
         return TRUE;
-    return fail(error, "option %s: '%s' is not a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT, option,
-                text, min, max);
+    return fail(error, "option %s: '%s' is not a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT,
+                option, text, min, max);
 }
 
 static bool is_ignored(const char *option)
@@ -128,7 +129,11 @@ static gboolean take_flag(struct state *state, int flag, bool helper, GError **e
     case 's':
         state->sloppy = true;
         return TRUE;
-    case 'w': case 'n': case 'v': case 't': case 'N':
+    case 'w':
+    case 'n':
+    case 'v':
+    case 't':
+    case 'N':
         return TRUE; /* of mount(8), without a meaning here */
     case 'h':
         state->out->action = PH_DO_HELP;
@@ -184,11 +189,14 @@ static void append_escaped(GString *out, const char *text)
     }
 }
 
-gboolean ph_mount_options_parse(int argc, char **argv, bool root, struct ph_mount_options *out, GError **error)
+gboolean ph_mount_options_parse(int argc, char **argv, bool root, struct ph_mount_options *out,
+                                GError **error)
 {
     *out = (struct ph_mount_options){.patience_s = PH_PATIENCE_DEFAULT_S};
     struct state state = {
-        .out = out, .kernel = g_string_new(root ? "suid,dev" : "nosuid,nodev"), .allow_other = root,
+        .out = out,
+        .kernel = g_string_new(root ? "suid,dev" : "nosuid,nodev"),
+        .allow_other = root,
         .port = PH_DEFAULT_PORT,
     };
     gboolean sound = take_command_line(&state, argc, argv, error);

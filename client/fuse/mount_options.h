@@ -13,20 +13,21 @@
 
 struct ph_mount_options {
     enum { PH_DO_MOUNT, PH_DO_NOTHING, PH_DO_HELP, PH_DO_VERSION } action;
-    char *spec;            /* as written; what mount(8) shows */
+    char *spec; /* as written; what mount(8) shows */
     struct ph_address address;
-    char *export_name;     /* "" for the server's only one */
-    char *mount_point;     /* as written */
+    char *export_name; /* "" for the server's only one */
+    char *mount_point; /* as written */
     bool foreground;
     bool read_only;
     guint patience_s;
-    char *kernel;          /* options for the kernel, "rw,suid,..." */
+    char *kernel; /* options for the kernel, "rw,suid,..." */
 };
 
 /* Parses the command line. ROOT: of the superuser, who mounts for everybody and
  * with suid and dev unless told otherwise. Called under a name that begins with
  * "mount.", it understands what mount(8) passes. FALSE with ERROR in words. */
-gboolean ph_mount_options_parse(int argc, char **argv, bool root, struct ph_mount_options *out, GError **error);
+gboolean ph_mount_options_parse(int argc, char **argv, bool root, struct ph_mount_options *out,
+                                GError **error);
 
 /* Frees what OPTIONS point to; may be called twice. */
 void ph_mount_options_clear(struct ph_mount_options *options);

@@ -40,8 +40,8 @@ static const char *type_of(char **fields)
     return NULL;
 }
 
-gboolean ph_mount_point_find(const char *table, const char *path, unsigned *device_major, unsigned *device_minor,
-                             char **type)
+gboolean ph_mount_point_find(const char *table, const char *path, unsigned *device_major,
+                             unsigned *device_minor, char **type)
 {
     gboolean found = FALSE;
     g_auto(GStrv) lines = g_strsplit(table, "\n", -1);
@@ -76,12 +76,14 @@ static bool can_mount(bool root, GError **error)
         return false;
     }
     if (access("/dev/fuse", R_OK | W_OK) != 0) {
-        failed(error, "no permission for /dev/fuse: the administrator can give it with 'chmod 666 /dev/fuse'");
+        failed(error,
+               "no permission for /dev/fuse: the administrator can give it with 'chmod 666 /dev/fuse'");
         return false;
     }
     g_autofree char *helper = root ? NULL : g_find_program_in_path("fusermount3");
     if (!root && helper == NULL) {
-        failed(error, "fusermount3 is missing, which mounts for users other than root: install the package fuse3");
+        failed(error,
+               "fusermount3 is missing, which mounts for users other than root: install the package fuse3");
         return false;
     }
     return true;
@@ -101,7 +103,8 @@ char *ph_mount_point_check(const char *path, bool root, GError **error)
         int reason = errno;
         free(resolved);
         if (reason == ENOTCONN)
-            return failed(error, "%s holds a dead mount, its program is gone: run 'umount %s' first", path, path);
+            return failed(error, "%s holds a dead mount, its program is gone: run 'umount %s' first", path,
+                          path);
         return failed(error, "mount point %s cannot be used: %s", path, g_strerror(reason));
     }
     g_autofree char *place = g_strdup(resolved);
@@ -109,7 +112,8 @@ char *ph_mount_point_check(const char *path, bool root, GError **error)
     if (!S_ISDIR(stat_buf.st_mode))
         return failed(error, "mount point %s is not a directory", path);
     if (find_now(place, &device_major, &device_minor, &type) && g_str_has_prefix(type, "fuse.pohmelfs"))
-        return failed(error, "%s is busy: a Pohmel mount is there already; run 'umount %s' first", path, path);
+        return failed(error, "%s is busy: a Pohmel mount is there already; run 'umount %s' first", path,
+                      path);
     if (!can_mount(root, error))
         return NULL;
     return g_steal_pointer(&place);
@@ -125,7 +129,8 @@ dev_t ph_mount_point_device(const char *path)
 void ph_mount_point_set_read_ahead(const char *path)
 {
     dev_t device = ph_mount_point_device(path);
-    g_autofree char *file = g_strdup_printf("/sys/class/bdi/%u:%u/read_ahead_kb", major(device), minor(device));
+    g_autofree char *file =
+        g_strdup_printf("/sys/class/bdi/%u:%u/read_ahead_kb", major(device), minor(device));
     FILE *out = fopen(file, "we");
     if (out == NULL)
         return;
@@ -139,8 +144,10 @@ bool ph_mount_point_unmount(const char *path, bool lazy)
         return true;
     if (errno != EPERM)
         return false;
-    const char *argv[] = {"fusermount3", "-u", "-q", lazy ? "-z" : "--", lazy ? "--" : path, lazy ? path : NULL, NULL};
+    const char *argv[] = {"fusermount3",      "-u", "-q", lazy ? "-z" : "--", lazy ? "--" : path,
+                          lazy ? path : NULL, NULL};
     int status = 0;
-    return g_spawn_sync("/", (char **) argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, &status, NULL) &&
+    return g_spawn_sync("/", (char **) argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, &status,
+                        NULL) &&
            status == 0;
 }

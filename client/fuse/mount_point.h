@@ -13,8 +13,8 @@ char *ph_mount_point_check(const char *path, bool root, GError **error);
 
 /* Finds the topmost mount on PATH in TABLE, which has the form of
  * /proc/self/mountinfo: its device and type. FALSE when there is none. */
-gboolean ph_mount_point_find(const char *table, const char *path, unsigned *device_major, unsigned *device_minor,
-                             char **type);
+gboolean ph_mount_point_find(const char *table, const char *path, unsigned *device_major,
+                             unsigned *device_minor, char **type);
 
 /* Device number of the topmost mount on PATH now, 0 when there is none. */
 dev_t ph_mount_point_device(const char *path);

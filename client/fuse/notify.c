@@ -47,7 +47,8 @@ static void *run(void *data)
     struct drop *drop;
     while ((drop = wait_for_drop(notifier)) != NULL) {
         /* An inode that the kernel dropped meanwhile is no error. */
-        fuse_lowlevel_notify_inval_inode(notifier->session, drop->object, (off_t) drop->offset, (off_t) drop->len);
+        fuse_lowlevel_notify_inval_inode(notifier->session, drop->object, (off_t) drop->offset,
+                                         (off_t) drop->len);
         end_drop(drop);
     }
     return NULL;
@@ -99,7 +100,8 @@ void ph_notifier_drop_range(struct ph_notifier *notifier, uint64_t object, uint6
     enqueue(notifier, &(struct drop){.object = object, .offset = offset, .len = len});
 }
 
-void ph_notifier_drop_then(struct ph_notifier *notifier, uint64_t object, void (*then)(void *data), void *data)
+void ph_notifier_drop_then(struct ph_notifier *notifier, uint64_t object, void (*then)(void *data),
+                           void *data)
 {
     enqueue(notifier, &(struct drop){.object = object, .then = then, .data = data});
 }

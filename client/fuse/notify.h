@@ -16,6 +16,7 @@ void ph_notifier_drop_range(struct ph_notifier *notifier, uint64_t object, uint6
 
 /* Drops all that the kernel keeps of OBJECT's data and attributes, then calls THEN(DATA), once, from
  * the notifier's thread (also when the notifier ends before it comes to it). */
-void ph_notifier_drop_then(struct ph_notifier *notifier, uint64_t object, void (*then)(void *data), void *data);
+void ph_notifier_drop_then(struct ph_notifier *notifier, uint64_t object, void (*then)(void *data),
+                           void *data);
 
 #endif

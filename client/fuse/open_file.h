@@ -11,9 +11,9 @@ struct ph_listing;
 struct ph_open {
     uint64_t object;
     uint64_t handle;
-    uint64_t generation;          /* of the session that the handle belongs to */
-    pthread_mutex_t mutex;        /* guards what follows */
-    struct ph_listing *listing;   /* directories: entries read ahead; NULL until needed */
+    uint64_t generation;        /* of the session that the handle belongs to */
+    pthread_mutex_t mutex;      /* guards what follows */
+    struct ph_listing *listing; /* directories: entries read ahead; NULL until needed */
     _Atomic int refs;
 };
 

@@ -22,7 +22,8 @@ void ph_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_
 
 /* ops_open.c: opening, making and closing files. */
 void ph_op_open(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info);
-void ph_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *info);
+void ph_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+                  struct fuse_file_info *info);
 void ph_op_flush(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info);
 void ph_op_release(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info);
 
@@ -45,19 +46,22 @@ void ph_op_releasedir(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *
 
 /* ops_attr.c: attributes, permissions, space. */
 void ph_op_getattr(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info);
-void ph_op_setattr(fuse_req_t req, fuse_ino_t object, struct stat *stat, int to_set, struct fuse_file_info *info);
+void ph_op_setattr(fuse_req_t req, fuse_ino_t object, struct stat *stat, int to_set,
+                   struct fuse_file_info *info);
 void ph_op_access(fuse_req_t req, fuse_ino_t object, int mask);
 void ph_op_statfs(fuse_req_t req, fuse_ino_t object);
 
 /* ops_xattr.c: extended attributes. */
-void ph_op_setxattr(fuse_req_t req, fuse_ino_t object, const char *name, const char *value, size_t size, int flags);
+void ph_op_setxattr(fuse_req_t req, fuse_ino_t object, const char *name, const char *value, size_t size,
+                    int flags);
 void ph_op_getxattr(fuse_req_t req, fuse_ino_t object, const char *name, size_t size);
 void ph_op_listxattr(fuse_req_t req, fuse_ino_t object, size_t size);
 void ph_op_removexattr(fuse_req_t req, fuse_ino_t object, const char *name);
 
 /* ops_lock.c: advisory locks. */
 void ph_op_getlk(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info, struct flock *lock);
-void ph_op_setlk(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info, struct flock *lock, int wait);
+void ph_op_setlk(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info, struct flock *lock,
+                 int wait);
 void ph_op_flock(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info, int op);
 
 /* ops_control.c: client/control.h. */

@@ -9,7 +9,7 @@
 #include "ph_stubs.h"
 
 enum {
-    SET_SIZE = 1 << 3,            /* SetattrRequest.which, section 7.10 */
+    SET_SIZE = 1 << 3, /* SetattrRequest.which, section 7.10 */
     SET_KILL_PRIVILEGES = 1 << 8,
     ACCESS_BITS = 7,
 };
@@ -75,7 +75,8 @@ static void setattr_done(void *data, const struct ph_reply *reply)
         reply_attr(data, result->attr);
 }
 
-void ph_op_setattr(fuse_req_t req, fuse_ino_t object, struct stat *stat, int to_set, struct fuse_file_info *info)
+void ph_op_setattr(fuse_req_t req, fuse_ino_t object, struct stat *stat, int to_set,
+                   struct fuse_file_info *info)
 {
     uint32_t which = ph_setattr_bits(to_set);
     if (ph_hook_note()->kill_privileges)

@@ -151,7 +151,8 @@ void ph_op_fallocate(fuse_req_t req, fuse_ino_t object, int mode, off_t offset, 
     message.mode = (mode & FALLOC_FL_KEEP_SIZE ? ALLOCATE_KEEP_SIZE : 0) |
                    (mode & FALLOC_FL_PUNCH_HOLE ? ALLOCATE_PUNCH : 0) |
                    (mode & FALLOC_FL_ZERO_RANGE ? ALLOCATE_ZERO : 0);
-    ph_request_sent(request, ph_send_allocate(request->mount->stub, &message, NULL, ph_request_done, request));
+    ph_request_sent(request,
+                    ph_send_allocate(request->mount->stub, &message, NULL, ph_request_done, request));
 }
 
 static void copy_done(void *data, const struct ph_reply *reply)

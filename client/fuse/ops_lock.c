@@ -134,8 +134,12 @@ void ph_op_setlk(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info,
         return;
     Pohmel__Range range = range_of(lock);
     const struct lock_wish wish = {
-        .object = object, .owner = info->lock_owner, .offset = range.offset, .length = range.length,
-        .shared = lock->l_type == F_RDLCK, .process = lock->l_pid,
+        .object = object,
+        .owner = info->lock_owner,
+        .offset = range.offset,
+        .length = range.length,
+        .shared = lock->l_type == F_RDLCK,
+        .process = lock->l_pid,
     };
     if (lock->l_type == F_UNLCK) {
         send_unlock(mount, &wish, ph_request_done, request);
@@ -153,8 +157,12 @@ void ph_op_flock(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info,
     if (request == NULL)
         return;
     const struct lock_wish wish = {
-        .object = object, .owner = info->lock_owner, .length = INT64_MAX, .whole_file = true,
-        .shared = (op & ~LOCK_NB) == LOCK_SH, .process = fuse_req_ctx(req)->pid,
+        .object = object,
+        .owner = info->lock_owner,
+        .length = INT64_MAX,
+        .whole_file = true,
+        .shared = (op & ~LOCK_NB) == LOCK_SH,
+        .process = fuse_req_ctx(req)->pid,
     };
     if ((op & ~LOCK_NB) == LOCK_UN)
         send_unlock(request->mount, &wish, ph_request_done, request);

@@ -156,7 +156,8 @@ static void send_tmpfile(struct ph_request *request, uint64_t object, mode_t mod
     ph_request_sent(request, ph_send_tmpfile(request->mount->stub, &message, NULL, tmpfile_done, request));
 }
 
-void ph_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *info)
+void ph_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+                  struct fuse_file_info *info)
 {
     bool unnamed = ph_hook_note()->tmpfile;
     uint64_t object;

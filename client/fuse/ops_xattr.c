@@ -64,7 +64,8 @@ void ph_op_listxattr(fuse_req_t req, fuse_ino_t object, size_t size)
     ph_request_sent(request, ph_send_listxattr(request->mount->stub, &message, NULL, reply_value, request));
 }
 
-void ph_op_setxattr(fuse_req_t req, fuse_ino_t object, const char *name, const char *value, size_t size, int flags)
+void ph_op_setxattr(fuse_req_t req, fuse_ino_t object, const char *name, const char *value, size_t size,
+                    int flags)
 {
     if (!kept(req, name))
         return;

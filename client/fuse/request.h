@@ -24,15 +24,15 @@ struct ph_request {
     Pohmel__Caller caller; /* to point messages at; valid until ph_request_sent */
 
     /* For the callback; each operation uses what it needs. */
-    uint64_t object;         /* object, or directory that holds NAME */
-    uint64_t handle;         /* handle that the request opens, 0 for none */
+    uint64_t object; /* object, or directory that holds NAME */
+    uint64_t handle; /* handle that the request opens, 0 for none */
     uint64_t offset;
     uint64_t owner;
     size_t size;
     unsigned flags;
-    struct ph_open *open;    /* open file or directory concerned; a reference, or NULL */
-    char *name;              /* owned, or NULL */
-    void *extra;             /* owned, freed with g_free, or NULL */
+    struct ph_open *open; /* open file or directory concerned; a reference, or NULL */
+    char *name;           /* owned, or NULL */
+    void *extra;          /* owned, freed with g_free, or NULL */
 
     /* Of request.c and interrupt.c. */
     struct ph_groups *groups;
@@ -41,9 +41,9 @@ struct ph_request {
     uint64_t number;
     pid_t pid;
     enum ph_wait wait;
-    uint64_t cancel_at_ms;   /* when the wait is to be given up; 0: never */
-    bool interrupted;        /* a signal is pending for the process */
-    _Atomic bool abandoned;  /* the process is being killed: nobody hears the answer */
+    uint64_t cancel_at_ms;  /* when the wait is to be given up; 0: never */
+    bool interrupted;       /* a signal is pending for the process */
+    _Atomic bool abandoned; /* the process is being killed: nobody hears the answer */
     struct ph_request *next, *previous;
 };
 

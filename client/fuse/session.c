@@ -24,10 +24,10 @@
 enum {
     READERS = 2,
     BUFFERS_KEPT = 24,
-    KERNEL_PAGES_MAX = 256,       /* of one request, as libfuse sizes its buffer */
+    KERNEL_PAGES_MAX = 256, /* of one request, as libfuse sizes its buffer */
     KERNEL_HEADER_BYTES = 0x1000,
     VERSIONS_KEPT = 65536,
-    BUSY_MS = 5000,               /* for programs that still use a mount that is to end */
+    BUSY_MS = 5000, /* for programs that still use a mount that is to end */
     POLL_MS = 20,
     NO_MEMORY_PAUSE_US = 10000,
 };
@@ -118,8 +118,8 @@ static struct fuse_session *new_session(struct ph_mount *mount, const char *opti
     struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
     /* The opening of fifos, sockets and devices is never asked of us: only the kernel can forbid it.
      * Where everything belongs to one user of the server, there is nothing to forbid. */
-    g_autofree char *kernel = g_strconcat(
-        options, ph_link_info(mount->link)->acts_as_caller ? ",default_permissions" : "", NULL);
+    g_autofree char *kernel =
+        g_strconcat(options, ph_link_info(mount->link)->acts_as_caller ? ",default_permissions" : "", NULL);
     struct fuse_session *session = NULL;
     if (fuse_opt_add_arg(&args, "pohmelfs") == 0 && fuse_opt_add_arg(&args, "-o") == 0 &&
         fuse_opt_add_arg(&args, kernel) == 0)
@@ -169,7 +169,8 @@ static void start_threads(struct ph_session *session)
     }
 }
 
-struct ph_session *ph_session_start(struct ph_link *link, const char *place, const char *kernel, GError **error)
+struct ph_session *ph_session_start(struct ph_link *link, const char *place, const char *kernel,
+                                    GError **error)
 {
     struct ph_session *session = g_new0(struct ph_session, 1);
     init_mount(&session->mount, link);
@@ -177,7 +178,8 @@ struct ph_session *ph_session_start(struct ph_link *link, const char *place, con
     session->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     session->mount.session = new_session(&session->mount, kernel);
     if (session->mount.session == NULL || session->ended_fd < 0) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "cannot mount on %s: %s", place, ph_log_last_of_libfuse());
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "cannot mount on %s: %s", place,
+                    ph_log_last_of_libfuse());
         ph_session_free(session);
         return NULL;
     }
@@ -187,7 +189,8 @@ struct ph_session *ph_session_start(struct ph_link *link, const char *place, con
     }
     int failure = ph_hook_install(session->mount.session);
     if (failure != 0) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "cannot mount on %s: %s", place, g_strerror(failure));
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "cannot mount on %s: %s", place,
+                    g_strerror(failure));
         ph_mount_point_unmount(place, true);
         ph_session_free(session);
         return NULL;
@@ -227,7 +230,8 @@ void ph_session_stop(struct ph_session *session)
     if (!ended_within(session, 0)) {
         /* Taken out of the tree first, while it is still served: those who have files open finish. */
         if (!ph_mount_point_unmount(session->place, false)) {
-            ph_log(LOG_NOTICE, "%s is in use; it ends in %d seconds at the latest", session->place, BUSY_MS / 1000);
+            ph_log(LOG_NOTICE, "%s is in use; it ends in %d seconds at the latest", session->place,
+                   BUSY_MS / 1000);
             ph_mount_point_unmount(session->place, true);
         }
         ended_within(session, BUSY_MS);

@@ -48,11 +48,11 @@ enum {
     PH_OUTPUT_SMALL_BYTES = 64 * 1024,
 
     /* Connections. */
-    PH_HANDSHAKE_TIMEOUT_MS = 5000,      /* banner, hello, session open */
-    PH_FRAME_TIMEOUT_MS = 30000,         /* from a frame's first byte to its last */
-    PH_PING_IDLE_MS = 10000,             /* silence after which a ping is sent */
-    PH_PING_TIMEOUT_MS = 30000,          /* silence after which the peer is gone */
-    PH_LINGER_MS = 1000,                 /* for a last word to reach a peer that is cut off */
+    PH_HANDSHAKE_TIMEOUT_MS = 5000, /* banner, hello, session open */
+    PH_FRAME_TIMEOUT_MS = 30000,    /* from a frame's first byte to its last */
+    PH_PING_IDLE_MS = 10000,        /* silence after which a ping is sent */
+    PH_PING_TIMEOUT_MS = 30000,     /* silence after which the peer is gone */
+    PH_LINGER_MS = 1000,            /* for a last word to reach a peer that is cut off */
     PH_SOCKET_BUFFER_BYTES = 4 * 1024 * 1024,
     PH_LEASE_TTL_MS = 60000,
     PH_UNAUTHENTICATED_CONNECTIONS_MAX = 256,
@@ -61,9 +61,9 @@ enum {
     /* Client. */
     PH_RECONNECT_FIRST_MS = 100,
     PH_RECONNECT_MAX_MS = 5000,
-    PH_IDS_LOW_WATER = 16384, /* ids left when the next range is asked for */
-    PH_HOST_MAX_BYTES = 64,   /* of SESSION_OPEN's host */
-    PH_RELEASE_CREDITS = 8,   /* credits that a client keeps for what gives something back */
+    PH_IDS_LOW_WATER = 16384,   /* ids left when the next range is asked for */
+    PH_HOST_MAX_BYTES = 64,     /* of SESSION_OPEN's host */
+    PH_RELEASE_CREDITS = 8,     /* credits that a client keeps for what gives something back */
     PH_CLOSE_TIMEOUT_MS = 5000, /* for answers still due, then SESSION_CLOSE, when a link ends */
     PH_LINK_QUEUE_MAX = 65536,  /* requests waiting to be sent */
     PH_HINTS_MAX = 262144,      /* objects whose path is remembered */

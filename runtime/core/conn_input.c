@@ -150,8 +150,8 @@ static struct ph_frame *frame_new(const struct ph_frame_header *header)
 static void begin_frame(struct ph_conn *conn)
 {
     struct ph_frame_header header;
-    if (ph_frame_header_decode(conn->input + conn->input_start, conn->message_max, conn->payload_max,
-                               &header, &conn->fault) != 0) {
+    if (ph_frame_header_decode(conn->input + conn->input_start, conn->message_max, conn->payload_max, &header,
+                               &conn->fault) != 0) {
         ph_conn_end_and_tell(conn);
         return;
     }

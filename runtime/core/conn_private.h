@@ -24,9 +24,9 @@ struct ph_conn {
     enum ph_conn_role role;
     enum ph_conn_state state;
     struct ph_hello own, peer;
-    struct ph_banner banner; /* the peer's */
+    struct ph_banner banner;           /* the peer's */
     uint32_t message_max, payload_max; /* taken now; OWN says what may be taken at all */
-    struct ph_fault fault;   /* why it ended; status 0 for a goodbye */
+    struct ph_fault fault;             /* why it ended; status 0 for a goodbye */
 
     uint8_t *input; /* bytes read and not understood yet: START to END */
     size_t input_capacity, input_start, input_end;

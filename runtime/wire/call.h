@@ -11,9 +11,10 @@
 #include "runtime/base/fault.h"
 
 struct ph_call {
-    uint64_t session;            /* server-wide number of the session, 0 before it is open */
-    const uint8_t *client;       /* 16 bytes that name the client for as long as it lives; NULL where nobody knows */
-    void *context;               /* of the session layer; the store never looks at it */
+    uint64_t session; /* server-wide number of the session, 0 before it is open */
+    const uint8_t
+        *client;   /* 16 bytes that name the client for as long as it lives; NULL where nobody knows */
+    void *context; /* of the session layer; the store never looks at it */
     struct ph_arena *arena;      /* decoded request and everything in the reply live here */
     struct ph_blob *payload_in;  /* borrowed; NULL for none */
     size_t payload_used;         /* bytes that earlier commands of the transaction took */

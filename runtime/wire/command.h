@@ -14,9 +14,21 @@
 
 /* Meaning of a field; the same numbers as enum Kind in idl/options.proto. */
 enum ph_kind {
-    PH_KIND_PLAIN = 1, PH_KIND_NAME, PH_KIND_OPAQUE, PH_KIND_OBJECT_ID, PH_KIND_HANDLE,
-    PH_KIND_SESSION_ID, PH_KIND_LEASE_ID, PH_KIND_EPOCH, PH_KIND_COOKIE, PH_KIND_VERSION,
-    PH_KIND_TIME, PH_KIND_OWNER, PH_KIND_USER_ID, PH_KIND_XATTR_NAME, PH_KIND_TARGET,
+    PH_KIND_PLAIN = 1,
+    PH_KIND_NAME,
+    PH_KIND_OPAQUE,
+    PH_KIND_OBJECT_ID,
+    PH_KIND_HANDLE,
+    PH_KIND_SESSION_ID,
+    PH_KIND_LEASE_ID,
+    PH_KIND_EPOCH,
+    PH_KIND_COOKIE,
+    PH_KIND_VERSION,
+    PH_KIND_TIME,
+    PH_KIND_OWNER,
+    PH_KIND_USER_ID,
+    PH_KIND_XATTR_NAME,
+    PH_KIND_TARGET,
 };
 
 /* Rules of one field, in the order of the message's descriptor. */
@@ -24,10 +36,10 @@ struct ph_field_rule {
     uint32_t number;
     enum ph_kind kind;
     bool required;
-    uint32_t min_len, max_len;     /* bytes fields */
-    uint32_t min_count, max_count; /* repeated fields */
-    uint64_t min, max;             /* integers; max is UINT64_MAX where there is none */
-    uint64_t bits;                 /* integers used as sets: bits defined; 0 where not a set */
+    uint32_t min_len, max_len;             /* bytes fields */
+    uint32_t min_count, max_count;         /* repeated fields */
+    uint64_t min, max;                     /* integers; max is UINT64_MAX where there is none */
+    uint64_t bits;                         /* integers used as sets: bits defined; 0 where not a set */
     const struct ph_message_rule *message; /* sub-messages */
 };
 
@@ -66,10 +78,10 @@ const struct ph_command_info *ph_commands(size_t *count);
 bool ph_command_may_answer(const struct ph_command_info *command, uint32_t status);
 
 /* Statuses. Generated from enum Status. */
-const char *ph_status_name(uint32_t status);  /* "NOT_FOUND", or "status 1234"-like for unknown ones */
-const char *ph_status_text(uint32_t status);  /* words for a person */
-int ph_status_to_errno(uint32_t status);      /* positive errno; EIO for unknown ones; 0 for OK */
-uint32_t ph_status_from_errno(int error);     /* IO_ERROR for those without a status */
+const char *ph_status_name(uint32_t status); /* "NOT_FOUND", or "status 1234"-like for unknown ones */
+const char *ph_status_text(uint32_t status); /* words for a person */
+int ph_status_to_errno(uint32_t status);     /* positive errno; EIO for unknown ones; 0 for OK */
+uint32_t ph_status_from_errno(int error);    /* IO_ERROR for those without a status */
 
 /* Checks MESSAGE, decoded, against RULE and everything below it: lengths,
  * counts, ranges, names without '/' or NUL, required members, no unknown bits.

@@ -48,7 +48,7 @@ enum ph_frame_kind {
 };
 
 enum ph_control {
-    PH_CONTROL_PING = 1,   /* answered by PONG with the same id */
+    PH_CONTROL_PING = 1, /* answered by PONG with the same id */
     PH_CONTROL_PONG = 2,
     PH_CONTROL_CANCEL = 3, /* id: the request that need not wait any longer */
     PH_CONTROL_GOAWAY = 4, /* status says why; the sender closes */

@@ -24,8 +24,8 @@ typedef void (*ph_reply_fn)(void *data, const struct ph_reply *reply);
 struct ph_stub {
     /* Sends MESSAGE as COMMAND, with PAYLOAD behind it (borrowed; NULL for
      * none). Returns a ticket to cancel it by; 0 when FN was called already. */
-    uint64_t (*send)(void *self, uint16_t command, const ProtobufCMessage *message,
-                     struct ph_blob *payload, ph_reply_fn fn, void *data);
+    uint64_t (*send)(void *self, uint16_t command, const ProtobufCMessage *message, struct ph_blob *payload,
+                     ph_reply_fn fn, void *data);
     void *self;
 };
 

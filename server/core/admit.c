@@ -43,11 +43,13 @@ static uint32_t check_state(const struct arrival *arrival, struct ph_fault *faul
         return PH_ST_SHUTTING_DOWN;
     switch (conn->state) {
     case PH_CONN_NEW:
-        return opens ? PH_ST_OK : ph_fault_set(fault, PH_ST_WRONG_STATE, "%s before SESSION_OPEN", arrival->info->name);
+        return opens ? PH_ST_OK
+                     : ph_fault_set(fault, PH_ST_WRONG_STATE, "%s before SESSION_OPEN", arrival->info->name);
     case PH_CONN_OPENING:
         return ph_fault_set(fault, PH_ST_WRONG_STATE, "SESSION_OPEN is not answered yet");
     case PH_CONN_OPEN:
-        return opens ? ph_fault_set(fault, PH_ST_WRONG_STATE, "a session is open on this connection already") : PH_ST_OK;
+        return opens ? ph_fault_set(fault, PH_ST_WRONG_STATE, "a session is open on this connection already")
+                     : PH_ST_OK;
     case PH_CONN_ENDED:
         if (opens)
             return PH_ST_OK;
@@ -66,7 +68,8 @@ static uint32_t check(const struct arrival *arrival, struct ph_fault *fault)
     if (arrival->info->event || arrival->info->layer == PH_LAYER_PEER)
         return ph_fault_set(fault, PH_ST_WRONG_STATE, "%s is for servers to send", arrival->info->name);
     if (arrival->info->effect == PH_EFFECT_CHANGES)
-        return ph_fault_set(fault, PH_ST_WRONG_STATE, "%s travels inside a transaction only", arrival->info->name);
+        return ph_fault_set(fault, PH_ST_WRONG_STATE, "%s travels inside a transaction only",
+                            arrival->info->name);
     status = check_state(arrival, fault);
     if (status != PH_ST_OK)
         return status;

@@ -10,7 +10,8 @@ struct ph_handle *ph_handles_find(const struct ph_handles *handles, uint64_t han
     return PH_TABLE_ENTRY(node, struct ph_handle, node);
 }
 
-struct ph_handle *ph_handles_add(struct ph_handles *handles, uint64_t handle, uint64_t object, uint32_t access)
+struct ph_handle *ph_handles_add(struct ph_handles *handles, uint64_t handle, uint64_t object,
+                                 uint32_t access)
 {
     struct ph_handle *entry = PH_CORE_NEW(struct ph_handle);
 

@@ -25,7 +25,8 @@ struct ph_handles {
 struct ph_handle *ph_handles_find(const struct ph_handles *handles, uint64_t handle);
 
 /* Adds HANDLE, which is not in there. The limit is the caller's affair. */
-struct ph_handle *ph_handles_add(struct ph_handles *handles, uint64_t handle, uint64_t object, uint32_t access);
+struct ph_handle *ph_handles_add(struct ph_handles *handles, uint64_t handle, uint64_t object,
+                                 uint32_t access);
 
 /* Takes ENTRY out and frees it. */
 void ph_handles_remove(struct ph_handles *handles, struct ph_handle *entry);

@@ -25,7 +25,8 @@ static uint32_t session_open(void *self, struct ph_call *call, const Pohmel__Ses
     if (entry == NULL)
         return PH_ST_NO_EXPORT;
     if (request->resume)
-        return ph_fault_set(&call->fault, PH_ST_NO_SESSION, "this server does not keep sessions that were broken off");
+        return ph_fault_set(&call->fault, PH_ST_NO_SESSION,
+                            "this server does not keep sessions that were broken off");
     store = entry->export->store;
     reply->export_info = PH_ARENA_NEW(call->arena, Pohmel__ExportInfo);
     reply->root = PH_ARENA_NEW(call->arena, Pohmel__Attr);
@@ -173,7 +174,8 @@ static uint32_t open_charged(void *self, struct ph_call *call, const Pohmel__Ope
                              Pohmel__OpenReply *reply)
 {
     const struct ph_session *session = of(call)->session;
-    struct opening opening = {.handle = request->handle, .object = request->object, .access = request->access};
+    struct opening opening = {
+        .handle = request->handle, .object = request->object, .access = request->access};
     uint32_t status;
 
     if (session->read_only && (request->access & PH_ACCESS_WRITE) != 0)
@@ -206,7 +208,8 @@ static uint32_t close_handle(void *self, struct ph_call *call, const Pohmel__Clo
     ph_server_enter(server, &of(call)->actions);
     entry = ph_handles_find(&session->handles, request->handle);
     if (entry != NULL && entry->locked)
-        ph_locks_end_handle(server->locks, &session->locks, session->entry->index, entry->object, entry->handle);
+        ph_locks_end_handle(server->locks, &session->locks, session->entry->index, entry->object,
+                            entry->handle);
     if (entry != NULL)
         ph_handles_remove(&session->handles, entry);
     ph_server_leave(server);
@@ -252,7 +255,8 @@ static uint32_t take_lock(struct ph_call *call, const struct ph_lock_want *want,
                          &call->fault);
 }
 
-static uint32_t lock(void *self, struct ph_call *call, const Pohmel__LockRequest *request, Pohmel__Nothing *reply)
+static uint32_t lock(void *self, struct ph_call *call, const Pohmel__LockRequest *request,
+                     Pohmel__Nothing *reply)
 {
     struct ph_lock_want want = {
         .object = request->object,

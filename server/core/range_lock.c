@@ -45,8 +45,8 @@ bool ph_lock_range(uint64_t offset, uint64_t length, uint64_t *start, uint64_t *
 /* Locks of an owner that a change of a range concerns, and what becomes of them. */
 struct change {
     const struct ph_lock_want *want;
-    bool take;               /* else the range is given back */
-    uint64_t start, end;     /* what is inserted, grown by what it is joined with */
+    bool take;           /* else the range is given back */
+    uint64_t start, end; /* what is inserted, grown by what it is joined with */
     struct ph_lock *concerned;
     size_t removed, remnants;
 };
@@ -153,9 +153,9 @@ static bool give_up_for_conversion(struct ph_locks *locks, struct ph_lock_file *
 }
 
 /* Nothing could be granted: waits, or says why not. */
-static uint32_t wait_or_refuse(struct ph_locks *locks, struct ph_lock_file *file,
-                               struct ph_lock_party *party, const struct ph_lock_want *want, bool wait,
-                               uint64_t request, struct ph_fault *fault)
+static uint32_t wait_or_refuse(struct ph_locks *locks, struct ph_lock_file *file, struct ph_lock_party *party,
+                               const struct ph_lock_want *want, bool wait, uint64_t request,
+                               struct ph_fault *fault)
 {
     if (!wait)
         return PH_ST_WOULD_BLOCK;
@@ -214,8 +214,8 @@ uint32_t ph_locks_give(struct ph_locks *locks, struct ph_lock_session *session,
     return status;
 }
 
-bool ph_locks_test(struct ph_locks *locks, struct ph_lock_session *session,
-                   const struct ph_lock_want *want, struct ph_lock_found *found)
+bool ph_locks_test(struct ph_locks *locks, struct ph_lock_session *session, const struct ph_lock_want *want,
+                   struct ph_lock_found *found)
 {
     struct ph_lock_want full = normal(want);
     struct ph_lock_file *file = ph_lock_file_get(locks, &full, false);

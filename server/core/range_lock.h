@@ -41,9 +41,9 @@ struct ph_lock_session {
 
 /* What is wanted, or given back. */
 struct ph_lock_want {
-    uint64_t space;  /* export */
+    uint64_t space; /* export */
     uint64_t object;
-    bool whole_file; /* START and END are not looked at then */
+    bool whole_file;     /* START and END are not looked at then */
     uint64_t start, end; /* from START up to, but without, END; see ph_lock_range */
     bool shared;
     uint64_t owner;
@@ -89,8 +89,8 @@ struct ph_lock_found {
 };
 
 /* Whether a lock stands in the way of WANT; then the lowest is put into FOUND. */
-bool ph_locks_test(struct ph_locks *locks, struct ph_lock_session *session,
-                   const struct ph_lock_want *want, struct ph_lock_found *found);
+bool ph_locks_test(struct ph_locks *locks, struct ph_lock_session *session, const struct ph_lock_want *want,
+                   struct ph_lock_found *found);
 
 /* Gives the wait of REQUEST up, answering it CANCELLED. False when there is none. */
 bool ph_locks_cancel(struct ph_locks *locks, struct ph_lock_session *session, uint64_t request);

@@ -95,8 +95,8 @@ bool ph_lock_circle(struct ph_locks *locks, struct ph_lock_file *file, struct ph
                     const struct ph_lock_want *want);
 
 /* Adds a wait; takes one out and frees it without an answer. */
-void ph_lock_wait_add(struct ph_lock_file *file, struct ph_lock_party *party,
-                      const struct ph_lock_want *want, uint64_t request);
+void ph_lock_wait_add(struct ph_lock_file *file, struct ph_lock_party *party, const struct ph_lock_want *want,
+                      uint64_t request);
 void ph_lock_wait_drop(struct ph_lock_waiter *waiter);
 
 /* Something was given up in FILE: grants what can be granted. */

@@ -14,7 +14,8 @@ struct ph_lock *ph_lock_of_owner(struct ph_interval *node)
 
 struct ph_lock_file *ph_lock_file_get(struct ph_locks *locks, const struct ph_lock_want *want, bool make)
 {
-    uint64_t hash = ph_table_hash(ph_table_hash(locks->seed, want->space), want->object * 2 + want->whole_file);
+    uint64_t hash =
+        ph_table_hash(ph_table_hash(locks->seed, want->space), want->object * 2 + want->whole_file);
     struct ph_lock_file *file;
 
     for (struct ph_table_node *node = ph_table_first(&locks->files, hash); node != NULL;

@@ -3,8 +3,8 @@
 #include "server/core/memory.h"
 #include "server/core/range_lock_private.h"
 
-void ph_lock_wait_add(struct ph_lock_file *file, struct ph_lock_party *party,
-                      const struct ph_lock_want *want, uint64_t request)
+void ph_lock_wait_add(struct ph_lock_file *file, struct ph_lock_party *party, const struct ph_lock_want *want,
+                      uint64_t request)
 {
     struct ph_lock_waiter *waiter = PH_CORE_NEW(struct ph_lock_waiter);
 

@@ -99,7 +99,8 @@ void ph_server_execute(struct ph_server_call *call)
     if (call->message != NULL && call->message->len > PH_MESSAGE_MAX_BYTES) {
         ph_blob_unref(call->message);
         call->message = NULL;
-        call->status = ph_fault_set(&call->call.fault, PH_ST_LIMIT, "the answer would be larger than a message may be");
+        call->status =
+            ph_fault_set(&call->call.fault, PH_ST_LIMIT, "the answer would be larger than a message may be");
     }
     if (call->status == PH_ST_OK) {
         call->payload = call->call.payload_out;

@@ -87,7 +87,8 @@ void ph_session_call_done(struct ph_server *server, struct ph_session *session)
 }
 
 uint32_t ph_session_open(struct ph_server_conn *conn, const uint8_t client[PH_CLIENT_ID_BYTES],
-                         uint64_t number, const struct ph_export_entry *entry, bool read_only, struct ph_fault *fault)
+                         uint64_t number, const struct ph_export_entry *entry, bool read_only,
+                         struct ph_fault *fault)
 {
     struct ph_server *server = conn->server;
     struct ph_session *session = find(server, client);
@@ -95,7 +96,8 @@ uint32_t ph_session_open(struct ph_server_conn *conn, const uint8_t client[PH_CL
     if (conn->closed)
         return ph_fault_set(fault, PH_ST_NO_SESSION, "the connection was closed meanwhile");
     if (session != NULL && number <= session->number)
-        return ph_fault_set(fault, PH_ST_BUSY, "the client has a session of this or a higher number open already");
+        return ph_fault_set(fault, PH_ST_BUSY,
+                            "the client has a session of this or a higher number open already");
     if (session != NULL) {
         struct ph_server_conn *older = session->conn;
 

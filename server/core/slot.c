@@ -29,7 +29,8 @@ static enum ph_slot_verdict admit_again(struct ph_slot *slot, const struct ph_fr
         return PH_SLOT_WAIT;
     }
     if (slot->too_large) {
-        ph_fault_set(fault, PH_ST_LIMIT, "the transaction was executed, but its answer was too large to be kept");
+        ph_fault_set(fault, PH_ST_LIMIT,
+                     "the transaction was executed, but its answer was too large to be kept");
         return PH_SLOT_REFUSE;
     }
     return PH_SLOT_REPEAT;

@@ -33,7 +33,7 @@ void ph_table_remove(struct ph_table *table, struct ph_table_node *node);
 void ph_table_clear(struct ph_table *table);
 
 /* The struct T that has NODE as its MEMBER; NULL for NULL. */
-#define PH_TABLE_ENTRY(node, T, member) \
-    ((node) == NULL ? NULL : (T *) (void *) ((char *) (node) - offsetof(T, member)))
+#define PH_TABLE_ENTRY(node, T, member)                                                                      \
+    ((node) == NULL ? NULL : (T *) (void *) ((char *) (node) -offsetof(T, member)))
 
 #endif

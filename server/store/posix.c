@@ -91,21 +91,24 @@ uint32_t ph_store_become(struct ph_posix_store *store, const Pohmel__Caller *cal
 
 uint32_t ph_store_stale(struct ph_call *call, uint64_t id)
 {
-    return ph_fault_set(&call->fault, PH_ST_STALE, "object %llu is not known: it was removed, or not looked up since "
-                        "the server started", (unsigned long long) id);
+    return ph_fault_set(&call->fault, PH_ST_STALE,
+                        "object %llu is not known: it was removed, or not looked up since "
+                        "the server started",
+                        (unsigned long long) id);
 }
 
 uint32_t ph_store_check_writable(struct ph_posix_store *store, struct ph_call *call)
 {
-    return store->read_only ? ph_fault_set(&call->fault, PH_ST_READ_ONLY, "the export is read-only") : PH_ST_OK;
+    return store->read_only ? ph_fault_set(&call->fault, PH_ST_READ_ONLY, "the export is read-only")
+                            : PH_ST_OK;
 }
 
 uint32_t ph_state_check(struct ph_posix_store *store, struct ph_call *call)
 {
-    return ph_state_db_throttle(store->db)
-               ? PH_ST_OK
-               : ph_fault_set(&call->fault, PH_ST_NO_SPACE,
-                              "the server cannot write its state database; is there space left in its state directory?");
+    return ph_state_db_throttle(store->db) ? PH_ST_OK
+                                           : ph_fault_set(&call->fault, PH_ST_NO_SPACE,
+                                                          "the server cannot write its state database; is "
+                                                          "there space left in its state directory?");
 }
 
 bool ph_store_hidden(const struct ph_posix_store *store, const struct ph_object *directory, const char *name)
@@ -125,8 +128,8 @@ bool ph_store_name(const ProtobufCBinaryData *bytes, char name[PH_NAME_MAX_BYTES
 
 /* ---- What the store tells ---- */
 
-static uint32_t posix_describe(void *self, struct ph_arena *arena, Pohmel__ExportInfo *info, Pohmel__Attr *root,
-                               struct ph_fault *fault)
+static uint32_t posix_describe(void *self, struct ph_arena *arena, Pohmel__ExportInfo *info,
+                               Pohmel__Attr *root, struct ph_fault *fault)
 {
     struct ph_posix_store *store = self;
     struct ph_call call = {.arena = arena};
@@ -146,7 +149,8 @@ static uint32_t posix_describe(void *self, struct ph_arena *arena, Pohmel__Expor
     if (status == PH_ST_OK)
         status = ph_attr_fill(store, &call, store->root, &stx, false, root);
     if (status != PH_ST_OK)
-        ph_fault_set(fault, status, "%s", call.fault.text[0] != '\0' ? call.fault.text : ph_status_text(status));
+        ph_fault_set(fault, status, "%s",
+                     call.fault.text[0] != '\0' ? call.fault.text : ph_status_text(status));
     return status;
 }
 
@@ -161,9 +165,10 @@ static uint32_t posix_transact(void *self, struct ph_call *call, const Pohmel__T
 {
     struct ph_posix_store *store = self;
     if (request->n_changes != 1)
-        return ph_fault_set(&call->fault, PH_ST_UNSUPPORTED,
-                            "transactions of %zu commands need a journal, which this store has not; send one at a time",
-                            request->n_changes);
+        return ph_fault_set(
+            &call->fault, PH_ST_UNSUPPORTED,
+            "transactions of %zu commands need a journal, which this store has not; send one at a time",
+            request->n_changes);
     Pohmel__ChangeResult *result = PH_ARENA_NEW(call->arena, Pohmel__ChangeResult);
     reply->results = PH_ARENA_NEW(call->arena, Pohmel__ChangeResult *);
     if (result == NULL || reply->results == NULL)
@@ -222,8 +227,8 @@ static bool lies_inside(const char *path, const char *directory)
     return inside;
 }
 
-static bool state_open(struct ph_posix_store *store, const struct ph_posix_options *options, const struct statx *root,
-                       GError **error)
+static bool state_open(struct ph_posix_store *store, const struct ph_posix_options *options,
+                       const struct statx *root, GError **error)
 {
     if (options->state_dir == NULL || options->state_dir[0] == '\0')
         return failed(error, "%s%s", "no state directory is given", "; use --state-dir");
@@ -235,13 +240,16 @@ static bool state_open(struct ph_posix_store *store, const struct ph_posix_optio
     g_autofree char *lock = g_build_filename(options->state_dir, "lock", NULL);
     store->state_lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (store->state_lock_fd < 0)
-        return failed(error, "cannot write to the state directory %s: %s", options->state_dir, g_strerror(errno));
+        return failed(error, "cannot write to the state directory %s: %s", options->state_dir,
+                      g_strerror(errno));
     if (flock(store->state_lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return failed(error, errno == EWOULDBLOCK
-                                 ? "the state directory %s is in use by another pohmel-server; stop that one or choose "
-                                   "another with --state-dir%s"
-                                 : "cannot lock the state directory %s: %s",
-                      options->state_dir, errno == EWOULDBLOCK ? "" : g_strerror(errno));
+        return failed(
+            error,
+            errno == EWOULDBLOCK
+                ? "the state directory %s is in use by another pohmel-server; stop that one or choose "
+                  "another with --state-dir%s"
+                : "cannot lock the state directory %s: %s",
+            options->state_dir, errno == EWOULDBLOCK ? "" : g_strerror(errno));
     struct ph_identity identity = ph_identity_of(root);
     struct ph_state_root known = {options->directory, identity.ino, identity.btime_ns};
     store->db = ph_state_db_open(options->state_dir, &known, error);
@@ -270,9 +278,10 @@ static bool root_open(struct ph_posix_store *store, const struct ph_posix_option
     const char *directory = options->directory;
     store->root_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (store->root_fd < 0)
-        return failed(error, errno == ENOTDIR  ? "%s is not a directory (%s); export the directory that holds it"
-                             : errno == ENOENT ? "there is no directory %s to export (%s); make it first"
-                                               : "cannot export %s: %s",
+        return failed(error,
+                      errno == ENOTDIR  ? "%s is not a directory (%s); export the directory that holds it"
+                      : errno == ENOENT ? "there is no directory %s to export (%s); make it first"
+                                        : "cannot export %s: %s",
                       directory, g_strerror(errno));
     if (access("/proc/self/fd", X_OK) != 0)
         return failed(error, "%s is needed and cannot be used: %s", "/proc", g_strerror(errno));
@@ -340,8 +349,13 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
     }
     /* The handle that others see lives as long as the store does. */
     static const struct ph_store shape = {
-        .ops = &posix_ops, .describe = posix_describe, .epoch = posix_epoch, .transact = posix_transact,
-        .close = ph_posix_close, .end_session = ph_posix_end_session, .free = posix_free,
+        .ops = &posix_ops,
+        .describe = posix_describe,
+        .epoch = posix_epoch,
+        .transact = posix_transact,
+        .close = ph_posix_close,
+        .end_session = ph_posix_end_session,
+        .free = posix_free,
     };
     store->shell = shape;
     store->shell.self = store;

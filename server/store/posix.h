@@ -10,12 +10,12 @@
 #include "server/store/store.h"
 
 struct ph_posix_options {
-    const char *directory;  /* what is exported */
-    const char *state_dir;  /* made where it is missing (mode 0700); not inside the directory */
+    const char *directory; /* what is exported */
+    const char *state_dir; /* made where it is missing (mode 0700); not inside the directory */
     bool read_only;
-    uint64_t size_limit;    /* bytes that the export may hold; 0 for what the filesystem holds */
-    uint32_t stores;        /* that share this program's descriptors; 0 for this one alone */
-    uint32_t objects_max;   /* objects kept in memory without being in use; 0 for a million */
+    uint64_t size_limit;  /* bytes that the export may hold; 0 for what the filesystem holds */
+    uint32_t stores;      /* that share this program's descriptors; 0 for this one alone */
+    uint32_t objects_max; /* objects kept in memory without being in use; 0 for a million */
 };
 
 /* Opens the store and whatever of it the last run left behind. The caller frees

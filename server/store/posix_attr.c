@@ -8,8 +8,15 @@
 
 /* SETATTR's bits (idl/changes.proto). */
 enum {
-    SET_MODE = 1 << 0, SET_UID = 1 << 1, SET_GID = 1 << 2, SET_SIZE = 1 << 3, SET_ACCESSED = 1 << 4,
-    SET_MODIFIED = 1 << 5, SET_ACCESSED_NOW = 1 << 6, SET_MODIFIED_NOW = 1 << 7, SET_KILL_PRIVILEGES = 1 << 8,
+    SET_MODE = 1 << 0,
+    SET_UID = 1 << 1,
+    SET_GID = 1 << 2,
+    SET_SIZE = 1 << 3,
+    SET_ACCESSED = 1 << 4,
+    SET_MODIFIED = 1 << 5,
+    SET_ACCESSED_NOW = 1 << 6,
+    SET_MODIFIED_NOW = 1 << 7,
+    SET_KILL_PRIVILEGES = 1 << 8,
     SET_TIMES = SET_ACCESSED | SET_MODIFIED | SET_ACCESSED_NOW | SET_MODIFIED_NOW,
 };
 
@@ -29,7 +36,8 @@ static uint64_t version_seen(struct ph_object *object, uint64_t ctime, bool chan
     return object->version;
 }
 
-uint64_t ph_object_version(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx, bool changed)
+uint64_t ph_object_version(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx,
+                           bool changed)
 {
     pthread_mutex_lock(&store->lock);
     uint64_t version = version_seen(object, ctime_ns(stx), changed);
@@ -102,8 +110,8 @@ uint32_t ph_attr_new(struct ph_posix_store *store, struct ph_call *call, struct 
     return ph_attr_fill(store, call, object, stx, changed, fresh);
 }
 
-uint32_t ph_attr_of(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object, bool changed,
-                    Pohmel__Attr **attr)
+uint32_t ph_attr_of(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
+                    bool changed, Pohmel__Attr **attr)
 {
     struct ph_place place;
     struct statx stx;
@@ -155,7 +163,8 @@ uint32_t ph_posix_readlink(void *self, struct ph_call *call, const Pohmel__Readl
     return status;
 }
 
-uint32_t ph_posix_access(void *self, struct ph_call *call, const Pohmel__AccessRequest *request, Pohmel__Nothing *reply)
+uint32_t ph_posix_access(void *self, struct ph_call *call, const Pohmel__AccessRequest *request,
+                         Pohmel__Nothing *reply)
 {
     struct ph_posix_store *store = self;
     struct ph_object *object = ph_object_by_id(store, request->object);
@@ -237,8 +246,8 @@ static bool may_kill(const Pohmel__SetattrRequest *request, const char *path, co
 }
 
 /* In the order in which a local kernel does it; each step as the caller. */
-static uint32_t setattr_steps(struct ph_posix_store *store, struct ph_call *call, const Pohmel__SetattrRequest *request,
-                              int fd, const struct ph_handle *handle)
+static uint32_t setattr_steps(struct ph_posix_store *store, struct ph_call *call,
+                              const Pohmel__SetattrRequest *request, int fd, const struct ph_handle *handle)
 {
     char path[32];
     uint32_t which = request->which;
@@ -248,7 +257,8 @@ static uint32_t setattr_steps(struct ph_posix_store *store, struct ph_call *call
     ph_proc_path(fd, path);
     /* Nothing at all is a chown that keeps both owners, which counts as a change; or it announces
      * a write by somebody else than the owner, which clears the set-id bits itself. */
-    if ((which == 0 || (which & (SET_UID | SET_GID))) && !set_owner(request, fd) && (which != 0 || errno != EPERM))
+    if ((which == 0 || (which & (SET_UID | SET_GID))) && !set_owner(request, fd) &&
+        (which != 0 || errno != EPERM))
         return ph_store_errno(call, "change the owner");
     if (which & SET_KILL_PRIVILEGES) {
         if (!may_kill(request, path, handle))
@@ -271,7 +281,8 @@ static uint32_t setattr_steps(struct ph_posix_store *store, struct ph_call *call
 
 /* With a limit on the export, a file may not be made larger than what is left. */
 static uint32_t setattr_size_check(struct ph_posix_store *store, struct ph_call *call,
-                                   const Pohmel__SetattrRequest *request, const struct ph_object *object, int fd)
+                                   const Pohmel__SetattrRequest *request, const struct ph_object *object,
+                                   int fd)
 {
     struct statx stx;
     if (!(request->which & SET_SIZE))

@@ -33,8 +33,8 @@ static uint32_t make_check(struct ph_posix_store *store, struct ph_call *call, u
 /* ---- CREATE ---- */
 
 /* Enters the file just made; what cannot be entered is taken away again. */
-static struct ph_object *created_enter(struct ph_posix_store *store, const struct ph_named *named, int fd, uint64_t id,
-                                       struct statx *stx)
+static struct ph_object *created_enter(struct ph_posix_store *store, const struct ph_named *named, int fd,
+                                       uint64_t id, struct statx *stx)
 {
     struct ph_object *object = NULL;
     if (ph_statx(fd, "", stx) == 0)
@@ -44,8 +44,9 @@ static struct ph_object *created_enter(struct ph_posix_store *store, const struc
     return object;
 }
 
-static uint32_t create_new(struct ph_posix_store *store, struct ph_call *call, const Pohmel__CreateRequest *request,
-                           const struct ph_named *named, Pohmel__CreateResult *result)
+static uint32_t create_new(struct ph_posix_store *store, struct ph_call *call,
+                           const Pohmel__CreateRequest *request, const struct ph_named *named,
+                           Pohmel__CreateResult *result)
 {
     struct statx stx;
     struct ph_object *object = NULL;
@@ -73,8 +74,8 @@ static uint32_t create_new(struct ph_posix_store *store, struct ph_call *call, c
 }
 
 /* Opens the file PATH_FD as open(2) with O_CREAT does with one that is there. */
-static uint32_t existing_open(struct ph_posix_store *store, struct ph_call *call, const Pohmel__CreateRequest *request,
-                              struct ph_object *object, int path_fd)
+static uint32_t existing_open(struct ph_posix_store *store, struct ph_call *call,
+                              const Pohmel__CreateRequest *request, struct ph_object *object, int path_fd)
 {
     char path[32];
     if (request->handle == 0 && request->access == 0 && !request->truncate)
@@ -92,8 +93,9 @@ static uint32_t existing_open(struct ph_posix_store *store, struct ph_call *call
     return PH_ST_OK;
 }
 
-static uint32_t create_existing(struct ph_posix_store *store, struct ph_call *call, const Pohmel__CreateRequest *request,
-                                const struct ph_named *named, Pohmel__CreateResult *result)
+static uint32_t create_existing(struct ph_posix_store *store, struct ph_call *call,
+                                const Pohmel__CreateRequest *request, const struct ph_named *named,
+                                Pohmel__CreateResult *result)
 {
     struct statx stx;
     int fd = openat(named->dir->fd, named->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -121,8 +123,9 @@ static uint32_t create_existing(struct ph_posix_store *store, struct ph_call *ca
     return status;
 }
 
-static uint32_t create_named(struct ph_posix_store *store, struct ph_call *call, const Pohmel__CreateRequest *request,
-                             const struct ph_named *named, Pohmel__CreateResult *result)
+static uint32_t create_named(struct ph_posix_store *store, struct ph_call *call,
+                             const Pohmel__CreateRequest *request, const struct ph_named *named,
+                             Pohmel__CreateResult *result)
 {
     struct ph_handle *open = NULL;
     uint32_t status = make_check(store, call, request->object);
@@ -179,7 +182,8 @@ static int make_one(const struct ph_named *named, const struct making *making, m
 }
 
 static uint32_t make_named(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller,
-                           const struct ph_named *named, const struct making *making, Pohmel__AttrResult *result)
+                           const struct ph_named *named, const struct making *making,
+                           Pohmel__AttrResult *result)
 {
     struct statx stx;
     struct ph_object *object = NULL;
@@ -207,8 +211,9 @@ static uint32_t make_named(struct ph_posix_store *store, struct ph_call *call, c
     return status;
 }
 
-static uint32_t make(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller, uint64_t parent,
-                     const ProtobufCBinaryData *name, const struct making *making, Pohmel__AttrResult *result)
+static uint32_t make(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller,
+                     uint64_t parent, const ProtobufCBinaryData *name, const struct making *making,
+                     Pohmel__AttrResult *result)
 {
     struct ph_named named;
     uint32_t status = ph_named_begin(store, call, caller, parent, name, PH_ST_NOT_PERMITTED, &named);
@@ -221,7 +226,8 @@ static uint32_t make(struct ph_posix_store *store, struct ph_call *call, const P
 uint32_t ph_posix_mkdir(void *self, struct ph_call *call, const Pohmel__MkdirRequest *request,
                         Pohmel__AttrResult *result)
 {
-    struct making making = {.object = request->object, .mode = S_IFDIR | request->mode, .umask = request->umask};
+    struct making making = {
+        .object = request->object, .mode = S_IFDIR | request->mode, .umask = request->umask};
     return make(self, call, request->caller, request->parent, &request->name, &making, result);
 }
 
@@ -240,28 +246,37 @@ uint32_t ph_posix_symlink(void *self, struct ph_call *call, const Pohmel__Symlin
 uint32_t ph_posix_mknod(void *self, struct ph_call *call, const Pohmel__MknodRequest *request,
                         Pohmel__AttrResult *result)
 {
-    struct making making = {.object = request->object, .mode = request->mode, .umask = request->umask,
+    struct making making = {.object = request->object,
+                            .mode = request->mode,
+                            .umask = request->umask,
                             .device = makedev(request->device >> 32, request->device & UINT32_MAX)};
     switch (request->mode & S_IFMT) {
-    case S_IFIFO: case S_IFSOCK: case S_IFCHR: case S_IFBLK: case S_IFREG:
+    case S_IFIFO:
+    case S_IFSOCK:
+    case S_IFCHR:
+    case S_IFBLK:
+    case S_IFREG:
         return make(self, call, request->caller, request->parent, &request->name, &making, result);
     default:
-        return ph_fault_set(&call->fault, PH_ST_INVALID, "mode %o is not a fifo, a socket, a device or a file",
-                            request->mode);
+        return ph_fault_set(&call->fault, PH_ST_INVALID,
+                            "mode %o is not a fifo, a socket, a device or a file", request->mode);
     }
 }
 
 /* ---- TMPFILE ---- */
 
-static uint32_t tmpfile_below(struct ph_posix_store *store, struct ph_call *call, const Pohmel__TmpfileRequest *request,
-                              struct ph_fd *dir, Pohmel__AttrResult *result)
+static uint32_t tmpfile_below(struct ph_posix_store *store, struct ph_call *call,
+                              const Pohmel__TmpfileRequest *request, struct ph_fd *dir,
+                              Pohmel__AttrResult *result)
 {
     struct statx stx;
     mode_t mode = ph_creds_umask(request->mode, request->umask);
-    int fd = openat(dir->fd, ".", O_TMPFILE | O_CLOEXEC | access_flags(request->access) |
-                    (request->exclusive ? O_EXCL : 0), mode);
+    int fd = openat(dir->fd, ".",
+                    O_TMPFILE | O_CLOEXEC | access_flags(request->access) | (request->exclusive ? O_EXCL : 0),
+                    mode);
     if (fd < 0)
-        return errno == EISDIR || errno == ENOENT ? PH_ST_UNSUPPORTED : ph_store_errno(call, "make a file without a name");
+        return errno == EISDIR || errno == ENOENT ? PH_ST_UNSUPPORTED
+                                                  : ph_store_errno(call, "make a file without a name");
     if (ph_statx(fd, "", &stx) != 0) {
         close(fd);
         return ph_store_errno(call, "look at a file");

@@ -14,10 +14,10 @@
 
 /* What is in force on this thread. */
 static _Thread_local struct {
-    bool known;       /* a new thread has the ids of the thread that started it, whatever they were */
-    bool foreign;     /* not the server's ids */
-    bool own_umask;   /* umask and working directory are this thread's own */
-    bool groups_set;  /* GROUPS are in force (they may outlive the identity) */
+    bool known;      /* a new thread has the ids of the thread that started it, whatever they were */
+    bool foreign;    /* not the server's ids */
+    bool own_umask;  /* umask and working directory are this thread's own */
+    bool groups_set; /* GROUPS are in force (they may outlive the identity) */
     mode_t mask;
     uid_t uid;
     gid_t gid;
@@ -53,8 +53,7 @@ static bool groups_become(const Pohmel__Caller *caller)
     if (caller->n_groups > PH_GROUPS_MAX)
         return false;
     if (now.groups_set && now.n_groups == caller->n_groups &&
-        (caller->n_groups == 0 ||
-         memcmp(now.groups, caller->groups, caller->n_groups * sizeof(gid_t)) == 0))
+        (caller->n_groups == 0 || memcmp(now.groups, caller->groups, caller->n_groups * sizeof(gid_t)) == 0))
         return true;
     if (syscall(SYS_setgroups, caller->n_groups, caller->groups) != 0)
         return false;
@@ -71,7 +70,8 @@ static bool ids_become(uid_t uid, gid_t gid)
 {
     syscall(SYS_setfsgid, gid);
     syscall(SYS_setfsuid, uid);
-    return (gid_t) syscall(SYS_setfsgid, (gid_t) -1) == gid && (uid_t) syscall(SYS_setfsuid, (uid_t) -1) == uid;
+    return (gid_t) syscall(SYS_setfsgid, (gid_t) -1) == gid &&
+           (uid_t) syscall(SYS_setfsuid, (uid_t) -1) == uid;
 }
 
 uint32_t ph_creds_become(const Pohmel__Caller *caller)

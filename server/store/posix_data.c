@@ -10,19 +10,25 @@
 #include "server/store/posix_internal.h"
 
 enum {
-    ACCESS_READ = 1, ACCESS_WRITE = 2,
-    STABLE_DATA = 1 << 0, STABLE_ALL = 1 << 1,
-    ALLOCATE_KEEP_SIZE = 1 << 0, ALLOCATE_PUNCH = 1 << 1, ALLOCATE_ZERO = 1 << 2,
+    ACCESS_READ = 1,
+    ACCESS_WRITE = 2,
+    STABLE_DATA = 1 << 0,
+    STABLE_ALL = 1 << 1,
+    ALLOCATE_KEEP_SIZE = 1 << 0,
+    ALLOCATE_PUNCH = 1 << 1,
+    ALLOCATE_ZERO = 1 << 2,
     COPY_STEP_BYTES = 64 * 1024 * 1024, /* of one command; the client asks again for more */
     COPY_BUFFER_BYTES = 256 * 1024,
 };
 
-uint32_t ph_posix_read(void *self, struct ph_call *call, const Pohmel__ReadRequest *request, Pohmel__ReadReply *reply)
+uint32_t ph_posix_read(void *self, struct ph_call *call, const Pohmel__ReadRequest *request,
+                       Pohmel__ReadReply *reply)
 {
     struct ph_posix_store *store = self;
     struct ph_handle *handle;
     struct stat st = {0};
-    uint32_t status = ph_store_handle_get(store, call, request->handle, request->object, ACCESS_READ, &handle);
+    uint32_t status =
+        ph_store_handle_get(store, call, request->handle, request->object, ACCESS_READ, &handle);
     if (status != PH_ST_OK)
         return status;
     size_t wanted = MIN(request->length, (uint32_t) PH_PAYLOAD_MAX_BYTES), have = 0;
@@ -35,7 +41,8 @@ uint32_t ph_posix_read(void *self, struct ph_call *call, const Pohmel__ReadReque
     if (wanted > 0 && blob == NULL && status == PH_ST_OK)
         status = ph_fault_set(&call->fault, PH_ST_NO_MEMORY, "no memory for %zu bytes", wanted);
     while (blob != NULL && have < wanted) {
-        ssize_t got = pread(handle->fd->fd, blob->data + have, wanted - have, (off_t) (request->offset + have));
+        ssize_t got =
+            pread(handle->fd->fd, blob->data + have, wanted - have, (off_t) (request->offset + have));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0 && have == 0)
@@ -54,7 +61,8 @@ uint32_t ph_posix_read(void *self, struct ph_call *call, const Pohmel__ReadReque
     return status;
 }
 
-uint32_t ph_posix_seek(void *self, struct ph_call *call, const Pohmel__SeekRequest *request, Pohmel__SeekReply *reply)
+uint32_t ph_posix_seek(void *self, struct ph_call *call, const Pohmel__SeekRequest *request,
+                       Pohmel__SeekReply *reply)
 {
     struct ph_posix_store *store = self;
     struct ph_handle *handle;
@@ -78,8 +86,8 @@ uint32_t ph_posix_seek(void *self, struct ph_call *call, const Pohmel__SeekReque
 /* One write at OFFSET or, appending, wherever the end is; *OFFSET tells where it
  * went. The descriptor's own position is used by appends only, under its lock:
  * the kernel leaves it behind the bytes, whoever else appends. */
-static ssize_t write_bytes(struct ph_handle *handle, const Pohmel__WriteRequest *request, const uint8_t *bytes,
-                           size_t len, uint64_t *offset)
+static ssize_t write_bytes(struct ph_handle *handle, const Pohmel__WriteRequest *request,
+                           const uint8_t *bytes, size_t len, uint64_t *offset)
 {
     int flags = request->stable & STABLE_ALL ? RWF_SYNC : request->stable & STABLE_DATA ? RWF_DSYNC : 0;
     struct iovec part = {(void *) bytes, len};
@@ -137,7 +145,8 @@ static uint64_t growth(const struct statx *stx, const Pohmel__WriteRequest *requ
     return end > stx->stx_size ? end - MAX(stx->stx_size, request->offset) : 0;
 }
 
-static uint32_t write_space(struct ph_posix_store *store, struct ph_call *call, const Pohmel__WriteRequest *request, int fd)
+static uint32_t write_space(struct ph_posix_store *store, struct ph_call *call,
+                            const Pohmel__WriteRequest *request, int fd)
 {
     struct statx stx;
     if (store->size_limit == 0 || ph_statx(fd, "", &stx) != 0)
@@ -154,7 +163,8 @@ uint32_t ph_posix_write(void *self, struct ph_call *call, const Pohmel__WriteReq
     struct statx stx;
     const uint8_t *bytes = ph_call_take_payload(call, request->length);
     if (bytes == NULL && request->length > 0)
-        return ph_fault_set(&call->fault, PH_ST_MALFORMED, "the payload is shorter than the writes of the transaction");
+        return ph_fault_set(&call->fault, PH_ST_MALFORMED,
+                            "the payload is shorter than the writes of the transaction");
     uint32_t status = ph_store_check_writable(store, call);
     if (status == PH_ST_OK)
         status = ph_store_handle_get(store, call, request->handle, request->object, ACCESS_WRITE, &handle);
@@ -164,7 +174,8 @@ uint32_t ph_posix_write(void *self, struct ph_call *call, const Pohmel__WriteReq
         status = write_identity(store, request, handle->fd->fd);
     if (status == PH_ST_OK) {
         uint64_t offset = request->offset;
-        ssize_t written = request->length == 0 ? 0 : write_bytes(handle, request, bytes, request->length, &offset);
+        ssize_t written =
+            request->length == 0 ? 0 : write_bytes(handle, request, bytes, request->length, &offset);
         if (written < 0)
             status = ph_store_errno(call, "write");
         result->written = written > 0 ? (uint32_t) written : 0;
@@ -199,7 +210,8 @@ uint32_t ph_posix_allocate(void *self, struct ph_call *call, const Pohmel__Alloc
     if (status == PH_ST_OK) {
         int failed;
         do
-            failed = fallocate(handle->fd->fd, mode, (off_t) request->range->offset, (off_t) request->range->length);
+            failed = fallocate(handle->fd->fd, mode, (off_t) request->range->offset,
+                               (off_t) request->range->length);
         while (failed != 0 && errno == EINTR);
         if (failed != 0 || ph_statx(handle->fd->fd, "", &stx) != 0)
             status = ph_store_errno(call, "allocate");
@@ -241,7 +253,8 @@ static ssize_t copy_bytes(int source, off_t from, int target, off_t to, size_t l
     return (ssize_t) done;
 }
 
-uint32_t ph_posix_copy(void *self, struct ph_call *call, const Pohmel__CopyRequest *request, Pohmel__CopyResult *result)
+uint32_t ph_posix_copy(void *self, struct ph_call *call, const Pohmel__CopyRequest *request,
+                       Pohmel__CopyResult *result)
 {
     struct ph_posix_store *store = self;
     struct ph_handle *source = NULL, *target = NULL;
@@ -249,14 +262,18 @@ uint32_t ph_posix_copy(void *self, struct ph_call *call, const Pohmel__CopyReque
     size_t len = (size_t) MIN(request->length, (uint64_t) COPY_STEP_BYTES);
     uint32_t status = ph_store_check_writable(store, call);
     if (status == PH_ST_OK)
-        status = ph_store_handle_get(store, call, request->source_handle, request->source, ACCESS_READ, &source);
+        status =
+            ph_store_handle_get(store, call, request->source_handle, request->source, ACCESS_READ, &source);
     if (status == PH_ST_OK)
-        status = ph_store_handle_get(store, call, request->target_handle, request->target, ACCESS_WRITE, &target);
+        status =
+            ph_store_handle_get(store, call, request->target_handle, request->target, ACCESS_WRITE, &target);
     if (status == PH_ST_OK && ph_statx(source->fd->fd, "", &stx) != 0)
         status = ph_store_errno(call, "look at the source");
     if (status == PH_ST_OK) /* what lies behind the source's end takes no space */
-        status = ph_space_check(store, call, request->source_offset >= stx.stx_size
-                                                 ? 0 : MIN((uint64_t) len, stx.stx_size - request->source_offset));
+        status = ph_space_check(store, call,
+                                request->source_offset >= stx.stx_size
+                                    ? 0
+                                    : MIN((uint64_t) len, stx.stx_size - request->source_offset));
     if (status == PH_ST_OK)
         status = ph_store_become(store, request->caller);
     if (status == PH_ST_OK) {
@@ -283,8 +300,8 @@ static uint32_t sync_fd(struct ph_call *call, const Pohmel__SyncRequest *request
     return failed ? ph_store_errno(call, "make data stable") : PH_ST_OK;
 }
 
-static uint32_t sync_object(struct ph_posix_store *store, struct ph_call *call, const Pohmel__SyncRequest *request,
-                            struct ph_object *object)
+static uint32_t sync_object(struct ph_posix_store *store, struct ph_call *call,
+                            const Pohmel__SyncRequest *request, struct ph_object *object)
 {
     struct ph_fd *reach = NULL;
     char path[32];
@@ -304,7 +321,8 @@ static uint32_t sync_object(struct ph_posix_store *store, struct ph_call *call, 
     return status;
 }
 
-uint32_t ph_posix_sync(void *self, struct ph_call *call, const Pohmel__SyncRequest *request, Pohmel__Nothing *reply)
+uint32_t ph_posix_sync(void *self, struct ph_call *call, const Pohmel__SyncRequest *request,
+                       Pohmel__Nothing *reply)
 {
     struct ph_posix_store *store = self;
     struct ph_handle *handle = NULL;
@@ -317,7 +335,8 @@ uint32_t ph_posix_sync(void *self, struct ph_call *call, const Pohmel__SyncReque
             status = sync_fd(call, request, handle->fd->fd);
     } else {
         object = ph_object_by_id(store, request->object);
-        status = object != NULL ? sync_object(store, call, request, object) : ph_store_stale(call, request->object);
+        status = object != NULL ? sync_object(store, call, request, object)
+                                : ph_store_stale(call, request->object);
     }
     if (!ph_state_db_sync_wait(store->db, ticket) && status == PH_ST_OK)
         status = ph_fault_set(&call->fault, PH_ST_IO_ERROR, "the server cannot write its state database");

@@ -49,7 +49,8 @@ static uint64_t parent_id(struct listing *listing)
 
 /* Looks the entry up as the caller and fills in what that shows. Only what makes
  * the listing useless is a failure: an entry that vanished stays a name. */
-static uint32_t entry_look(struct listing *listing, const char *name, bool attributes, Pohmel__DirEntry *entry)
+static uint32_t entry_look(struct listing *listing, const char *name, bool attributes,
+                           Pohmel__DirEntry *entry)
 {
     struct statx stx;
     uint32_t status = ph_store_become(listing->store, listing->request->caller);
@@ -91,7 +92,8 @@ static uint32_t entry_fill(struct listing *listing, const struct record *record,
     if (entry->object == 0)
         status = entry_look(listing, name, listing->request->attributes, entry);
     if (entry->object == 0) /* vanished, or not for this caller to see: only its number is known */
-        entry->object = MAX(ph_object_id_of_entry(listing->store, listing->dev, record->ino), PH_OBJECT_ROOT + 1);
+        entry->object =
+            MAX(ph_object_id_of_entry(listing->store, listing->dev, record->ino), PH_OBJECT_ROOT + 1);
     return status;
 }
 
@@ -127,8 +129,9 @@ static uint32_t entry_add(struct listing *listing, const struct record *record)
 static uint32_t listing_fill(struct listing *listing)
 {
     const Pohmel__ReaddirRequest *request = listing->request;
-    size_t wanted = MIN((size_t) request->count * RECORD_BYTES + MIN(request->bytes_max, request->count * 32u),
-                        (size_t) BUFFER_BYTES);
+    size_t wanted =
+        MIN((size_t) request->count * RECORD_BYTES + MIN(request->bytes_max, request->count * 32u),
+            (size_t) BUFFER_BYTES);
     size_t size = MAX(wanted, (size_t) PH_NAME_MAX_BYTES + 2 * RECORD_BYTES);
     g_autofree char *buffer = g_malloc(size);
     if (lseek(listing->fd, (off_t) request->cookie, SEEK_SET) < 0)

@@ -136,8 +136,8 @@ static struct ph_handle *handle_find(struct ph_posix_store *store, uint64_t sess
     return session != NULL ? g_hash_table_lookup(session->handles, &number) : NULL;
 }
 
-uint32_t ph_store_handle_get(struct ph_posix_store *store, struct ph_call *call, uint64_t number, uint64_t object,
-                       uint32_t access, struct ph_handle **handle)
+uint32_t ph_store_handle_get(struct ph_posix_store *store, struct ph_call *call, uint64_t number,
+                             uint64_t object, uint32_t access, struct ph_handle **handle)
 {
     pthread_mutex_lock(&store->sessions_lock);
     struct ph_handle *found = handle_find(store, call->session, number);
@@ -181,8 +181,8 @@ void ph_store_handle_unref(struct ph_posix_store *store, struct ph_handle *handl
     g_free(handle);
 }
 
-uint32_t ph_store_handle_check(struct ph_posix_store *store, struct ph_call *call, uint64_t number, uint64_t object,
-                         struct ph_handle **open)
+uint32_t ph_store_handle_check(struct ph_posix_store *store, struct ph_call *call, uint64_t number,
+                               uint64_t object, struct ph_handle **open)
 {
     uint32_t status = PH_ST_OK;
     pthread_mutex_lock(&store->sessions_lock);
@@ -195,19 +195,20 @@ uint32_t ph_store_handle_check(struct ph_posix_store *store, struct ph_call *cal
     } else if (found != NULL) {
         atomic_fetch_add(&found->refs, 1);
     } else if (session != NULL && g_hash_table_size(session->handles) >= PH_SESSION_HANDLES_MAX) {
-        status = ph_fault_set(&call->fault, PH_ST_TOO_MANY_OPEN, "the session has %d files open, which is all it may",
-                              PH_SESSION_HANDLES_MAX);
-    } else if (store->n_handles >= store->handles_max) {
         status = ph_fault_set(&call->fault, PH_ST_TOO_MANY_OPEN,
-                              "the server has %u files open, which is all it may (ulimit -n)", store->n_handles);
+                              "the session has %d files open, which is all it may", PH_SESSION_HANDLES_MAX);
+    } else if (store->n_handles >= store->handles_max) {
+        status =
+            ph_fault_set(&call->fault, PH_ST_TOO_MANY_OPEN,
+                         "the server has %u files open, which is all it may (ulimit -n)", store->n_handles);
     }
     pthread_mutex_unlock(&store->sessions_lock);
     *open = found;
     return status;
 }
 
-uint32_t ph_store_handle_open(struct ph_posix_store *store, struct ph_call *call, uint64_t number, struct ph_object *object,
-                        int fd, uint32_t access)
+uint32_t ph_store_handle_open(struct ph_posix_store *store, struct ph_call *call, uint64_t number,
+                              struct ph_object *object, int fd, uint32_t access)
 {
     struct ph_handle *handle = g_new0(struct ph_handle, 1);
     handle->session = call->session;
@@ -327,7 +328,8 @@ uint32_t ph_posix_ids_grant(void *self, struct ph_call *call, const Pohmel__IdsG
     uint32_t count = MIN(request->count, (uint32_t) PH_SESSION_IDS_MAX_PER_GRANT);
     uint64_t first = ph_ids_allocate(store, count);
     if (first == 0)
-        return ph_fault_set(&call->fault, PH_ST_NO_OBJECTS, "no ids can be given out: the state database failed");
+        return ph_fault_set(&call->fault, PH_ST_NO_OBJECTS,
+                            "no ids can be given out: the state database failed");
     struct range range = {.first = first, .end = first + count, .fresh = first};
     pthread_mutex_lock(&store->sessions_lock);
     GArray *ranges = session_get(store, call)->client->ranges;
@@ -336,7 +338,8 @@ uint32_t ph_posix_ids_grant(void *self, struct ph_call *call, const Pohmel__IdsG
         g_array_append_val(ranges, range);
     pthread_mutex_unlock(&store->sessions_lock);
     if (full)
-        return ph_fault_set(&call->fault, PH_ST_LIMIT, "the client holds %d ranges of ids", PH_STORE_RANGES_MAX);
+        return ph_fault_set(&call->fault, PH_ST_LIMIT, "the client holds %d ranges of ids",
+                            PH_STORE_RANGES_MAX);
     reply->first = first;
     reply->count = count;
     return PH_ST_OK;
@@ -400,7 +403,8 @@ uint32_t ph_ids_check(struct ph_posix_store *store, struct ph_call *call, uint64
             if (range->fresh == range->end)
                 range_drop(ranges, range);
         } else {
-            allowed = end <= ph_state_db_next(store->db) && (end <= store->ids_next || first >= store->ids_end) &&
+            allowed = end <= ph_state_db_next(store->db) &&
+                      (end <= store->ids_next || first >= store->ids_end) &&
                       !held_by_other(store, first, end);
         }
     }
@@ -409,6 +413,7 @@ uint32_t ph_ids_check(struct ph_posix_store *store, struct ph_call *call, uint64
         allowed = !id_in_use(store, id);
     if (allowed)
         return PH_ST_OK;
-    return ph_fault_set(&call->fault, PH_ST_INVALID, "object id %llu was not given to this client, or is in use",
+    return ph_fault_set(&call->fault, PH_ST_INVALID,
+                        "object id %llu was not given to this client, or is in use",
                         (unsigned long long) first);
 }

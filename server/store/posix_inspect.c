@@ -26,7 +26,8 @@ struct walk {
 static uint32_t entry_allowed(const struct walk *walk, const struct statx *above, const struct statx *stx)
 {
     if (stx->stx_dev_major != above->stx_dev_major || stx->stx_dev_minor != above->stx_dev_minor)
-        return ph_fault_set(&walk->call->fault, PH_ST_CROSS_DEVICE, "another filesystem is mounted in the tree");
+        return ph_fault_set(&walk->call->fault, PH_ST_CROSS_DEVICE,
+                            "another filesystem is mounted in the tree");
     if (stx->stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND))
         return PH_ST_NOT_PERMITTED;
     bool sticky = above->stx_mode & S_ISVTX;
@@ -36,7 +37,8 @@ static uint32_t entry_allowed(const struct walk *walk, const struct statx *above
 }
 
 /* NAME in the directory DIR, whose attributes are ABOVE; what it is goes to STX. */
-static uint32_t entry_look(struct walk *walk, int dir, const char *name, const struct statx *above, struct statx *stx)
+static uint32_t entry_look(struct walk *walk, int dir, const char *name, const struct statx *above,
+                           struct statx *stx)
 {
     if (ph_statx(dir, name, stx) != 0)
         return ph_store_errno(walk->call, "look at a tree");
@@ -115,7 +117,8 @@ static uint32_t ascend(struct walk *walk)
     struct ph_identity now = ph_identity_of(&stx), then = ph_identity_of(&above->stx);
     return ph_identity_same(&now, &then)
                ? PH_ST_OK
-               : ph_fault_set(&walk->call->fault, PH_ST_BUSY, "directories of the tree are moved while it is removed");
+               : ph_fault_set(&walk->call->fault, PH_ST_BUSY,
+                              "directories of the tree are moved while it is removed");
 }
 
 /* One directory further down, or one up where nothing is left. */

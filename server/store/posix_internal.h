@@ -24,12 +24,12 @@
 #define PH_STATX_MASK (STATX_BASIC_STATS | STATX_BTIME)
 
 enum {
-    PH_STORE_OBJECTS_MAX = 1000000, /* objects in memory without being in use */
-    PH_STORE_PINS_MAX = 1024,       /* descriptors held for objects that have links but no known name */
+    PH_STORE_OBJECTS_MAX = 1000000,    /* objects in memory without being in use */
+    PH_STORE_PINS_MAX = 1024,          /* descriptors held for objects that have links but no known name */
     PH_STORE_LATELY_REMOVED_MAX = 512, /* removed directories and special files that can still be reached */
-    PH_STORE_RANGES_MAX = 4096,     /* ranges of ids that one client may hold */
-    PH_STORE_DEPTH_MAX = 2048,      /* directories between an object and the root */
-    PH_STORE_IDS_AHEAD = 1 << 20,   /* ids made durable at a time */
+    PH_STORE_RANGES_MAX = 4096,        /* ranges of ids that one client may hold */
+    PH_STORE_DEPTH_MAX = 2048,         /* directories between an object and the root */
+    PH_STORE_IDS_AHEAD = 1 << 20,      /* ids made durable at a time */
 };
 
 /* A descriptor that several users share; closed with the last reference. */
@@ -52,7 +52,7 @@ struct ph_object {
     uint32_t type; /* S_IFMT bits */
 
     /* lock: */
-    uint32_t refs; /* of running commands, handles and children */
+    uint32_t refs;            /* of running commands, handles and children */
     struct ph_object *parent; /* holds a reference; NULL for the root and where no name is known */
     char *name;               /* one name below PARENT; NULL with it */
     struct ph_object *children, *next, *previous;
@@ -74,7 +74,7 @@ struct ph_handle {
     uint64_t session, number;
     struct ph_object *object; /* holds a reference */
     struct ph_fd *fd;
-    uint32_t access;          /* 1 read, 2 write */
+    uint32_t access; /* 1 read, 2 write */
     atomic_int refs;
     pthread_mutex_t position_lock; /* the descriptor's position: appends, seeks, listings */
     struct ph_handle *next;        /* of the same object, under the store's lock */
@@ -121,7 +121,8 @@ struct ph_posix_store {
 
 /* posix.c: errors. */
 uint32_t ph_store_status(int error); /* errno -> status; TOO_MANY_OPEN and others that the table lacks */
-uint32_t ph_store_errno(struct ph_call *call, const char *doing); /* status of errno; words where it is the server's trouble */
+uint32_t ph_store_errno(struct ph_call *call,
+                        const char *doing); /* status of errno; words where it is the server's trouble */
 uint32_t ph_store_become(struct ph_posix_store *store, const Pohmel__Caller *caller);
 uint32_t ph_store_stale(struct ph_call *call, uint64_t id);
 uint32_t ph_store_check_writable(struct ph_posix_store *store, struct ph_call *call);
@@ -146,22 +147,26 @@ struct ph_object *ph_object_by_identity(struct ph_posix_store *store, const stru
  * NULL: no ids left, or STX is of a file that is gone (another look shows what is there now). */
 struct ph_object *ph_object_found(struct ph_posix_store *store, struct ph_object *parent, const char *name,
                                   const struct statx *stx);
-/* Looks NAME up below DIR, the descriptor of PARENT, and finds the object. 0, or an errno; EAGAIN: no ids are left. */
-int ph_object_look(struct ph_posix_store *store, struct ph_object *parent, int dir, const char *name, struct statx *stx,
-                   struct ph_object **object);
-/* The object just made through us, with the id that its maker chose. PARENT and NAME are NULL for one without a name. */
+/* Looks NAME up below DIR, the descriptor of PARENT, and finds the object. 0, or an errno; EAGAIN: no ids are
+ * left. */
+int ph_object_look(struct ph_posix_store *store, struct ph_object *parent, int dir, const char *name,
+                   struct statx *stx, struct ph_object **object);
+/* The object just made through us, with the id that its maker chose. PARENT and NAME are NULL for one without
+ * a name. */
 struct ph_object *ph_object_made(struct ph_posix_store *store, struct ph_object *parent, const char *name,
                                  const struct statx *stx, uint64_t id);
 /* Id of an entry of a listing that was not looked at any closer. */
 uint64_t ph_object_id_of_entry(struct ph_posix_store *store, uint64_t dev, uint64_t ino);
 /* OBJECT can be reached as NAME below PARENT from now on. */
-void ph_object_rename(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent, const char *name);
+void ph_object_rename(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent,
+                      const char *name);
 /* NAME below PARENT is gone; PIN (taken over, may be NULL) reaches the object where links remain. */
-void ph_object_unname(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent, const char *name,
-                      struct ph_fd *pin);
+void ph_object_unname(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent,
+                      const char *name, struct ph_fd *pin);
 /* The last name is gone: for good, or until the last handle is closed, or (PIN, taken
  * over, may be NULL) until PH_STORE_LATELY_REMOVED_MAX others have gone the same way. */
-void ph_object_removed(struct ph_posix_store *store, struct ph_object *object, bool orphan, struct ph_fd *pin);
+void ph_object_removed(struct ph_posix_store *store, struct ph_object *object, bool orphan,
+                       struct ph_fd *pin);
 /* Everything below OBJECT is gone with it. */
 void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *object, struct ph_fd *pin);
 /* Nobody is left who could reach what was lately removed: lets go of its descriptors. */
@@ -179,10 +184,12 @@ struct ph_place {
 };
 /* Gives the descriptor back; the place may be filled in again. */
 void ph_place_clear(struct ph_place *place);
-/* Descriptor of a directory, to reach what is below. Acts as the server where it has to walk. 0, STALE, NOT_DIRECTORY ... */
+/* Descriptor of a directory, to reach what is below. Acts as the server where it has to walk. 0, STALE,
+ * NOT_DIRECTORY ... */
 uint32_t ph_dir_fd(struct ph_posix_store *store, struct ph_object *object, struct ph_fd **fd);
 /* Where OBJECT is, and what it is there, verified. */
-uint32_t ph_object_place(struct ph_posix_store *store, struct ph_object *object, struct ph_place *place, struct statx *stx);
+uint32_t ph_object_place(struct ph_posix_store *store, struct ph_object *object, struct ph_place *place,
+                         struct statx *stx);
 /* A descriptor of the object itself, good for /proc/self/fd and AT_EMPTY_PATH. */
 uint32_t ph_object_fd(struct ph_posix_store *store, struct ph_object *object, struct ph_fd **fd);
 int ph_statx(int dir, const char *name, struct statx *stx); /* of NAME, or of DIR itself when it is "" */
@@ -196,8 +203,9 @@ struct ph_named {
 };
 /* Finds the directory, and makes the thread act as CALLER. What is hidden is
  * answered HIDDEN_STATUS. NAMED is to be ended in any case. */
-uint32_t ph_named_begin(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller, uint64_t parent,
-                        const ProtobufCBinaryData *name, uint32_t hidden_status, struct ph_named *named);
+uint32_t ph_named_begin(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller,
+                        uint64_t parent, const ProtobufCBinaryData *name, uint32_t hidden_status,
+                        struct ph_named *named);
 void ph_named_end(struct ph_posix_store *store, struct ph_named *named);
 /* What a removal or a move takes a name from. */
 struct ph_victim {
@@ -209,24 +217,26 @@ struct ph_victim {
 /* Looks NAMED up and compares with the object EXPECTED (0: whichever). 0, MISMATCH, NOT_FOUND ... */
 uint32_t ph_victim_find(struct ph_posix_store *store, struct ph_call *call, const struct ph_named *named,
                         uint64_t expected, struct ph_victim *victim);
-/* Before the name goes: keeps what is open or has other names within reach. The thread acts as the server afterwards. */
+/* Before the name goes: keeps what is open or has other names within reach. The thread acts as the server
+ * afterwards. */
 void ph_victim_keep(struct ph_posix_store *store, const struct ph_named *named, struct ph_victim *victim);
 /* The name is gone (GONE), or stayed: the table follows. Frees what VICTIM holds. */
-void ph_victim_end(struct ph_posix_store *store, const struct ph_named *named, struct ph_victim *victim, bool gone);
+void ph_victim_end(struct ph_posix_store *store, const struct ph_named *named, struct ph_victim *victim,
+                   bool gone);
 
 /* posix_handle.c: sessions. */
 void ph_store_handles_init(struct ph_posix_store *store);
 void ph_store_handles_clear(struct ph_posix_store *store);
 /* The open handle NUMBER on OBJECT (0 for whichever) for ACCESS bits, with a reference; BAD_HANDLE. */
-uint32_t ph_store_handle_get(struct ph_posix_store *store, struct ph_call *call, uint64_t number, uint64_t object,
-                       uint32_t access, struct ph_handle **handle);
+uint32_t ph_store_handle_get(struct ph_posix_store *store, struct ph_call *call, uint64_t number,
+                             uint64_t object, uint32_t access, struct ph_handle **handle);
 void ph_store_handle_unref(struct ph_posix_store *store, struct ph_handle *handle);
 /* Checks that NUMBER can be opened: free (0, *OPEN NULL), or open on OBJECT already (*OPEN, referenced). */
-uint32_t ph_store_handle_check(struct ph_posix_store *store, struct ph_call *call, uint64_t number, uint64_t object,
-                         struct ph_handle **open);
+uint32_t ph_store_handle_check(struct ph_posix_store *store, struct ph_call *call, uint64_t number,
+                               uint64_t object, struct ph_handle **open);
 /* Enters FD (taken over in any case) as handle NUMBER of OBJECT. */
-uint32_t ph_store_handle_open(struct ph_posix_store *store, struct ph_call *call, uint64_t number, struct ph_object *object,
-                        int fd, uint32_t access);
+uint32_t ph_store_handle_open(struct ph_posix_store *store, struct ph_call *call, uint64_t number,
+                              struct ph_object *object, int fd, uint32_t access);
 uint32_t ph_posix_close(void *self, uint64_t session, uint64_t handle);
 void ph_posix_end_session(void *self, uint64_t session);
 /* COUNT ids from FIRST on may be used by this session and are not in use. INVALID else. */
@@ -241,27 +251,31 @@ uint32_t ph_attr_fill(struct ph_posix_store *store, struct ph_call *call, struct
 uint32_t ph_attr_new(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
                      const struct statx *stx, bool changed, Pohmel__Attr **attr);
 /* Stats the object and does that. */
-uint32_t ph_attr_of(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object, bool changed,
-                    Pohmel__Attr **attr);
-uint64_t ph_object_version(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx, bool changed);
+uint32_t ph_attr_of(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
+                    bool changed, Pohmel__Attr **attr);
+uint64_t ph_object_version(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx,
+                           bool changed);
 /* Version of a directory whose entries this command changed. */
 uint64_t ph_dir_changed(struct ph_posix_store *store, struct ph_object *directory, int fd);
 void ph_kill_privileges(int fd); /* clears set-id bits and capabilities, as the server */
 
 /* posix_inspect.c: whether CALLER may remove all of NAMED, entry by entry, and how many *NAMES that
- * takes away. 0, ACCESS_DENIED, NOT_PERMITTED, CROSS_DEVICE, BUSY ... The thread acts as the caller afterwards. */
+ * takes away. 0, ACCESS_DENIED, NOT_PERMITTED, CROSS_DEVICE, BUSY ... The thread acts as the caller
+ * afterwards. */
 uint32_t ph_tree_inspect(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller,
                          const struct ph_named *named, uint64_t *names);
 
 /* posix_space.c. */
 bool ph_space_walk(struct ph_posix_store *store, GError **error);
 void ph_space_seen(struct ph_posix_store *store, struct ph_object *object, uint64_t blocks); /* lock held */
-uint32_t ph_space_check(struct ph_posix_store *store, struct ph_call *call, uint64_t more); /* NO_SPACE beyond the limit */
+uint32_t ph_space_check(struct ph_posix_store *store, struct ph_call *call,
+                        uint64_t more); /* NO_SPACE beyond the limit */
 uint32_t ph_space_of(struct ph_posix_store *store, struct ph_arena *arena, Pohmel__Space **space);
 
 /* posix_orphan.c: the hidden directory. */
 void ph_hidden_init(struct ph_posix_store *store);
-bool ph_hidden_open(struct ph_posix_store *store, GError **error); /* what is there; clears orphans, resumes the trash */
+bool ph_hidden_open(struct ph_posix_store *store,
+                    GError **error); /* what is there; clears orphans, resumes the trash */
 void ph_hidden_close(struct ph_posix_store *store);
 /* Gives what FD reaches a link there, as the server. False: not possible here. */
 bool ph_orphan_link(struct ph_posix_store *store, const struct ph_object *object, int fd);
@@ -274,17 +288,21 @@ int ph_trash_move(struct ph_posix_store *store, int dir, const char *name);
 /* The commands. */
 uint32_t ph_posix_lookup(void *, struct ph_call *, const Pohmel__LookupRequest *, Pohmel__LookupReply *);
 uint32_t ph_posix_getattr(void *, struct ph_call *, const Pohmel__GetattrRequest *, Pohmel__GetattrReply *);
-uint32_t ph_posix_readlink(void *, struct ph_call *, const Pohmel__ReadlinkRequest *, Pohmel__ReadlinkReply *);
+uint32_t ph_posix_readlink(void *, struct ph_call *, const Pohmel__ReadlinkRequest *,
+                           Pohmel__ReadlinkReply *);
 uint32_t ph_posix_access(void *, struct ph_call *, const Pohmel__AccessRequest *, Pohmel__Nothing *);
 uint32_t ph_posix_readdir(void *, struct ph_call *, const Pohmel__ReaddirRequest *, Pohmel__ReaddirReply *);
 uint32_t ph_posix_open(void *, struct ph_call *, const Pohmel__OpenRequest *, Pohmel__OpenReply *);
 uint32_t ph_posix_read(void *, struct ph_call *, const Pohmel__ReadRequest *, Pohmel__ReadReply *);
 uint32_t ph_posix_seek(void *, struct ph_call *, const Pohmel__SeekRequest *, Pohmel__SeekReply *);
-uint32_t ph_posix_getxattr(void *, struct ph_call *, const Pohmel__GetxattrRequest *, Pohmel__GetxattrReply *);
-uint32_t ph_posix_listxattr(void *, struct ph_call *, const Pohmel__ListxattrRequest *, Pohmel__ListxattrReply *);
+uint32_t ph_posix_getxattr(void *, struct ph_call *, const Pohmel__GetxattrRequest *,
+                           Pohmel__GetxattrReply *);
+uint32_t ph_posix_listxattr(void *, struct ph_call *, const Pohmel__ListxattrRequest *,
+                            Pohmel__ListxattrReply *);
 uint32_t ph_posix_sync(void *, struct ph_call *, const Pohmel__SyncRequest *, Pohmel__Nothing *);
 uint32_t ph_posix_statfs(void *, struct ph_call *, const Pohmel__StatfsRequest *, Pohmel__StatfsReply *);
-uint32_t ph_posix_ids_grant(void *, struct ph_call *, const Pohmel__IdsGrantRequest *, Pohmel__IdsGrantReply *);
+uint32_t ph_posix_ids_grant(void *, struct ph_call *, const Pohmel__IdsGrantRequest *,
+                            Pohmel__IdsGrantReply *);
 uint32_t ph_posix_create(void *, struct ph_call *, const Pohmel__CreateRequest *, Pohmel__CreateResult *);
 uint32_t ph_posix_mkdir(void *, struct ph_call *, const Pohmel__MkdirRequest *, Pohmel__AttrResult *);
 uint32_t ph_posix_symlink(void *, struct ph_call *, const Pohmel__SymlinkRequest *, Pohmel__AttrResult *);
@@ -299,7 +317,8 @@ uint32_t ph_posix_write(void *, struct ph_call *, const Pohmel__WriteRequest *, 
 uint32_t ph_posix_allocate(void *, struct ph_call *, const Pohmel__AllocateRequest *, Pohmel__AttrResult *);
 uint32_t ph_posix_copy(void *, struct ph_call *, const Pohmel__CopyRequest *, Pohmel__CopyResult *);
 uint32_t ph_posix_setxattr(void *, struct ph_call *, const Pohmel__SetxattrRequest *, Pohmel__AttrResult *);
-uint32_t ph_posix_removexattr(void *, struct ph_call *, const Pohmel__RemovexattrRequest *, Pohmel__AttrResult *);
+uint32_t ph_posix_removexattr(void *, struct ph_call *, const Pohmel__RemovexattrRequest *,
+                              Pohmel__AttrResult *);
 uint32_t ph_posix_mkpath(void *, struct ph_call *, const Pohmel__MkpathRequest *, Pohmel__MkpathResult *);
 uint32_t ph_posix_rmtree(void *, struct ph_call *, const Pohmel__RmtreeRequest *, Pohmel__RmtreeResult *);
 

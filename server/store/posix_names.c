@@ -9,8 +9,9 @@
 /* A name may be given to another file between two looks, again and again. */
 enum { LOOK_ATTEMPTS = 8 };
 
-uint32_t ph_named_begin(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller, uint64_t parent,
-                        const ProtobufCBinaryData *name, uint32_t hidden_status, struct ph_named *named)
+uint32_t ph_named_begin(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller,
+                        uint64_t parent, const ProtobufCBinaryData *name, uint32_t hidden_status,
+                        struct ph_named *named)
 {
     memset(named, 0, sizeof *named);
     uint32_t status = ph_store_check_writable(store, call);
@@ -33,8 +34,8 @@ void ph_named_end(struct ph_posix_store *store, struct ph_named *named)
     ph_object_unref(store, g_steal_pointer(&named->parent));
 }
 
-int ph_object_look(struct ph_posix_store *store, struct ph_object *parent, int dir, const char *name, struct statx *stx,
-                   struct ph_object **object)
+int ph_object_look(struct ph_posix_store *store, struct ph_object *parent, int dir, const char *name,
+                   struct statx *stx, struct ph_object **object)
 {
     *object = NULL;
     for (int attempt = 0; attempt < LOOK_ATTEMPTS && *object == NULL; attempt++) {
@@ -56,8 +57,9 @@ static uint32_t look_status(struct ph_call *call, int error)
 /* ---- LOOKUP ---- */
 
 /* Looks NAME up below *AT, and moves *AT (with its reference) to what was found. */
-static uint32_t lookup_step(struct ph_posix_store *store, struct ph_call *call, const Pohmel__LookupRequest *request,
-                            size_t index, struct ph_object **at, Pohmel__LookupReply *reply)
+static uint32_t lookup_step(struct ph_posix_store *store, struct ph_call *call,
+                            const Pohmel__LookupRequest *request, size_t index, struct ph_object **at,
+                            Pohmel__LookupReply *reply)
 {
     struct ph_fd *dir = NULL;
     struct statx stx, dir_stx;
@@ -164,14 +166,16 @@ void ph_victim_keep(struct ph_posix_store *store, const struct ph_named *named, 
     }
 }
 
-void ph_victim_end(struct ph_posix_store *store, const struct ph_named *named, struct ph_victim *victim, bool gone)
+void ph_victim_end(struct ph_posix_store *store, const struct ph_named *named, struct ph_victim *victim,
+                   bool gone)
 {
     if (victim->object == NULL)
         return;
     struct statx now;
     bool last = S_ISDIR(victim->stx.stx_mode) || victim->stx.stx_nlink <= 1;
     /* The other names may have gone at the same time; what is kept would keep its space. */
-    if (gone && !last && victim->pin != NULL && ph_statx(victim->pin->fd, "", &now) == 0 && now.stx_nlink == 0) {
+    if (gone && !last && victim->pin != NULL && ph_statx(victim->pin->fd, "", &now) == 0 &&
+        now.stx_nlink == 0) {
         last = true;
         ph_fd_unref(g_steal_pointer(&victim->pin));
     }
@@ -189,7 +193,8 @@ void ph_victim_end(struct ph_posix_store *store, const struct ph_named *named, s
 }
 
 static uint32_t take_name(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller,
-                          const struct ph_named *named, uint64_t expected, bool directory, Pohmel__NameResult *result)
+                          const struct ph_named *named, uint64_t expected, bool directory,
+                          Pohmel__NameResult *result)
 {
     struct ph_victim victim;
     uint32_t status = ph_victim_find(store, call, named, expected, &victim);
@@ -197,7 +202,8 @@ static uint32_t take_name(struct ph_posix_store *store, struct ph_call *call, co
         return status;
     ph_victim_keep(store, named, &victim);
     status = ph_store_become(store, caller);
-    bool gone = status == PH_ST_OK && unlinkat(named->dir->fd, named->name, directory ? AT_REMOVEDIR : 0) == 0;
+    bool gone =
+        status == PH_ST_OK && unlinkat(named->dir->fd, named->name, directory ? AT_REMOVEDIR : 0) == 0;
     if (status == PH_ST_OK && !gone)
         status = ph_store_errno(call, "take a name away");
     ph_victim_end(store, named, &victim, gone);
@@ -211,8 +217,8 @@ uint32_t ph_posix_remove(void *self, struct ph_call *call, const Pohmel__RemoveR
 {
     struct ph_posix_store *store = self;
     struct ph_named named;
-    uint32_t status = ph_named_begin(store, call, request->caller, request->parent, &request->name, PH_ST_NOT_FOUND,
-                                     &named);
+    uint32_t status = ph_named_begin(store, call, request->caller, request->parent, &request->name,
+                                     PH_ST_NOT_FOUND, &named);
     if (status == PH_ST_OK)
         status = take_name(store, call, request->caller, &named, request->object, false, result);
     ph_named_end(store, &named);
@@ -224,8 +230,8 @@ uint32_t ph_posix_rmdir(void *self, struct ph_call *call, const Pohmel__RmdirReq
 {
     struct ph_posix_store *store = self;
     struct ph_named named;
-    uint32_t status = ph_named_begin(store, call, request->caller, request->parent, &request->name, PH_ST_NOT_FOUND,
-                                     &named);
+    uint32_t status = ph_named_begin(store, call, request->caller, request->parent, &request->name,
+                                     PH_ST_NOT_FOUND, &named);
     if (status == PH_ST_OK)
         status = take_name(store, call, request->caller, &named, request->object, true, result);
     ph_named_end(store, &named);
@@ -234,7 +240,8 @@ uint32_t ph_posix_rmdir(void *self, struct ph_call *call, const Pohmel__RmdirReq
 
 /* ---- Giving and moving names ---- */
 
-uint32_t ph_posix_link(void *self, struct ph_call *call, const Pohmel__LinkRequest *request, Pohmel__AttrResult *result)
+uint32_t ph_posix_link(void *self, struct ph_call *call, const Pohmel__LinkRequest *request,
+                       Pohmel__AttrResult *result)
 {
     struct ph_posix_store *store = self;
     struct ph_named named;
@@ -269,8 +276,9 @@ uint32_t ph_posix_link(void *self, struct ph_call *call, const Pohmel__LinkReque
 }
 
 /* The table after renameat2 did it. */
-static void rename_follow(struct ph_posix_store *store, const struct ph_named *from, const struct ph_named *to,
-                          struct ph_victim *moved, struct ph_victim *replaced, bool exchange)
+static void rename_follow(struct ph_posix_store *store, const struct ph_named *from,
+                          const struct ph_named *to, struct ph_victim *moved, struct ph_victim *replaced,
+                          bool exchange)
 {
     if (exchange) {
         ph_object_rename(store, replaced->object, from->parent, from->name);
@@ -281,8 +289,9 @@ static void rename_follow(struct ph_posix_store *store, const struct ph_named *f
     ph_object_rename(store, moved->object, to->parent, to->name);
 }
 
-static uint32_t rename_named(struct ph_posix_store *store, struct ph_call *call, const Pohmel__RenameRequest *request,
-                             const struct ph_named *from, const struct ph_named *to, Pohmel__NameResult *result)
+static uint32_t rename_named(struct ph_posix_store *store, struct ph_call *call,
+                             const Pohmel__RenameRequest *request, const struct ph_named *from,
+                             const struct ph_named *to, Pohmel__NameResult *result)
 {
     struct ph_victim moved = {0}, replaced = {0};
     bool exchange = request->flags & RENAME_EXCHANGE, done = false;

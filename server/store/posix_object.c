@@ -68,8 +68,9 @@ static void row_put_with_parents(struct ph_posix_store *store, struct ph_object 
 {
     int depth = 0;
     row_put(store, object);
-    for (struct ph_object *above = object->parent; above != NULL && above != store->root && !above->persisted &&
-         depth++ < PH_STORE_DEPTH_MAX; above = above->parent)
+    for (struct ph_object *above = object->parent;
+         above != NULL && above != store->root && !above->persisted && depth++ < PH_STORE_DEPTH_MAX;
+         above = above->parent)
         row_put(store, above);
 }
 
@@ -128,7 +129,8 @@ static void unref_locked(struct ph_posix_store *store, struct ph_object *object)
     }
 }
 
-static void attach(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent, const char *name)
+static void attach(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent,
+                   const char *name)
 {
     object->name = g_strdup(name);
     object->parent = parent;
@@ -199,9 +201,11 @@ static bool ring(const struct ph_object *object, const struct ph_object *above)
     return false;
 }
 
-static void set_name(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent, const char *name)
+static void set_name(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent,
+                     const char *name)
 {
-    if (object == store->root || (object->parent == parent && object->name != NULL && strcmp(object->name, name) == 0))
+    if (object == store->root ||
+        (object->parent == parent && object->name != NULL && strcmp(object->name, name) == 0))
         return;
     if (S_ISDIR(object->type) && object->parent != parent && ring(object, parent))
         return;
@@ -296,8 +300,8 @@ static struct ph_object *listed(struct ph_posix_store *store, uint64_t id)
 
 /* Takes up an object from the database below PARENT. Its type shows when it is
  * reached; only directories are ever parents. */
-static struct ph_object *take_up(struct ph_posix_store *store, const struct ph_state_row *row, struct ph_object *parent,
-                                 uint32_t type)
+static struct ph_object *take_up(struct ph_posix_store *store, const struct ph_state_row *row,
+                                 struct ph_object *parent, uint32_t type)
 {
     struct ph_identity identity = {row->dev == 0 ? store->dev : row->dev, row->ino, row->btime_ns};
     pthread_mutex_lock(&store->lock);
@@ -464,7 +468,8 @@ uint64_t ph_object_id_of_entry(struct ph_posix_store *store, uint64_t dev, uint6
     return id;
 }
 
-void ph_object_rename(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent, const char *name)
+void ph_object_rename(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent,
+                      const char *name)
 {
     pthread_mutex_lock(&store->lock);
     bool new_name = object->removed;
@@ -474,8 +479,8 @@ void ph_object_rename(struct ph_posix_store *store, struct ph_object *object, st
     pthread_mutex_unlock(&store->lock);
 }
 
-void ph_object_unname(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent, const char *name,
-                      struct ph_fd *pin)
+void ph_object_unname(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent,
+                      const char *name, struct ph_fd *pin)
 {
     pthread_mutex_lock(&store->lock);
     bool ours = object->parent == parent && object->name != NULL && strcmp(object->name, name) == 0;
@@ -520,7 +525,8 @@ static void remember_removed(struct ph_posix_store *store, struct ph_object *obj
         forget_oldest_removed(store);
 }
 
-static void removed_locked(struct ph_posix_store *store, struct ph_object *object, bool orphan, struct ph_fd **pin)
+static void removed_locked(struct ph_posix_store *store, struct ph_object *object, bool orphan,
+                           struct ph_fd **pin)
 {
     ref_locked(store, object);
     object->removed = true;
@@ -552,7 +558,7 @@ void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *obje
             at = at->children;
         struct ph_object *leaf = at;
         at = leaf->parent->listed ? leaf->parent : object; /* what is listed stays while the lock is held */
-        leaf->blocks = 0;  /* the trash accounts for what it deletes */
+        leaf->blocks = 0;                                  /* the trash accounts for what it deletes */
         removed_locked(store, leaf, false, &none);
     }
     object->blocks = 0;

@@ -32,8 +32,8 @@ static int open_to_execute(const char *path, int flags)
     return open(path, flags);
 }
 
-static uint32_t open_fd(struct ph_posix_store *store, struct ph_call *call, const Pohmel__OpenRequest *request,
-                        struct ph_object *object, int *fd)
+static uint32_t open_fd(struct ph_posix_store *store, struct ph_call *call,
+                        const Pohmel__OpenRequest *request, struct ph_object *object, int *fd)
 {
     struct ph_fd *reach = NULL;
     char path[32];
@@ -57,7 +57,8 @@ static uint32_t open_fd(struct ph_posix_store *store, struct ph_call *call, cons
     return status;
 }
 
-uint32_t ph_posix_open(void *self, struct ph_call *call, const Pohmel__OpenRequest *request, Pohmel__OpenReply *reply)
+uint32_t ph_posix_open(void *self, struct ph_call *call, const Pohmel__OpenRequest *request,
+                       Pohmel__OpenReply *reply)
 {
     struct ph_posix_store *store = self;
     struct ph_handle *open = NULL;

@@ -93,7 +93,8 @@ static bool move_up(struct ph_posix_store *store, int dir, const char *name, int
         failed = renameat2(dir, name, trash, unique, RENAME_NOREPLACE);
         if (failed != 0 && errno == EINVAL) /* a filesystem that knows no flags */
             failed = renameat(dir, name, trash, unique);
-    } while (failed != 0 && (errno == EEXIST || errno == ENOTEMPTY)); /* left by a server with another state directory */
+    } while (failed != 0 &&
+             (errno == EEXIST || errno == ENOTEMPTY)); /* left by a server with another state directory */
     return failed == 0;
 }
 
@@ -202,9 +203,11 @@ static bool hidden_check(struct ph_posix_store *store, GError **error)
     if (store->hidden_fd >= 0 && fstat(store->hidden_fd, &st) == 0 && st.st_uid == geteuid() &&
         (st.st_mode & 077) == 0)
         return true;
-    g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
-                "the export has an entry named %s that is not this server's (a directory of its user, mode 0700); "
-                "rename it: the server keeps removed files there until they are closed", PH_HIDDEN_NAME);
+    g_set_error(
+        error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
+        "the export has an entry named %s that is not this server's (a directory of its user, mode 0700); "
+        "rename it: the server keeps removed files there until they are closed",
+        PH_HIDDEN_NAME);
     return false;
 }
 

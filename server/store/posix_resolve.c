@@ -116,7 +116,7 @@ static uint32_t dir_open(struct ph_posix_store *store, struct ph_object *object,
 /* One step on the way to OBJECT: the nearest directory above with a descriptor at
  * hand, and the one below it that has none. False: nothing leads there. */
 struct step {
-    struct ph_fd *above;     /* of OBJECT itself when TARGET is NULL */
+    struct ph_fd *above;      /* of OBJECT itself when TARGET is NULL */
     struct ph_object *target; /* with a reference */
     char name[PH_NAME_MAX_BYTES + 1];
 };
@@ -127,7 +127,8 @@ static bool step_find(struct ph_posix_store *store, struct ph_object *object, st
     int depth = 0;
     memset(step, 0, sizeof *step);
     pthread_mutex_lock(&store->lock);
-    for (struct ph_object *at = object; at != NULL && depth++ < PH_STORE_DEPTH_MAX; below = at, at = at->parent) {
+    for (struct ph_object *at = object; at != NULL && depth++ < PH_STORE_DEPTH_MAX;
+         below = at, at = at->parent) {
         step->above = at_hand(store, at);
         if (step->above != NULL)
             break;
@@ -190,11 +191,12 @@ static uint32_t place_by_name(struct ph_posix_store *store, struct ph_object *ob
     return status;
 }
 
-uint32_t ph_object_place(struct ph_posix_store *store, struct ph_object *object, struct ph_place *place, struct statx *stx)
+uint32_t ph_object_place(struct ph_posix_store *store, struct ph_object *object, struct ph_place *place,
+                         struct statx *stx)
 {
     memset(place, 0, sizeof *place);
-    uint32_t status = S_ISDIR(object->type) ? ph_dir_fd(store, object, &place->dir)
-                                            : place_by_name(store, object, place);
+    uint32_t status =
+        S_ISDIR(object->type) ? ph_dir_fd(store, object, &place->dir) : place_by_name(store, object, place);
     if (status != PH_ST_OK)
         return status;
     struct ph_identity now = {0};

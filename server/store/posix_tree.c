@@ -33,8 +33,9 @@ static void made_free(struct ph_posix_store *store, GArray *all)
 }
 
 /* Makes the directory NAMED or takes the one that is there. */
-static uint32_t path_step(struct ph_posix_store *store, struct ph_call *call, const Pohmel__MkpathRequest *request,
-                          const struct ph_named *named, uint64_t id, struct ph_object **object, bool *created)
+static uint32_t path_step(struct ph_posix_store *store, struct ph_call *call,
+                          const Pohmel__MkpathRequest *request, const struct ph_named *named, uint64_t id,
+                          struct ph_object **object, bool *created)
 {
     struct statx stx;
     uint32_t status = PH_ST_OK;
@@ -64,8 +65,8 @@ static uint32_t path_step(struct ph_posix_store *store, struct ph_call *call, co
     return ph_fault_set(&call->fault, PH_ST_NO_OBJECTS, "the new directory could not be entered");
 }
 
-static uint32_t path_make(struct ph_posix_store *store, struct ph_call *call, const Pohmel__MkpathRequest *request,
-                          GArray *all, struct ph_object **last)
+static uint32_t path_make(struct ph_posix_store *store, struct ph_call *call,
+                          const Pohmel__MkpathRequest *request, GArray *all, struct ph_object **last)
 {
     uint64_t parent = request->parent;
     uint32_t status = PH_ST_OK;
@@ -75,8 +76,8 @@ static uint32_t path_make(struct ph_posix_store *store, struct ph_call *call, co
         status = ph_named_begin(store, call, request->caller, parent, &request->names[i], PH_ST_NOT_PERMITTED,
                                 &step.named);
         if (status == PH_ST_OK)
-            status = path_step(store, call, request, &step.named, request->first_object + all->len, &step.object,
-                               &created);
+            status = path_step(store, call, request, &step.named, request->first_object + all->len,
+                               &step.object, &created);
         if (status == PH_ST_OK) {
             ph_object_unref(store, *last);
             *last = ph_object_ref(store, step.object);
@@ -137,10 +138,11 @@ static uint32_t tree_take(struct ph_posix_store *store, struct ph_call *call, co
     if (failed == EACCES && unlinkat(named->dir->fd, named->name, AT_REMOVEDIR) == 0)
         failed = 0;
     errno = failed;
-    uint32_t status = failed == 0        ? PH_ST_OK
-                      : failed == EXDEV ? ph_fault_set(&call->fault, PH_ST_CROSS_DEVICE,
-                                                       "the tree lies on another filesystem than the export's root")
-                                        : ph_store_errno(call, "move a tree out of the way");
+    uint32_t status = failed == 0 ? PH_ST_OK
+                      : failed == EXDEV
+                          ? ph_fault_set(&call->fault, PH_ST_CROSS_DEVICE,
+                                         "the tree lies on another filesystem than the export's root")
+                          : ph_store_errno(call, "move a tree out of the way");
     ph_victim_end(store, named, victim, failed == 0);
     return status;
 }
@@ -152,8 +154,8 @@ uint32_t ph_posix_rmtree(void *self, struct ph_call *call, const Pohmel__RmtreeR
     struct ph_named named;
     struct ph_victim victim = {0};
     uint64_t names = 0;
-    uint32_t status = ph_named_begin(store, call, request->caller, request->parent, &request->name, PH_ST_NOT_FOUND,
-                                     &named);
+    uint32_t status = ph_named_begin(store, call, request->caller, request->parent, &request->name,
+                                     PH_ST_NOT_FOUND, &named);
     if (status == PH_ST_OK)
         status = ph_victim_find(store, call, &named, request->object, &victim);
     if (status == PH_ST_OK)

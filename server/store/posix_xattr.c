@@ -66,11 +66,13 @@ static void target_end(struct ph_posix_store *store, struct target *target)
 static uint64_t target_version(struct ph_posix_store *store, const struct target *target)
 {
     struct statx stx;
-    return ph_statx(target->fd->fd, "", &stx) == 0 ? ph_object_version(store, target->object, &stx, false) : 0;
+    return ph_statx(target->fd->fd, "", &stx) == 0 ? ph_object_version(store, target->object, &stx, false)
+                                                   : 0;
 }
 
 /* Reads NAME's value, or with NAME NULL the list of names, of whatever length it is. */
-static uint32_t fetch(struct ph_call *call, const struct target *target, const char *name, struct ph_blob **out)
+static uint32_t fetch(struct ph_call *call, const struct target *target, const char *name,
+                      struct ph_blob **out)
 {
     for (int attempt = 0; attempt < 4; attempt++) {
         ssize_t len = name != NULL ? getxattr(target->path, name, NULL, 0) : listxattr(target->path, NULL, 0);
@@ -175,7 +177,8 @@ uint32_t ph_posix_setxattr(void *self, struct ph_call *call, const Pohmel__Setxa
     if (status == PH_ST_OK) {
         int flags = (request->flags & FLAG_CREATE ? XATTR_CREATE : 0) |
                     (request->flags & FLAG_REPLACE ? XATTR_REPLACE : 0);
-        if (setxattr(target.path, name, request->length > 0 ? (const void *) value : "", request->length, flags) != 0)
+        if (setxattr(target.path, name, request->length > 0 ? (const void *) value : "", request->length,
+                     flags) != 0)
             status = errno == E2BIG ? PH_ST_RANGE_ERROR : ph_store_errno(call, "set an extended attribute");
     }
     if (status == PH_ST_OK)

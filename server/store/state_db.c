@@ -29,7 +29,8 @@ struct pending {
 };
 
 struct ph_state_db {
-    struct ph_state_sql *writer; /* of the committing thread, and of open, reserve and close, under write_lock */
+    struct ph_state_sql
+        *writer; /* of the committing thread, and of open, reserve and close, under write_lock */
     struct ph_state_sql *reader; /* under read_lock */
     pthread_mutex_t write_lock, read_lock;
     pthread_t thread;
@@ -171,7 +172,8 @@ static void *commit_thread(void *data)
             pthread_cond_wait(&db->wake, &db->lock);
             continue;
         }
-        if (db->wanted_number <= db->durable_number && g_hash_table_size(db->queued.by_id) < QUEUE_MAX_ROWS / 2)
+        if (db->wanted_number <= db->durable_number &&
+            g_hash_table_size(db->queued.by_id) < QUEUE_MAX_ROWS / 2)
             wait_ms(&db->wake, &db->lock, COMMIT_DELAY_MS);
         commit_round(db);
     }
@@ -276,7 +278,8 @@ uint64_t ph_state_db_reserve(struct ph_state_db *db, uint64_t count)
     uint64_t first = db->next_id;
     bool good = count <= PH_OBJECT_GIVEN_END - first && ph_state_sql_begin(db->writer, true);
     if (good)
-        good = ph_state_sql_end(db->writer, ph_state_sql_counter_set(db->writer, "next_id", first + count), true);
+        good = ph_state_sql_end(db->writer, ph_state_sql_counter_set(db->writer, "next_id", first + count),
+                                true);
     if (good) {
         pthread_mutex_lock(&db->lock);
         db->next_id = first + count;

@@ -7,7 +7,18 @@
 enum { SCHEMA_VERSION = 1, BUSY_TIMEOUT_MS = 10000 };
 
 enum statement {
-    PUT, REMOVE, BY_ID, BY_INODE, COUNTER_SET, COUNTER_GET, BLOB_SET, BLOB_GET, HAS_ROWS, BEGIN, COMMIT, ROLLBACK,
+    PUT,
+    REMOVE,
+    BY_ID,
+    BY_INODE,
+    COUNTER_SET,
+    COUNTER_GET,
+    BLOB_SET,
+    BLOB_GET,
+    HAS_ROWS,
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
     STATEMENTS
 };
 
@@ -70,11 +81,12 @@ static bool execute(struct ph_state_sql *sql, const char *text, const char *path
 static bool prepare(struct ph_state_sql *sql, const char *path, GError **error)
 {
     for (int i = 0; i < STATEMENTS; i++) {
-        if (sqlite3_prepare_v3(sql->connection, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &sql->statements[i], NULL) ==
-            SQLITE_OK)
+        if (sqlite3_prepare_v3(sql->connection, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &sql->statements[i],
+                               NULL) == SQLITE_OK)
             continue;
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "state database %s: %s; was it made by another program?",
-                    path, sqlite3_errmsg(sql->connection));
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
+                    "state database %s: %s; was it made by another program?", path,
+                    sqlite3_errmsg(sql->connection));
         return false;
     }
     return true;
@@ -91,9 +103,11 @@ static bool version_check(struct ph_state_sql *sql, const char *path, GError **e
     if (version == SCHEMA_VERSION)
         return true;
     if (version != 0) {
-        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
-                    "state database %s has version %d, this program knows %d; use the pohmel-server that made it, "
-                    "or another --state-dir", path, version, SCHEMA_VERSION);
+        g_set_error(
+            error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
+            "state database %s has version %d, this program knows %d; use the pohmel-server that made it, "
+            "or another --state-dir",
+            path, version, SCHEMA_VERSION);
         return false;
     }
     g_autofree char *text = g_strdup_printf("%s PRAGMA user_version = %d", schema, SCHEMA_VERSION);
@@ -150,9 +164,11 @@ bool ph_state_sql_end(struct ph_state_sql *sql, bool good, bool durable)
 {
     /* A commit that writes nothing syncs nothing: earlier commits would stay at risk. */
     if (good && durable)
-        good = sqlite3_exec(sql->connection,
-                            "INSERT INTO counters VALUES('syncs', 1) ON CONFLICT(name) DO UPDATE SET value = value + 1",
-                            NULL, NULL, NULL) == SQLITE_OK;
+        good =
+            sqlite3_exec(
+                sql->connection,
+                "INSERT INTO counters VALUES('syncs', 1) ON CONFLICT(name) DO UPDATE SET value = value + 1",
+                NULL, NULL, NULL) == SQLITE_OK;
     if (good && run(sql, COMMIT, "commit"))
         return true;
     if (!sqlite3_get_autocommit(sql->connection))
@@ -226,7 +242,8 @@ static uint64_t counter_get(struct ph_state_sql *sql, const char *name, uint64_t
 {
     sqlite3_stmt *statement = sql->statements[COUNTER_GET];
     sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
-    uint64_t value = sqlite3_step(statement) == SQLITE_ROW ? (uint64_t) sqlite3_column_int64(statement, 0) : missing;
+    uint64_t value =
+        sqlite3_step(statement) == SQLITE_ROW ? (uint64_t) sqlite3_column_int64(statement, 0) : missing;
     sqlite3_reset(statement);
     return value;
 }
@@ -264,16 +281,19 @@ static bool volume_choose(struct ph_state_sql *sql, uint8_t volume[16])
 
 /* The first start chooses the volume's identity. A state directory that was used
  * for another directory makes a new volume: the ids it remembers are of no use. */
-static bool volume_note(struct ph_state_sql *sql, const struct ph_state_root *root, struct ph_state_start *start)
+static bool volume_note(struct ph_state_sql *sql, const struct ph_state_root *root,
+                        struct ph_state_start *start)
 {
     char path[4096] = "";
     uint64_t before[2] = {0}, now[2] = {root->ino, root->btime_ns};
     bool known = fact_get(sql, "volume", start->volume, sizeof start->volume) == sizeof start->volume;
-    bool other = fact_get(sql, "root", before, sizeof before) == sizeof before && memcmp(before, now, sizeof now) != 0;
+    bool other =
+        fact_get(sql, "root", before, sizeof before) == sizeof before && memcmp(before, now, sizeof now) != 0;
     if (known && other) {
         path[fact_get(sql, "path", path, sizeof path - 1)] = '\0';
-        g_warning("the state directory was used for %s, which was another directory than %s is now; it starts anew",
-                  path[0] != '\0' ? path : "another export", root->path);
+        g_warning(
+            "the state directory was used for %s, which was another directory than %s is now; it starts anew",
+            path[0] != '\0' ? path : "another export", root->path);
         if (sqlite3_exec(sql->connection, "DELETE FROM objects", NULL, NULL, NULL) != SQLITE_OK)
             return false;
     }
@@ -282,8 +302,8 @@ static bool volume_note(struct ph_state_sql *sql, const struct ph_state_root *ro
     return fact_set(sql, "root", now, sizeof now) && fact_set(sql, "path", root->path, strlen(root->path));
 }
 
-bool ph_state_sql_start(struct ph_state_sql *sql, const struct ph_state_root *root, struct ph_state_start *start,
-                        GError **error)
+bool ph_state_sql_start(struct ph_state_sql *sql, const struct ph_state_root *root,
+                        struct ph_state_start *start, GError **error)
 {
     memset(start, 0, sizeof *start);
     bool good = ph_state_sql_begin(sql, true);

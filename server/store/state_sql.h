@@ -21,8 +21,8 @@ void ph_state_sql_close(struct ph_state_sql *sql);
 
 /* Counts this start, chooses the volume's identity at the first one, warns when
  * the state belongs to another directory than ROOT. False with ERROR. */
-bool ph_state_sql_start(struct ph_state_sql *sql, const struct ph_state_root *root, struct ph_state_start *start,
-                        GError **error);
+bool ph_state_sql_start(struct ph_state_sql *sql, const struct ph_state_root *root,
+                        struct ph_state_start *start, GError **error);
 
 /* A transaction; DURABLE: it survives the loss of power, and so do all before
  * it. `end` commits when GOOD, else rolls back; the result is whether all went well. */

@@ -137,7 +137,8 @@ uint32_t ph_test_ended(struct ph_test_client *client)
     return client->over ? client->fault.status : 0;
 }
 
-struct ph_frame *ph_test_call(struct ph_test_client *client, uint16_t command, const ProtobufCMessage *message)
+struct ph_frame *ph_test_call(struct ph_test_client *client, uint16_t command,
+                              const ProtobufCMessage *message)
 {
     uint64_t id = ph_test_send(client, command, PH_NO_SLOT, 0, message, NULL);
     struct ph_frame *frame = ph_test_receive(client, PH_TEST_TIMEOUT_MS);
@@ -172,7 +173,8 @@ uint32_t ph_test_session(struct ph_test_client *client, uint8_t who, uint64_t nu
     return ph_test_status(client, PH_CMD_SESSION_OPEN, &open.base);
 }
 
-uint32_t ph_test_change(struct ph_test_client *client, uint32_t slot, Pohmel__Change *change, struct ph_blob *payload)
+uint32_t ph_test_change(struct ph_test_client *client, uint32_t slot, Pohmel__Change *change,
+                        struct ph_blob *payload)
 {
     Pohmel__TransactRequest transaction = POHMEL__TRANSACT_REQUEST__INIT;
     struct ph_frame *frame;
@@ -216,7 +218,8 @@ uint32_t ph_test_getattr(struct ph_test_client *client, uint64_t object)
     return ph_test_status(client, PH_CMD_GETATTR, &getattr.base);
 }
 
-uint64_t ph_test_lock(struct ph_test_client *client, uint64_t object, uint64_t handle, uint64_t owner, bool wait)
+uint64_t ph_test_lock(struct ph_test_client *client, uint64_t object, uint64_t handle, uint64_t owner,
+                      bool wait)
 {
     Pohmel__LockRequest lock = POHMEL__LOCK_REQUEST__INIT;
     Pohmel__Range range = POHMEL__RANGE__INIT;

@@ -31,7 +31,8 @@ struct ph_frame *ph_test_receive(struct ph_test_client *client, int timeout_ms);
 uint32_t ph_test_ended(struct ph_test_client *client);
 
 /* Sends and waits for the reply, which must be the next frame. */
-struct ph_frame *ph_test_call(struct ph_test_client *client, uint16_t command, const ProtobufCMessage *message);
+struct ph_frame *ph_test_call(struct ph_test_client *client, uint16_t command,
+                              const ProtobufCMessage *message);
 
 /* The same, for the status alone. */
 uint32_t ph_test_status(struct ph_test_client *client, uint16_t command, const ProtobufCMessage *message);
@@ -40,7 +41,8 @@ uint32_t ph_test_status(struct ph_test_client *client, uint16_t command, const P
 uint32_t ph_test_session(struct ph_test_client *client, uint8_t who, uint64_t number, const char *export);
 
 /* A transaction of one CHANGE in the next number of SLOT; its status. */
-uint32_t ph_test_change(struct ph_test_client *client, uint32_t slot, Pohmel__Change *change, struct ph_blob *payload);
+uint32_t ph_test_change(struct ph_test_client *client, uint32_t slot, Pohmel__Change *change,
+                        struct ph_blob *payload);
 
 /* Creates file NAME (or opens it) below the root, as OBJECT, under HANDLE. */
 uint32_t ph_test_create(struct ph_test_client *client, uint32_t slot, const char *name, uint64_t object,
@@ -50,7 +52,8 @@ uint32_t ph_test_create(struct ph_test_client *client, uint32_t slot, const char
 uint32_t ph_test_getattr(struct ph_test_client *client, uint64_t object);
 
 /* Takes bytes 0 to 9 of OBJECT: sends only; the id of the request. */
-uint64_t ph_test_lock(struct ph_test_client *client, uint64_t object, uint64_t handle, uint64_t owner, bool wait);
+uint64_t ph_test_lock(struct ph_test_client *client, uint64_t object, uint64_t handle, uint64_t owner,
+                      bool wait);
 uint32_t ph_test_unlock(struct ph_test_client *client, uint64_t object, uint64_t owner);
 
 #endif

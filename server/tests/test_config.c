@@ -21,7 +21,8 @@ static char *fill_in(const char *text)
 
 static const struct file_case file_cases[] = {
     {"[export a]\ndirectory=@DIR@\n", NULL},
-    {"# all there is\n[server]\nlisten=127.0.0.1:0;[::1]:7;unix:/run/x;\nstate-dir=/tmp/s\nworkers=4\nverbose=true\n"
+    {"# all there "
+     "is\n[server]\nlisten=127.0.0.1:0;[::1]:7;unix:/run/x;\nstate-dir=/tmp/s\nworkers=4\nverbose=true\n"
      "[export a]\ndirectory=@DIR@\nread-only=true\nsize-limit=10G\nstate-dir=/tmp/t\n",
      NULL},
     {"[export home]\ndirectory=@DIR@\nsize-limit=10X\n",
@@ -33,13 +34,14 @@ static const struct file_case file_cases[] = {
     {"[export home]\ndirectory=@DIR@\nread-only=maybe\n",
      "[export home] read-only: \"maybe\" is not a yes or no; expected true or false"},
     {"[export home]\ndirectory=@DIR@\nreadonly=true\n",
-     "[export home] readonly: there is no such key; expected one of directory, read-only, size-limit, state-dir"},
-    {"[export home]\ndirectory=relative/path\n",
-     "[export home] directory: \"relative/path\" is not an absolute path; expected a path that begins with '/'"},
+     "[export home] readonly: there is no such key; expected one of directory, read-only, size-limit, "
+     "state-dir"},
+    {"[export home]\ndirectory=relative/path\n", "[export home] directory: \"relative/path\" is not an "
+                                                 "absolute path; expected a path that begins with '/'"},
     {"[export home]\nread-only=true\n",
      "[export home] directory: the key is missing; expected what is to be exported"},
-    {"[export home]\ndirectory=/does/not/exist\n",
-     "[export home] directory: \"/does/not/exist\" is not a directory; expected the existing directory to export"},
+    {"[export home]\ndirectory=/does/not/exist\n", "[export home] directory: \"/does/not/exist\" is not a "
+                                                   "directory; expected the existing directory to export"},
     {"[server]\nworkers=0\n[export a]\ndirectory=@DIR@\n",
      "[server] workers: \"0\" is not a number of workers; expected a number from 1 to 64"},
     {"[server]\nworkers=many\n[export a]\ndirectory=@DIR@\n",
@@ -88,7 +90,8 @@ struct argument_case {
 static const struct argument_case argument_cases[] = {
     {"--export @DIR@", NULL},
     {"--export a=@DIR@ --listen [::1]:0 --listen :99 --workers 3 --read-only --size-limit 1t", NULL},
-    {"--export @DIR@ --size-limit 10X", "--size-limit: \"10X\" is not a size; expected a number with K, M, G or T"},
+    {"--export @DIR@ --size-limit 10X",
+     "--size-limit: \"10X\" is not a size; expected a number with K, M, G or T"},
     {"--export @DIR@ --size-limit -5", "--size-limit: \"-5\" is not a size"},
     {"--export @DIR@ --workers 65", "--workers: 65 is out of range; expected a number from 1 to 64"},
     {"--export @DIR@ --listen host:99999", "--listen: "},
@@ -129,11 +132,20 @@ static void test_argument_mistakes(void)
 static void test_command_line_wins(void)
 {
     g_autofree char *path = g_build_filename(directory, "c.conf", NULL);
-    g_autofree char *content =
-        fill_in("[server]\nlisten=127.0.0.1:1\nworkers=2\n[export a]\ndirectory=/does/not/exist\nsize-limit=1G\n");
+    g_autofree char *content = fill_in(
+        "[server]\nlisten=127.0.0.1:1\nworkers=2\n[export a]\ndirectory=/does/not/exist\nsize-limit=1G\n");
     g_autofree char *export = g_strconcat("a=", directory, NULL);
-    char *arguments[] = {(char *) "pohmel-server", (char *) "--config", path, (char *) "--listen", (char *) "[::1]:5",
-                         (char *) "--workers", (char *) "7", (char *) "--export", export, (char *) "--read-only", NULL};
+    char *arguments[] = {(char *) "pohmel-server",
+                         (char *) "--config",
+                         path,
+                         (char *) "--listen",
+                         (char *) "[::1]:5",
+                         (char *) "--workers",
+                         (char *) "7",
+                         (char *) "--export",
+                         export,
+                         (char *) "--read-only",
+                         NULL};
     enum ph_config_request request;
     g_autoptr(GError) error = NULL;
     g_autoptr(ph_config_t) config = NULL;
@@ -159,7 +171,8 @@ static void test_state_directories(void)
     g_autofree char *other = g_build_filename(directory, "other", NULL);
     g_autofree char *export = g_strconcat("a=", directory, NULL), *second = g_strconcat("b=", other, NULL);
     char *one[] = {(char *) "x", (char *) "-e", export, (char *) "-s", (char *) "/tmp/s", NULL};
-    char *two[] = {(char *) "x", (char *) "-e", export, (char *) "-e", second, (char *) "-s", (char *) "/tmp/s", NULL};
+    char *two[] = {(char *) "x",  (char *) "-e",     export, (char *) "-e", second,
+                   (char *) "-s", (char *) "/tmp/s", NULL};
     char *none[] = {(char *) "x", (char *) "-e", export, (char *) "-e", second, NULL};
     char **cases[] = {one, two, none};
 
@@ -177,16 +190,19 @@ static void test_state_directories(void)
         else if (i == 1)
             g_assert_cmpstr(first->state_dir, ==, "/tmp/s/a");
         else
-            g_assert_cmpstr(first->state_dir, !=, ((struct ph_export_config *) config->exports->pdata[1])->state_dir);
+            g_assert_cmpstr(first->state_dir, !=,
+                            ((struct ph_export_config *) config->exports->pdata[1])->state_dir);
     }
     g_rmdir(other);
 }
 
 static void test_state_inside_an_export(void)
 {
-    g_autofree char *other = g_build_filename(directory, "other", NULL), *state = g_build_filename(directory, "s", NULL);
+    g_autofree char *other = g_build_filename(directory, "other", NULL),
+                    *state = g_build_filename(directory, "s", NULL);
     g_autofree char *export = g_strconcat("a=", directory, NULL), *second = g_strconcat("b=", other, NULL);
-    char *arguments[] = {(char *) "x", (char *) "-e", second, (char *) "-e", export, (char *) "-s", state, NULL};
+    char *arguments[] = {(char *) "x", (char *) "-e", second, (char *) "-e",
+                         export,       (char *) "-s", state,  NULL};
     enum ph_config_request request;
     g_autoptr(GError) error = NULL;
     g_autoptr(ph_config_t) config = ph_config_from_arguments(arguments, &request, &error);
@@ -204,9 +220,21 @@ static void test_sizes(void)
         const char *text;
         uint64_t bytes; /* 0: not a size */
     } cases[] = {
-        {"1", 1}, {"10K", 10240}, {"3m", 3u << 20}, {"1G", 1u << 30}, {"2T", UINT64_C(2) << 40}, {"", 0},
-        {"K", 0}, {"1KB", 0},     {" 1", 0},        {"-1", 0},        {"1.5G", 0},               {"0x10", 0},
-        {"8388607T", UINT64_C(8388607) << 40},      {"8388608T", 0},  {"99999999999999999999", 0},
+        {"1", 1},
+        {"10K", 10240},
+        {"3m", 3u << 20},
+        {"1G", 1u << 30},
+        {"2T", UINT64_C(2) << 40},
+        {"", 0},
+        {"K", 0},
+        {"1KB", 0},
+        {" 1", 0},
+        {"-1", 0},
+        {"1.5G", 0},
+        {"0x10", 0},
+        {"8388607T", UINT64_C(8388607) << 40},
+        {"8388608T", 0},
+        {"99999999999999999999", 0},
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {

@@ -43,13 +43,21 @@ static void program_run(struct program *program)
     g_autoptr(GError) error = NULL;
     g_autofree char *listen_unix = g_strconcat("unix:", program->socket, NULL);
     g_autofree char *export = g_strconcat("files=", program->export, NULL);
-    const char *arguments[] = {g_getenv("PH_SERVER_BINARY"), "--export", export, "--state-dir", program->state,
-                               "--listen", "127.0.0.1:0", "--listen", listen_unix, NULL};
+    const char *arguments[] = {g_getenv("PH_SERVER_BINARY"),
+                               "--export",
+                               export,
+                               "--state-dir",
+                               program->state,
+                               "--listen",
+                               "127.0.0.1:0",
+                               "--listen",
+                               listen_unix,
+                               NULL};
     char *on;
 
     /* Not a GSubprocess: that has a thread of GLib's, which the thread sanitizer cannot see into. */
-    g_spawn_async_with_pipes(NULL, (char **) arguments, NULL, G_SPAWN_DO_NOT_REAP_CHILD, die_with_parent, NULL,
-                             &program->process, NULL, &program->output, NULL, &error);
+    g_spawn_async_with_pipes(NULL, (char **) arguments, NULL, G_SPAWN_DO_NOT_REAP_CHILD, die_with_parent,
+                             NULL, &program->process, NULL, &program->output, NULL, &error);
     g_assert_no_error(error);
     program->ready = read_line(program->output);
     on = strstr(program->ready, " on ");
@@ -82,7 +90,8 @@ static void program_stopped(struct program *program)
     g_assert_cmpint(WEXITSTATUS(status), ==, 0);
     close(program->output);
     g_assert_false(g_file_test(program->socket, G_FILE_TEST_EXISTS));
-    g_assert_true(g_spawn_sync(NULL, (char **) arguments, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, &error));
+    g_assert_true(g_spawn_sync(NULL, (char **) arguments, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL,
+                               NULL, &error));
     ph_address_clear(&program->address);
     g_free(program->root);
     g_free(program->export);
@@ -126,7 +135,8 @@ static uint64_t grant_ids(struct ph_test_client *client)
     request.count = 16;
     frame = ph_test_call(client, PH_CMD_IDS_GRANT, &request.base);
     g_assert_cmpuint(frame->header.status, ==, PH_ST_OK);
-    reply = (const void *) ph_decode(&ph_rule_ids_grant_reply, frame->message, frame->header.message_len, arena, NULL);
+    reply = (const void *) ph_decode(&ph_rule_ids_grant_reply, frame->message, frame->header.message_len,
+                                     arena, NULL);
     g_assert_nonnull(reply);
     first = reply->first;
     ph_arena_free(arena);
@@ -164,7 +174,8 @@ static size_t found(struct ph_test_client *client, const Pohmel__LookupRequest *
     size_t count = 0;
 
     if (frame->header.status == PH_ST_OK) {
-        reply = (const void *) ph_decode(&ph_rule_lookup_reply, frame->message, frame->header.message_len, arena, NULL);
+        reply = (const void *) ph_decode(&ph_rule_lookup_reply, frame->message, frame->header.message_len,
+                                         arena, NULL);
         g_assert_nonnull(reply);
         count = reply->n_found;
         g_assert_true(count == request->n_names || reply->failure == PH_ST_NOT_FOUND);
@@ -280,8 +291,11 @@ static void expect_end(struct ph_test_client *client)
 
 static void test_hostile_clients(void)
 {
-    const struct ph_frame_header huge = {
-        .kind = PH_FRAME_REQUEST, .command = PH_CMD_READ, .slot = PH_NO_SLOT, .message_len = UINT32_MAX, .payload_len = UINT32_MAX};
+    const struct ph_frame_header huge = {.kind = PH_FRAME_REQUEST,
+                                         .command = PH_CMD_READ,
+                                         .slot = PH_NO_SLOT,
+                                         .message_len = UINT32_MAX,
+                                         .payload_len = UINT32_MAX};
     struct program program;
     struct ph_test_client *good, *bad;
     uint8_t bytes[4096];
@@ -300,7 +314,8 @@ static void test_hostile_clients(void)
     }
     /* Half a frame, and silence. */
     bad = join(&program, 3);
-    ph_frame_header_encode(&(struct ph_frame_header){.kind = PH_FRAME_REQUEST, .slot = PH_NO_SLOT, .message_len = 100}, bytes);
+    ph_frame_header_encode(
+        &(struct ph_frame_header){.kind = PH_FRAME_REQUEST, .slot = PH_NO_SLOT, .message_len = 100}, bytes);
     ph_test_raw(bad, bytes, PH_FRAME_HEADER_BYTES + 10);
     g_assert_cmpuint(ph_test_getattr(good, PH_OBJECT_ROOT), ==, PH_ST_OK);
     ph_test_client_free(bad);
@@ -309,7 +324,10 @@ static void test_hostile_clients(void)
     g_assert_cmpuint(ph_test_getattr(bad, PH_OBJECT_ROOT), ==, PH_ST_WRONG_STATE);
     g_assert_cmpuint(ph_test_status(bad, 9999, NULL), ==, PH_ST_UNKNOWN_COMMAND);
     g_assert_cmpuint(ph_test_status(bad, PH_CMD_RECALL, NULL), ==, PH_ST_WRONG_STATE);
-    g_assert_cmpuint(ph_test_session(bad, 4, 1, "no such\xff" "export"), ==, PH_ST_NO_EXPORT);
+    g_assert_cmpuint(ph_test_session(bad, 4, 1,
+                                     "no such\xff"
+                                     "export"),
+                     ==, PH_ST_NO_EXPORT);
     g_assert_cmpuint(ph_test_session(bad, 4, 1, ""), ==, PH_ST_OK);
     g_assert_cmpuint(ph_test_status(bad, PH_CMD_LOOKUP, NULL), ==, PH_ST_MALFORMED);
     ph_test_client_free(bad);

@@ -43,12 +43,12 @@ static void world_init(struct world *world, unsigned loops)
 }
 
 /* Waits until CONDITION holds. */
-#define WAIT_FOR(condition)                                                         \
-    do {                                                                            \
-        gint64 until = g_get_monotonic_time() + PH_TEST_TIMEOUT_MS * G_GINT64_CONSTANT(1000); \
-        while (!(condition) && g_get_monotonic_time() < until)                      \
-            g_usleep(1000);                                                         \
-        g_assert_true(condition);                                                   \
+#define WAIT_FOR(condition)                                                                                  \
+    do {                                                                                                     \
+        gint64 until = g_get_monotonic_time() + PH_TEST_TIMEOUT_MS * G_GINT64_CONSTANT(1000);                \
+        while (!(condition) && g_get_monotonic_time() < until)                                               \
+            g_usleep(1000);                                                                                  \
+        g_assert_true(condition);                                                                            \
     } while (0)
 
 static void world_clear(struct world *world)
@@ -181,7 +181,10 @@ static void test_peer_that_does_not_read(void)
 static void test_stranger_with_large_frames(void)
 {
     const struct ph_frame_header large[] = {
-        {.kind = PH_FRAME_REQUEST, .command = PH_CMD_TRANSACT, .message_len = 10, .payload_len = PH_PAYLOAD_MAX_BYTES},
+        {.kind = PH_FRAME_REQUEST,
+         .command = PH_CMD_TRANSACT,
+         .message_len = 10,
+         .payload_len = PH_PAYLOAD_MAX_BYTES},
         {.kind = PH_FRAME_REQUEST, .command = PH_CMD_SESSION_OPEN, .slot = PH_NO_SLOT, .message_len = 4097},
     };
     uint8_t bytes[PH_FRAME_HEADER_BYTES];

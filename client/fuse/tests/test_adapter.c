@@ -55,7 +55,8 @@ static void test_setattr(void)
     g_assert_cmphex(ph_setattr_bits(0), ==, 0);
     g_assert_cmphex(ph_setattr_bits(FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE), ==, 0x9);
     g_assert_cmphex(ph_setattr_bits(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME), ==, 0x30);
-    g_assert_cmphex(ph_setattr_bits(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME), ==, 0x60);
+    g_assert_cmphex(ph_setattr_bits(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME), ==,
+                    0x60);
     g_assert_cmphex(ph_setattr_bits(FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW), ==, 0x80);
 }
 

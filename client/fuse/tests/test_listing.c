@@ -22,7 +22,8 @@ static struct ph_listing *make(uint64_t start, bool end)
     Pohmel__ReaddirReply reply = POHMEL__READDIR_REPLY__INIT;
     for (size_t i = 0; i < ENTRIES; i++) {
         pohmel__dir_entry__init(&entries[i]);
-        snprintf(names[i], sizeof names[i], "entry-%zu%.*s", i, (int) (i % 30), "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+        snprintf(names[i], sizeof names[i], "entry-%zu%.*s", i, (int) (i % 30),
+                 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
         entries[i].name.data = (uint8_t *) names[i];
         entries[i].name.len = strlen(names[i]);
         entries[i].object = 1000 + i;

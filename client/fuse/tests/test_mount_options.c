@@ -9,7 +9,8 @@
 static gboolean parse(const char *line, gboolean root, struct ph_mount_options *out, GError **error)
 {
     g_auto(GStrv) argv = g_strsplit(line, " ", -1);
-    g_autofree char **borrowed = g_memdup2(argv, (g_strv_length(argv) + 1) * sizeof *argv); /* getopt permutes */
+    g_autofree char **borrowed =
+        g_memdup2(argv, (g_strv_length(argv) + 1) * sizeof *argv); /* getopt permutes */
     return ph_mount_options_parse((int) g_strv_length(argv), borrowed, root, out, error);
 }
 
@@ -46,7 +47,8 @@ static void test_mistakes(void)
         g_assert_false(parse(mistakes[i].line, TRUE, &options, &error));
         g_assert_nonnull(error);
         if (strstr(error->message, mistakes[i].words) == NULL)
-            g_error("'%s' was answered '%s', without '%s'", mistakes[i].line, error->message, mistakes[i].words);
+            g_error("'%s' was answered '%s', without '%s'", mistakes[i].line, error->message,
+                    mistakes[i].words);
         g_assert_null(strchr(error->message, '\n'));
     }
 }
@@ -88,9 +90,10 @@ static void test_fstab(void)
 {
     struct ph_mount_options options;
     g_autoptr(GError) error = NULL;
-    g_assert_true(parse("mount.fuse.pohmelfs nas:/home /mnt -o "
-                        "rw,noatime,_netdev,nofail,x-systemd.automount,user=joe,comment=a,patience=7,port=99 -n -v",
-                        TRUE, &options, &error));
+    g_assert_true(
+        parse("mount.fuse.pohmelfs nas:/home /mnt -o "
+              "rw,noatime,_netdev,nofail,x-systemd.automount,user=joe,comment=a,patience=7,port=99 -n -v",
+              TRUE, &options, &error));
     g_assert_cmpint(options.action, ==, PH_DO_MOUNT);
     g_assert_cmpstr(options.kernel, ==, "suid,dev,noatime,allow_other,subtype=pohmelfs,fsname=nas:/home");
     g_assert_cmpuint(options.patience_s, ==, 7);
@@ -121,12 +124,11 @@ static void test_ordinary_user(void)
 
 static void test_mount_table(void)
 {
-    static const char table[] =
-        "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
-        "40 22 0:41 / /mnt/with\\040space rw - fuse.pohmelfs nas:/x rw,user_id=0\n"
-        "41 22 0:42 / /mnt/a rw master:1 propagate_from:2 - tmpfs tmpfs rw\n"
-        "42 41 0:43 / /mnt/a rw - fuse.pohmelfs nas:/y rw\n"
-        "broken line\n";
+    static const char table[] = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+                                "40 22 0:41 / /mnt/with\\040space rw - fuse.pohmelfs nas:/x rw,user_id=0\n"
+                                "41 22 0:42 / /mnt/a rw master:1 propagate_from:2 - tmpfs tmpfs rw\n"
+                                "42 41 0:43 / /mnt/a rw - fuse.pohmelfs nas:/y rw\n"
+                                "broken line\n";
     unsigned device_major = 0, device_minor = 0;
     g_autofree char *type = NULL;
     g_assert_true(ph_mount_point_find(table, "/mnt/with space", &device_major, &device_minor, &type));

@@ -54,7 +54,8 @@ static struct file *find_name(struct ph_fake_store *fake, ProtobufCBinaryData na
 static struct handle *find_handle(struct ph_fake_store *fake, uint64_t session, uint64_t handle)
 {
     for (size_t i = 0; i < HANDLES_MAX; i++) {
-        if (fake->handle[i].file != NULL && fake->handle[i].session == session && fake->handle[i].handle == handle)
+        if (fake->handle[i].file != NULL && fake->handle[i].session == session &&
+            fake->handle[i].handle == handle)
             return &fake->handle[i];
     }
     return NULL;

@@ -147,8 +147,8 @@ static bool model_waits_for(const struct world *world, int self, const struct ph
     return false;
 }
 
-static uint32_t model_take(struct world *world, int session, int owner, const struct ph_lock_want *want, bool wait,
-                           uint64_t request)
+static uint32_t model_take(struct world *world, int session, int owner, const struct ph_lock_want *want,
+                           bool wait, uint64_t request)
 {
     if (!model_conflict(world, session, owner, want)) {
         model_set(world, session, owner, want, want->shared ? 1 : 2);
@@ -301,7 +301,8 @@ static void step(struct world *world)
     int session = (int) pick(world, SESSIONS), owner = (int) pick(world, OWNERS);
     uint64_t start = pick(world, BYTES), end = start + 1 + pick(world, (uint32_t) (BYTES - start));
     uint64_t handle = (uint64_t) session * HANDLES + pick(world, HANDLES) + 1;
-    struct ph_lock_want want = {.object = 7, .start = start, .end = end, .owner = (uint64_t) owner, .handle = handle};
+    struct ph_lock_want want = {
+        .object = 7, .start = start, .end = end, .owner = (uint64_t) owner, .handle = handle};
     uint32_t what = pick(world, 1000);
 
     if (what < 550) {
@@ -333,7 +334,8 @@ static void test_model(void)
     }
     for (int s = 0; s < SESSIONS; s++)
         step_end_session(&world, s);
-    g_assert_cmpuint(world.locks->files.count + world.locks->owners.count + world.locks->parties.count, ==, 0);
+    g_assert_cmpuint(world.locks->files.count + world.locks->owners.count + world.locks->parties.count, ==,
+                     0);
     ph_locks_free(world.locks);
 }
 
@@ -443,7 +445,8 @@ static void test_many_locks(void)
 
         g_assert_true(ph_locks_test(world.locks, &world.session[0], &all, &found));
         g_assert_cmpuint(found.start, ==, 2 * i);
-        g_assert_cmpuint(ph_locks_give(world.locks, &world.session[i % SESSIONS], &other, NULL), ==, PH_ST_OK);
+        g_assert_cmpuint(ph_locks_give(world.locks, &world.session[i % SESSIONS], &other, NULL), ==,
+                         PH_ST_OK);
     }
     seconds = g_test_timer_elapsed();
     g_test_message("%d locks taken, tested and given back in %.3f s", MANY, seconds);

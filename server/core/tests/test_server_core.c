@@ -170,7 +170,8 @@ static uint32_t open_session(struct client *client, uint8_t who, uint64_t number
     return request(client, PH_CMD_SESSION_OPEN, &open.base);
 }
 
-static uint32_t transact(struct client *client, uint32_t slot, uint32_t sequence, const char *name, uint64_t handle)
+static uint32_t transact(struct client *client, uint32_t slot, uint32_t sequence, const char *name,
+                         uint64_t handle)
 {
     struct ph_frame_header header = request_header(client, PH_CMD_TRANSACT);
     Pohmel__TransactRequest transaction = POHMEL__TRANSACT_REQUEST__INIT;
@@ -375,7 +376,8 @@ static void test_locks_between_sessions(void)
 
 static void test_cancel(void)
 {
-    struct ph_frame_header cancel = {.kind = PH_FRAME_CONTROL, .command = PH_CONTROL_CANCEL, .slot = PH_NO_SLOT};
+    struct ph_frame_header cancel = {
+        .kind = PH_FRAME_CONTROL, .command = PH_CONTROL_CANCEL, .slot = PH_NO_SLOT};
     struct world world;
     struct client client;
     unsigned replies;
@@ -510,7 +512,8 @@ static void test_garbage_is_answered(void)
         frame = calloc(1, sizeof(*frame) + len);
         frame->header.kind = PH_FRAME_REQUEST;
         frame->header.command = (uint16_t) ((random >> 33) % 100);
-        frame->header.slot = frame->header.command == PH_CMD_TRANSACT ? (uint32_t) (random >> 50) % 70 : PH_NO_SLOT;
+        frame->header.slot =
+            frame->header.command == PH_CMD_TRANSACT ? (uint32_t) (random >> 50) % 70 : PH_NO_SLOT;
         frame->header.sequence = (uint32_t) (random >> 45) % 4;
         frame->header.id = client.next_id++;
         frame->header.message_len = (uint32_t) len;

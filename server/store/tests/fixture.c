@@ -119,16 +119,17 @@ static void take_payload(struct fixture *fx)
 }
 
 /* A request of TYPE, called REQUEST, from this caller; and its result. */
-#define COMMAND(TYPE, INIT, RESULT, RESULT_INIT) \
-    fx_begin(fx);                                \
-    TYPE request = INIT;                         \
-    RESULT result = RESULT_INIT;                 \
+#define COMMAND(TYPE, INIT, RESULT, RESULT_INIT)                                                             \
+    fx_begin(fx);                                                                                            \
+    TYPE request = INIT;                                                                                     \
+    RESULT result = RESULT_INIT;                                                                             \
     request.caller = &fx->caller
 #define RUN(op) fx->store->ops->op(fx->store->self, &fx->call, &request, &result)
 
 uint32_t fx_lookup(struct fixture *fx, uint64_t parent, const char *name)
 {
-    COMMAND(Pohmel__LookupRequest, POHMEL__LOOKUP_REQUEST__INIT, Pohmel__LookupReply, POHMEL__LOOKUP_REPLY__INIT);
+    COMMAND(Pohmel__LookupRequest, POHMEL__LOOKUP_REQUEST__INIT, Pohmel__LookupReply,
+            POHMEL__LOOKUP_REPLY__INIT);
     ProtobufCBinaryData names[64];
     g_auto(GStrv) parts = g_strsplit(name, "/", 64);
     for (; parts[request.n_names] != NULL; request.n_names++)
@@ -143,7 +144,8 @@ uint32_t fx_lookup(struct fixture *fx, uint64_t parent, const char *name)
 
 uint32_t fx_getattr(struct fixture *fx, uint64_t object)
 {
-    COMMAND(Pohmel__GetattrRequest, POHMEL__GETATTR_REQUEST__INIT, Pohmel__GetattrReply, POHMEL__GETATTR_REPLY__INIT);
+    COMMAND(Pohmel__GetattrRequest, POHMEL__GETATTR_REQUEST__INIT, Pohmel__GetattrReply,
+            POHMEL__GETATTR_REPLY__INIT);
     request.object = object;
     uint32_t status = RUN(getattr);
     fx->attr = result.attr;
@@ -153,7 +155,8 @@ uint32_t fx_getattr(struct fixture *fx, uint64_t object)
 static uint32_t create(struct fixture *fx, uint64_t parent, const char *name, uint32_t mode, uint64_t handle,
                        uint32_t access, bool exclusive)
 {
-    COMMAND(Pohmel__CreateRequest, POHMEL__CREATE_REQUEST__INIT, Pohmel__CreateResult, POHMEL__CREATE_RESULT__INIT);
+    COMMAND(Pohmel__CreateRequest, POHMEL__CREATE_REQUEST__INIT, Pohmel__CreateResult,
+            POHMEL__CREATE_RESULT__INIT);
     request.parent = parent;
     request.name = data(name);
     request.object = fx_id(fx);
@@ -168,7 +171,8 @@ static uint32_t create(struct fixture *fx, uint64_t parent, const char *name, ui
     return status;
 }
 
-uint32_t fx_create(struct fixture *fx, uint64_t parent, const char *name, uint32_t mode, uint64_t handle, uint32_t access)
+uint32_t fx_create(struct fixture *fx, uint64_t parent, const char *name, uint32_t mode, uint64_t handle,
+                   uint32_t access)
 {
     return create(fx, parent, name, mode, handle, access, false);
 }
@@ -193,7 +197,8 @@ uint32_t fx_mkdir(struct fixture *fx, uint64_t parent, const char *name, uint32_
 
 uint32_t fx_symlink(struct fixture *fx, uint64_t parent, const char *name, const char *target)
 {
-    COMMAND(Pohmel__SymlinkRequest, POHMEL__SYMLINK_REQUEST__INIT, Pohmel__AttrResult, POHMEL__ATTR_RESULT__INIT);
+    COMMAND(Pohmel__SymlinkRequest, POHMEL__SYMLINK_REQUEST__INIT, Pohmel__AttrResult,
+            POHMEL__ATTR_RESULT__INIT);
     request.parent = parent;
     request.name = data(name);
     request.object = fx_id(fx);
@@ -219,7 +224,8 @@ uint32_t fx_mknod(struct fixture *fx, uint64_t parent, const char *name, uint32_
 
 uint32_t fx_tmpfile(struct fixture *fx, uint64_t parent, uint64_t handle, bool exclusive)
 {
-    COMMAND(Pohmel__TmpfileRequest, POHMEL__TMPFILE_REQUEST__INIT, Pohmel__AttrResult, POHMEL__ATTR_RESULT__INIT);
+    COMMAND(Pohmel__TmpfileRequest, POHMEL__TMPFILE_REQUEST__INIT, Pohmel__AttrResult,
+            POHMEL__ATTR_RESULT__INIT);
     request.parent = parent;
     request.object = fx_id(fx);
     request.mode = 0644;
@@ -244,7 +250,8 @@ uint32_t fx_link(struct fixture *fx, uint64_t object, uint64_t parent, const cha
 
 uint32_t fx_remove(struct fixture *fx, uint64_t parent, const char *name, uint64_t expected)
 {
-    COMMAND(Pohmel__RemoveRequest, POHMEL__REMOVE_REQUEST__INIT, Pohmel__NameResult, POHMEL__NAME_RESULT__INIT);
+    COMMAND(Pohmel__RemoveRequest, POHMEL__REMOVE_REQUEST__INIT, Pohmel__NameResult,
+            POHMEL__NAME_RESULT__INIT);
     request.parent = parent;
     request.name = data(name);
     request.object = expected;
@@ -259,9 +266,11 @@ uint32_t fx_rmdir(struct fixture *fx, uint64_t parent, const char *name)
     return RUN(rmdir);
 }
 
-uint32_t fx_rename(struct fixture *fx, uint64_t from, const char *name, uint64_t to, const char *new_name, uint32_t flags)
+uint32_t fx_rename(struct fixture *fx, uint64_t from, const char *name, uint64_t to, const char *new_name,
+                   uint32_t flags)
 {
-    COMMAND(Pohmel__RenameRequest, POHMEL__RENAME_REQUEST__INIT, Pohmel__NameResult, POHMEL__NAME_RESULT__INIT);
+    COMMAND(Pohmel__RenameRequest, POHMEL__RENAME_REQUEST__INIT, Pohmel__NameResult,
+            POHMEL__NAME_RESULT__INIT);
     request.old_parent = from;
     request.old_name = data(name);
     request.new_parent = to;
@@ -270,7 +279,8 @@ uint32_t fx_rename(struct fixture *fx, uint64_t from, const char *name, uint64_t
     return RUN(rename);
 }
 
-static uint32_t open_object(struct fixture *fx, uint64_t object, uint64_t handle, uint32_t access, bool execute)
+static uint32_t open_object(struct fixture *fx, uint64_t object, uint64_t handle, uint32_t access,
+                            bool execute)
 {
     COMMAND(Pohmel__OpenRequest, POHMEL__OPEN_REQUEST__INIT, Pohmel__OpenReply, POHMEL__OPEN_REPLY__INIT);
     request.object = object;
@@ -305,10 +315,11 @@ uint32_t fx_read(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t 
     return status;
 }
 
-uint32_t fx_write(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t offset, const void *bytes, uint32_t length,
-                  bool append, bool kill)
+uint32_t fx_write(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t offset, const void *bytes,
+                  uint32_t length, bool append, bool kill)
 {
-    COMMAND(Pohmel__WriteRequest, POHMEL__WRITE_REQUEST__INIT, Pohmel__WriteResult, POHMEL__WRITE_RESULT__INIT);
+    COMMAND(Pohmel__WriteRequest, POHMEL__WRITE_REQUEST__INIT, Pohmel__WriteResult,
+            POHMEL__WRITE_RESULT__INIT);
     fx->call.payload_in = ph_blob_wrap((uint8_t *) bytes, length, NULL, NULL);
     request.object = object;
     request.handle = handle;
@@ -326,7 +337,8 @@ uint32_t fx_write(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t
 
 uint32_t fx_setattr(struct fixture *fx, uint64_t object, uint64_t handle, uint32_t which, uint64_t value)
 {
-    COMMAND(Pohmel__SetattrRequest, POHMEL__SETATTR_REQUEST__INIT, Pohmel__AttrResult, POHMEL__ATTR_RESULT__INIT);
+    COMMAND(Pohmel__SetattrRequest, POHMEL__SETATTR_REQUEST__INIT, Pohmel__AttrResult,
+            POHMEL__ATTR_RESULT__INIT);
     Pohmel__Time time = POHMEL__TIME__INIT;
     request.object = object;
     request.handle = handle;
@@ -350,10 +362,12 @@ uint32_t fx_access(struct fixture *fx, uint64_t object, uint32_t mask)
     return RUN(access);
 }
 
-uint32_t fx_readdir(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t cookie, uint32_t count, bool attributes)
+uint32_t fx_readdir(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t cookie, uint32_t count,
+                    bool attributes)
 {
     static _Thread_local Pohmel__ReaddirReply kept;
-    COMMAND(Pohmel__ReaddirRequest, POHMEL__READDIR_REQUEST__INIT, Pohmel__ReaddirReply, POHMEL__READDIR_REPLY__INIT);
+    COMMAND(Pohmel__ReaddirRequest, POHMEL__READDIR_REQUEST__INIT, Pohmel__ReaddirReply,
+            POHMEL__READDIR_REPLY__INIT);
     request.object = object;
     request.handle = handle;
     request.cookie = cookie;
@@ -369,16 +383,19 @@ uint32_t fx_readdir(struct fixture *fx, uint64_t object, uint64_t handle, uint64
 
 uint32_t fx_readlink(struct fixture *fx, uint64_t object)
 {
-    COMMAND(Pohmel__ReadlinkRequest, POHMEL__READLINK_REQUEST__INIT, Pohmel__ReadlinkReply, POHMEL__READLINK_REPLY__INIT);
+    COMMAND(Pohmel__ReadlinkRequest, POHMEL__READLINK_REQUEST__INIT, Pohmel__ReadlinkReply,
+            POHMEL__READLINK_REPLY__INIT);
     request.object = object;
     uint32_t status = RUN(readlink);
     take_payload(fx);
     return status;
 }
 
-uint32_t fx_setxattr(struct fixture *fx, uint64_t object, const char *name, const void *value, uint32_t len, uint32_t flags)
+uint32_t fx_setxattr(struct fixture *fx, uint64_t object, const char *name, const void *value, uint32_t len,
+                     uint32_t flags)
 {
-    COMMAND(Pohmel__SetxattrRequest, POHMEL__SETXATTR_REQUEST__INIT, Pohmel__AttrResult, POHMEL__ATTR_RESULT__INIT);
+    COMMAND(Pohmel__SetxattrRequest, POHMEL__SETXATTR_REQUEST__INIT, Pohmel__AttrResult,
+            POHMEL__ATTR_RESULT__INIT);
     fx->call.payload_in = ph_blob_wrap((uint8_t *) value, len, NULL, NULL);
     request.object = object;
     request.name = data(name);
@@ -393,7 +410,8 @@ uint32_t fx_setxattr(struct fixture *fx, uint64_t object, const char *name, cons
 
 uint32_t fx_getxattr(struct fixture *fx, uint64_t object, const char *name)
 {
-    COMMAND(Pohmel__GetxattrRequest, POHMEL__GETXATTR_REQUEST__INIT, Pohmel__GetxattrReply, POHMEL__GETXATTR_REPLY__INIT);
+    COMMAND(Pohmel__GetxattrRequest, POHMEL__GETXATTR_REQUEST__INIT, Pohmel__GetxattrReply,
+            POHMEL__GETXATTR_REPLY__INIT);
     request.object = object;
     request.name = data(name);
     uint32_t status = RUN(getxattr);
@@ -420,9 +438,11 @@ uint32_t fx_sync(struct fixture *fx, uint64_t object, uint64_t handle, bool tree
     return RUN(sync);
 }
 
-uint32_t fx_allocate(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t offset, uint64_t length, uint32_t mode)
+uint32_t fx_allocate(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t offset, uint64_t length,
+                     uint32_t mode)
 {
-    COMMAND(Pohmel__AllocateRequest, POHMEL__ALLOCATE_REQUEST__INIT, Pohmel__AttrResult, POHMEL__ATTR_RESULT__INIT);
+    COMMAND(Pohmel__AllocateRequest, POHMEL__ALLOCATE_REQUEST__INIT, Pohmel__AttrResult,
+            POHMEL__ATTR_RESULT__INIT);
     Pohmel__Range range = POHMEL__RANGE__INIT;
     range.offset = offset;
     range.length = length;
@@ -449,7 +469,8 @@ uint32_t fx_seek(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t 
 
 uint32_t fx_mkpath(struct fixture *fx, uint64_t parent, const char *path, uint32_t mode)
 {
-    COMMAND(Pohmel__MkpathRequest, POHMEL__MKPATH_REQUEST__INIT, Pohmel__MkpathResult, POHMEL__MKPATH_RESULT__INIT);
+    COMMAND(Pohmel__MkpathRequest, POHMEL__MKPATH_REQUEST__INIT, Pohmel__MkpathResult,
+            POHMEL__MKPATH_RESULT__INIT);
     ProtobufCBinaryData names[64];
     g_auto(GStrv) parts = g_strsplit(path, "/", 64);
     for (; parts[request.n_names] != NULL; request.n_names++)
@@ -468,7 +489,8 @@ uint32_t fx_mkpath(struct fixture *fx, uint64_t parent, const char *path, uint32
 
 uint32_t fx_rmtree(struct fixture *fx, uint64_t parent, const char *name)
 {
-    COMMAND(Pohmel__RmtreeRequest, POHMEL__RMTREE_REQUEST__INIT, Pohmel__RmtreeResult, POHMEL__RMTREE_RESULT__INIT);
+    COMMAND(Pohmel__RmtreeRequest, POHMEL__RMTREE_REQUEST__INIT, Pohmel__RmtreeResult,
+            POHMEL__RMTREE_RESULT__INIT);
     request.parent = parent;
     request.name = data(name);
     uint32_t status = RUN(rmtree);

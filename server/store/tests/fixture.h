@@ -31,20 +31,21 @@ struct fixture {
     size_t text_len;
 };
 
-void fx_open(struct fixture *fx);           /* with fx->options as they stand */
-void fx_setup(struct fixture *fx);          /* fresh directories, store open, caller 0:0 */
-void fx_close(struct fixture *fx);          /* the store only */
+void fx_open(struct fixture *fx);  /* with fx->options as they stand */
+void fx_setup(struct fixture *fx); /* fresh directories, store open, caller 0:0 */
+void fx_close(struct fixture *fx); /* the store only */
 void fx_teardown(struct fixture *fx);
-void fx_begin(struct fixture *fx);          /* a new command */
+void fx_begin(struct fixture *fx); /* a new command */
 void fx_as(struct fixture *fx, uint32_t uid, uint32_t gid);
-void fx_group(struct fixture *fx, uint32_t gid); /* one more group of the caller */
-uint64_t fx_id(struct fixture *fx);         /* the next id of the session's range */
+void fx_group(struct fixture *fx, uint32_t gid);           /* one more group of the caller */
+uint64_t fx_id(struct fixture *fx);                        /* the next id of the session's range */
 char *fx_path(const struct fixture *fx, const char *name); /* on the disk; g_free */
 void fx_put(const struct fixture *fx, const char *name, const char *content);
 
 uint32_t fx_lookup(struct fixture *fx, uint64_t parent, const char *name);
 uint32_t fx_getattr(struct fixture *fx, uint64_t object);
-uint32_t fx_create(struct fixture *fx, uint64_t parent, const char *name, uint32_t mode, uint64_t handle, uint32_t access);
+uint32_t fx_create(struct fixture *fx, uint64_t parent, const char *name, uint32_t mode, uint64_t handle,
+                   uint32_t access);
 uint32_t fx_create_exclusive(struct fixture *fx, uint64_t parent, const char *name, uint32_t mode);
 uint32_t fx_mkdir(struct fixture *fx, uint64_t parent, const char *name, uint32_t mode);
 uint32_t fx_symlink(struct fixture *fx, uint64_t parent, const char *name, const char *target);
@@ -53,21 +54,25 @@ uint32_t fx_tmpfile(struct fixture *fx, uint64_t parent, uint64_t handle, bool e
 uint32_t fx_link(struct fixture *fx, uint64_t object, uint64_t parent, const char *name);
 uint32_t fx_remove(struct fixture *fx, uint64_t parent, const char *name, uint64_t expected);
 uint32_t fx_rmdir(struct fixture *fx, uint64_t parent, const char *name);
-uint32_t fx_rename(struct fixture *fx, uint64_t from, const char *name, uint64_t to, const char *new_name, uint32_t flags);
+uint32_t fx_rename(struct fixture *fx, uint64_t from, const char *name, uint64_t to, const char *new_name,
+                   uint32_t flags);
 uint32_t fx_open_object(struct fixture *fx, uint64_t object, uint64_t handle, uint32_t access);
 uint32_t fx_execute(struct fixture *fx, uint64_t object, uint64_t handle);
 uint32_t fx_read(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t offset, uint32_t length);
-uint32_t fx_write(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t offset, const void *bytes, uint32_t length,
-                  bool append, bool kill);
+uint32_t fx_write(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t offset, const void *bytes,
+                  uint32_t length, bool append, bool kill);
 uint32_t fx_setattr(struct fixture *fx, uint64_t object, uint64_t handle, uint32_t which, uint64_t value);
 uint32_t fx_access(struct fixture *fx, uint64_t object, uint32_t mask);
-uint32_t fx_readdir(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t cookie, uint32_t count, bool attributes);
+uint32_t fx_readdir(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t cookie, uint32_t count,
+                    bool attributes);
 uint32_t fx_readlink(struct fixture *fx, uint64_t object);
-uint32_t fx_setxattr(struct fixture *fx, uint64_t object, const char *name, const void *value, uint32_t len, uint32_t flags);
+uint32_t fx_setxattr(struct fixture *fx, uint64_t object, const char *name, const void *value, uint32_t len,
+                     uint32_t flags);
 uint32_t fx_getxattr(struct fixture *fx, uint64_t object, const char *name);
 uint32_t fx_listxattr(struct fixture *fx, uint64_t object);
 uint32_t fx_sync(struct fixture *fx, uint64_t object, uint64_t handle, bool tree);
-uint32_t fx_allocate(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t offset, uint64_t length, uint32_t mode);
+uint32_t fx_allocate(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t offset, uint64_t length,
+                     uint32_t mode);
 uint32_t fx_seek(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t offset, bool hole);
 uint32_t fx_mkpath(struct fixture *fx, uint64_t parent, const char *path, uint32_t mode);
 uint32_t fx_rmtree(struct fixture *fx, uint64_t parent, const char *name);
@@ -75,10 +80,12 @@ void fx_close_handle(struct fixture *fx, uint64_t handle);
 
 /* Fails the test with the words of the fault. */
 #define fx_ok(fx, call_)                                                                                     \
-    G_STMT_START {                                                                                           \
+    G_STMT_START                                                                                             \
+    {                                                                                                        \
         uint32_t status_ = (call_);                                                                          \
         if (status_ != PH_ST_OK)                                                                             \
-            g_error("%s:%d: %s: %s %s", __FILE__, __LINE__, #call_, ph_status_name(status_), (fx)->call.fault.text); \
+            g_error("%s:%d: %s: %s %s", __FILE__, __LINE__, #call_, ph_status_name(status_),                 \
+                    (fx)->call.fault.text);                                                                  \
     }                                                                                                        \
     G_STMT_END
 #define fx_is(call_, expected_) g_assert_cmpstr(ph_status_name(call_), ==, ph_status_name(expected_))

@@ -164,7 +164,8 @@ static void test_size_limit(void)
     fx_ok(&fx, fx_write(&fx, f, 1, 0, bytes, 512 * 1024, false, true));
     fx_is(fx_write(&fx, f, 1, 512 * 1024, bytes, 512 * 1024, false, true), PH_ST_NO_SPACE);
     fx_is(fx_allocate(&fx, f, 1, 0, 2 << 20, 0), PH_ST_NO_SPACE);
-    fx_ok(&fx, fx_write(&fx, f, 1, 0, bytes, 512 * 1024, false, true)); /* what is there may be written over */
+    fx_ok(&fx,
+          fx_write(&fx, f, 1, 0, bytes, 512 * 1024, false, true)); /* what is there may be written over */
     Pohmel__StatfsRequest request = POHMEL__STATFS_REQUEST__INIT;
     Pohmel__StatfsReply reply = POHMEL__STATFS_REPLY__INIT;
     request.caller = &fx.caller;
@@ -191,7 +192,8 @@ static void test_size_limit(void)
     fx_ok(&fx, fx_create(&fx, ROOT, "h", 0644, 3, 3));
     uint64_t h = fx.attr->object;
     uint32_t status = PH_ST_NO_SPACE;
-    for (int i = 0; i < 200 && status == PH_ST_NO_SPACE; i++, g_usleep(10000)) /* the trash is emptied meanwhile */
+    for (int i = 0; i < 200 && status == PH_ST_NO_SPACE;
+         i++, g_usleep(10000)) /* the trash is emptied meanwhile */
         status = fx_write(&fx, h, 3, 0, bytes, 512 * 1024, false, true);
     fx_ok(&fx, status);
     fx_teardown(&fx);
@@ -348,7 +350,8 @@ static void test_wrong_options_are_told_in_words(void)
 {
     struct fixture fx;
     fx_setup(&fx);
-    g_autofree char *missing = fx_path(&fx, "missing"), *inside = fx_path(&fx, "state"), *file = fx_path(&fx, "file");
+    g_autofree char *missing = fx_path(&fx, "missing"), *inside = fx_path(&fx, "state"),
+                    *file = fx_path(&fx, "file");
     g_autofree char *elsewhere = g_build_filename(fx.top, "state2", NULL);
     fx_put(&fx, "file", "");
     struct ph_posix_options options = {.directory = fx.directory, .state_dir = fx.state};
@@ -405,7 +408,8 @@ int main(int argc, char **argv)
     g_test_add_func("/store/behind/link-swapped-in-leads-nowhere", test_link_swapped_in_leads_nowhere);
     g_test_add_func("/store/behind/changes-beside-us-are-seen", test_changes_beside_us_are_seen);
     g_test_add_func("/store/behind/ids-survive-a-restart", test_ids_survive_a_restart);
-    g_test_add_func("/store/behind/objects-given-up-are-found-again", test_objects_that_memory_gave_up_are_found_again);
+    g_test_add_func("/store/behind/objects-given-up-are-found-again",
+                    test_objects_that_memory_gave_up_are_found_again);
     g_test_add_func("/store/behind/size-limit", test_size_limit);
     g_test_add_func("/store/behind/trees-of-any-depth-are-removed", test_trees_of_any_depth_are_removed);
     g_test_add_func("/store/behind/what-is-mounted-below", test_what_is_mounted_below);

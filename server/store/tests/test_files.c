@@ -397,7 +397,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/store/made-objects-have-their-makers-id", test_made_objects_have_their_makers_id);
-    g_test_add_func("/store/found-objects-have-their-inode-number", test_found_objects_have_their_inode_number);
+    g_test_add_func("/store/found-objects-have-their-inode-number",
+                    test_found_objects_have_their_inode_number);
     g_test_add_func("/store/ids-must-come-from-the-session", test_ids_must_come_from_the_session);
     g_test_add_func("/store/create-opens-what-is-there", test_create_opens_what_is_there);
     g_test_add_func("/store/write-read-append-and-holes", test_write_read_append_and_holes);

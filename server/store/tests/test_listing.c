@@ -169,9 +169,11 @@ static void test_parent_of_the_root_is_the_root(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/store/listing/hundred-thousand-entries-under-change", test_hundred_thousand_entries_under_change);
+    g_test_add_func("/store/listing/hundred-thousand-entries-under-change",
+                    test_hundred_thousand_entries_under_change);
     g_test_add_func("/store/listing/pages-of-any-size-agree", test_pages_of_any_size_agree);
-    g_test_add_func("/store/listing/short-of-memory-means-shorter-pages", test_short_of_memory_means_shorter_pages);
+    g_test_add_func("/store/listing/short-of-memory-means-shorter-pages",
+                    test_short_of_memory_means_shorter_pages);
     g_test_add_func("/store/listing/parent-of-the-root-is-the-root", test_parent_of_the_root_is_the_root);
     return g_test_run();
 }

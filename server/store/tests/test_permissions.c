@@ -158,12 +158,9 @@ static void test_programs_may_be_run_without_being_readable(void)
 
 /* version 2; user::rwx user:BOB:rwx group::r-x mask::rwx other::--- */
 static const uint8_t default_acl[] = {
-    2, 0, 0, 0,
-    0x01, 0, 7, 0, 0xff, 0xff, 0xff, 0xff,
-    0x02, 0, 7, 0, BOB & 0xff, BOB >> 8, 0, 0,
-    0x04, 0, 5, 0, 0xff, 0xff, 0xff, 0xff,
-    0x10, 0, 7, 0, 0xff, 0xff, 0xff, 0xff,
-    0x20, 0, 0, 0, 0xff, 0xff, 0xff, 0xff,
+    2, 0,          0,        0,    0x01, 0,    7,    0, 0xff, 0xff, 0xff, 0xff, 0x02, 0,    7,
+    0, BOB & 0xff, BOB >> 8, 0,    0,    0x04, 0,    5, 0,    0xff, 0xff, 0xff, 0xff, 0x10, 0,
+    7, 0,          0xff,     0xff, 0xff, 0xff, 0x20, 0, 0,    0,    0xff, 0xff, 0xff, 0xff,
 };
 
 static void test_access_lists_are_inherited_and_enforced(void)
@@ -237,7 +234,8 @@ static void test_trees_are_removed_all_or_not_at_all(void)
     fx_as(&fx, BOB, BOB);
     fx_is(fx_rmtree(&fx, ROOT, "t"), PH_ST_ACCESS_DENIED);
     fx_ok(&fx, fx_lookup(&fx, ROOT, "t/a/b/open"));
-    fx_is(fx_mkpath(&fx, ROOT, "x/y/z", 0400), PH_ST_ACCESS_DENIED); /* y cannot be made in an unsearchable x */
+    fx_is(fx_mkpath(&fx, ROOT, "x/y/z", 0400),
+          PH_ST_ACCESS_DENIED); /* y cannot be made in an unsearchable x */
     fx_is(fx_lookup(&fx, ROOT, "x"), PH_ST_NOT_FOUND);
     fx_is(fx_mkpath(&fx, ROOT, "t/a/b/open/c", 0755), PH_ST_NOT_DIRECTORY);
     fx_as(&fx, ALICE, ALICE);
@@ -274,7 +272,8 @@ int main(int argc, char **argv)
     g_test_add_func("/store/permissions/set-id-bits-go-with-a-write", test_set_id_bits_go_with_a_write);
     g_test_add_func("/store/permissions/set-id-bits-go-for-those-who-may-write",
                     test_set_id_bits_go_for_those_who_may_write);
-    g_test_add_func("/store/permissions/run-without-being-readable", test_programs_may_be_run_without_being_readable);
+    g_test_add_func("/store/permissions/run-without-being-readable",
+                    test_programs_may_be_run_without_being_readable);
     g_test_add_func("/store/permissions/access-lists", test_access_lists_are_inherited_and_enforced);
     g_test_add_func("/store/permissions/namespaces-of-attributes", test_namespaces_of_attributes);
     g_test_add_func("/store/permissions/trees-all-or-not-at-all", test_trees_are_removed_all_or_not_at_all);

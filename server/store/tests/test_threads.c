@@ -210,7 +210,8 @@ int main(int argc, char **argv)
     g_test_add_func("/store/threads/that-take-each-others-names", test_threads_that_take_each_others_names);
     g_test_add_func("/store/threads/appends-tell-where-they-went", test_appends_tell_where_they_went);
     g_test_add_func("/store/threads/new-objects-are-known-by-one-id", test_new_objects_are_known_by_one_id);
-    g_test_add_func("/store/threads/last-names-taken-at-once-leave-nothing", test_last_names_taken_at_once_leave_nothing);
+    g_test_add_func("/store/threads/last-names-taken-at-once-leave-nothing",
+                    test_last_names_taken_at_once_leave_nothing);
     g_test_add_func("/store/threads/do-not-inherit-a-caller", test_threads_do_not_inherit_a_caller);
     return g_test_run();
 }
