@@ -4,9 +4,10 @@
 
 #include <glib.h>
 
-/* When a thread had something to do last; begin with all zeroes. */
+/* What a thread knows of its recent past; begin with all zeroes. */
 struct ph_turn {
-    gint64 busy_us;
+    gint64 busy_us;          /* when it had something to do last */
+    gint64 crowded_until_us; /* until when it believes that others want its processor */
 };
 
 /* Does what is due on CONTEXT, and comes back. Where nothing is, it waits; but for a
