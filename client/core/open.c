@@ -128,4 +128,5 @@ void ph_client_open_reply(struct ph_client *client, struct ph_frame *frame, uint
     ph_client_act(actions, PH_CLIENT_OPENED);
     ph_client_refill_ids(client, now_ms, actions);
     ph_client_pump(client, now_ms, actions);
+    ph_client_closing_step(client, now_ms, actions);
 }

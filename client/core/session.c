@@ -227,11 +227,13 @@ void ph_client_closing_step(struct ph_client *client, uint64_t now_ms, struct ph
 {
     if (!client->closing || client->state == CLIENT_CLOSED)
         return;
-    if (client->state != CLIENT_OPEN || now_ms >= client->close_deadline_ms) {
+    /* A session about to open is closed in order, rather than left to the server to find. */
+    bool opening = client->state == CLIENT_OPENING;
+    if ((client->state != CLIENT_OPEN && !opening) || now_ms >= client->close_deadline_ms) {
         finish_closing(client, actions);
         return;
     }
-    if (client->close_sent || client->sent_count > 0 || ph_client_queued(client) > 0)
+    if (opening || client->close_sent || client->sent_count > 0 || ph_client_queued(client) > 0)
         return;
     client->close_sent = true;
     Pohmel__SessionCloseRequest message = POHMEL__SESSION_CLOSE_REQUEST__INIT;

@@ -288,6 +288,22 @@ static void test_shutdown(void)
     world_clear(&world);
 }
 
+static void test_shutdown_while_opening(void)
+{
+    struct world world;
+    world_init(&world, 0, true, 1);
+    world_open_sent(&world);
+    ph_client_shutdown(world.client, world.now_ms + 5000, world.now_ms, &world.actions);
+    world_act(&world);
+    g_assert_cmpint(world.closes, ==, 0);
+    world_open_answered(&world);
+    struct sent *sent = world_take(&world, PH_CMD_SESSION_CLOSE);
+    g_assert_nonnull(sent);
+    world_answer(&world, sent, PH_ST_OK, NULL);
+    g_assert_cmpint(world.closes, ==, 1);
+    world_clear(&world);
+}
+
 static void test_shutdown_deadline(void)
 {
     struct world world;
@@ -364,6 +380,8 @@ int main(int argc, char **argv)
     g_test_add_func("/client/session/a server that breaks the protocol is left", test_protocol_errors);
     g_test_add_func("/client/session/an idle session is renewed", test_renewed_when_idle);
     g_test_add_func("/client/session/ends in order once all is answered", test_shutdown);
+    g_test_add_func("/client/session/a session that was just opening is closed too",
+                    test_shutdown_while_opening);
     g_test_add_func("/client/session/ends at its deadline in any case", test_shutdown_deadline);
     g_test_add_func("/client/session/ids are asked for before they run out", test_ids);
     g_test_add_func("/client/session/readers need no ids", test_no_ids_for_readers);

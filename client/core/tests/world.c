@@ -114,7 +114,7 @@ void world_pass(struct world *world, uint64_t ms)
     world_act(world);
 }
 
-void world_open(struct world *world)
+void world_open_sent(struct world *world)
 {
     int connects = world->connects;
     for (int i = 0; i < 1000 && world->connects == connects; i++)
@@ -122,6 +122,10 @@ void world_open(struct world *world)
     drop_sent(world);
     ph_client_connected(world->client, 1 << 18, 1 << 20, world->now_ms, &world->actions);
     world_act(world);
+}
+
+void world_open_answered(struct world *world)
+{
     struct sent *open = world_take(world, PH_CMD_SESSION_OPEN);
     g_assert_nonnull(open);
 
@@ -145,6 +149,12 @@ void world_open(struct world *world)
     reply.export_info = &info;
     reply.root = &root;
     world_answer(world, open, PH_ST_OK, &reply.base);
+}
+
+void world_open(struct world *world)
+{
+    world_open_sent(world);
+    world_open_answered(world);
 }
 
 uint64_t world_submit(struct world *world, uint16_t command, const ProtobufCMessage *message,

@@ -44,6 +44,10 @@ void world_act(struct world *world);
 /* Ticks (until it asks to connect), connects and opens a session; the id request stays unanswered. */
 void world_open(struct world *world);
 
+/* The two halves of it: until SESSION_OPEN is sent, and from its answer on. */
+void world_open_sent(struct world *world);
+void world_open_answered(struct world *world);
+
 /* Time passes; ticks. */
 void world_pass(struct world *world, uint64_t ms);
 

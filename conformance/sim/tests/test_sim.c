@@ -51,10 +51,22 @@ static void test_promises(void)
     g_assert_cmpuint(total.cancels, >, 0);
 }
 
+/* Worlds that once broke a promise: a connection just made as the client shut down. */
+static void test_broke_once(void)
+{
+    static const uint64_t seeds[] = {893077204};
+    for (size_t i = 0; i < G_N_ELEMENTS(seeds); i++) {
+        struct sim_result result;
+        run(seeds[i], &result);
+        sim_result_clear(&result);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/sim/same seed, same trace; another seed, another", test_same_seed);
     g_test_add_func("/sim/exactly once, locks exclude, what was written is read", test_promises);
+    g_test_add_func("/sim/seeds that once broke a promise", test_broke_once);
     return g_test_run();
 }
