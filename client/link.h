@@ -14,10 +14,27 @@
 
 struct ph_link;
 
+/* What a session was told of leases. */
+struct ph_link_leases {
+    uint64_t generation; /* of the session, as ph_link_generation */
+    bool granted, watched;
+    uint32_t ttl_ms;
+};
+
+/* What happens to the session, told to who caches under its leases. All on the link's thread, in the
+ * order in which it came over the connection, replies among them. None may wait. */
+struct ph_link_events {
+    void (*opened)(void *data, const struct ph_link_leases *leases); /* before its first reply */
+    void (*lost)(void *data); /* before its requests fail. May come twice */
+    void (*recall)(void *data, const Pohmel__RecallEvent *recall);
+};
+
 struct ph_link_options {
     struct ph_address address;
     const char *export_name; /* "" for the server's only one */
     bool read_only;
+    const struct ph_link_events *events; /* asks for leases; NULL: the user of the link does not cache */
+    void *events_data;
     /* Seconds for which requests wait while the server cannot be reached before
      * they are answered IO_ERROR; 0: at once. */
     guint patience_s;
@@ -65,6 +82,13 @@ uint64_t ph_link_new_handle(struct ph_link *link);
 /* Number of sessions opened so far. Handles belong to the session in which
  * they were opened; they are dead (EIO) when this has moved on. */
 uint64_t ph_link_generation(struct ph_link *link);
+
+/* When the latest answered request of the session was sent, as ph_link_now_ms counts. Leases
+ * live from then on. */
+uint64_t ph_link_answered_sent_ms(struct ph_link *link);
+
+/* Monotonic milliseconds, as all of the link counts. */
+uint64_t ph_link_now_ms(void);
 
 /* Whether a session is open now. */
 bool ph_link_connected(struct ph_link *link);

@@ -27,6 +27,9 @@ struct ph_link {
     atomic_uint_fast64_t next_handle;
     atomic_uint_fast64_t generation;
     atomic_bool connected;
+    atomic_uint_fast64_t answered_sent_ms;
+    const struct ph_link_events *events; /* or NULL */
+    void *events_data;
 
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* opened, refused, ids, closed */
@@ -43,9 +46,6 @@ struct ph_link {
     struct ph_arena *arena; /* link thread: what the reply at hand is decoded into */
 };
 
-/* Monotonic milliseconds, as the core counts. */
-uint64_t ph_link_now_ms(void);
-
 /* To be called with the mutex held, after a step that left ACTIONS: lets go of the
  * mutex, carries the actions out and clears them. */
 void ph_link_finish(struct ph_link *link, struct ph_client_actions *actions);
@@ -61,6 +61,9 @@ uint64_t ph_link_send(struct ph_link *link, uint16_t command, const ProtobufCMes
 
 /* link_reply.c: calls back what ACTION completes. Frames come on the link thread only. */
 void ph_link_complete(struct ph_link *link, const struct ph_client_action *action);
+
+/* link_reply.c: tells who caches of ACTION, which is OPENED, LOST or EVENT. Link thread. */
+void ph_link_tell(struct ph_link *link, const struct ph_client_action *action);
 
 /* link_walk.c: finds the objects of REQUEST (borrowed) again and resumes it. Link thread. */
 void ph_link_walk(struct ph_link *link, struct ph_client_request *request);

@@ -12,13 +12,14 @@ static size_t arena_cap(size_t message_len)
     return cap < PH_ARENA_CAP_BYTES ? cap : PH_ARENA_CAP_BYTES;
 }
 
-/* The server sent what no server may send: the connection is closed, the request fails. */
-static void malformed(struct ph_link *link, const struct ph_client_action *action, const char *what)
+enum { WORDS_BYTES = 400 };
+
+/* The server sent what no server may send: the connection is closed. TEXT holds WORDS_BYTES. */
+static void close_malformed(struct ph_link *link, uint16_t command, const char *what, char *text)
 {
-    const struct ph_command_info *info = ph_command_info(action->request->command);
-    char text[400];
-    snprintf(text, sizeof(text), "%s sent a malformed answer to %s: %s", link->info.server_name, info->name,
-             what);
+    const struct ph_command_info *info = ph_command_info(command);
+    snprintf(text, WORDS_BYTES, "%s sent a malformed %s%s: %s", link->info.server_name,
+             info->event ? "" : "answer to ", info->name, what);
     pthread_mutex_lock(&link->mutex);
     struct ph_channel *channel = link->channel ? ph_channel_ref(link->channel) : NULL;
     pthread_mutex_unlock(&link->mutex);
@@ -26,6 +27,13 @@ static void malformed(struct ph_link *link, const struct ph_client_action *actio
         ph_channel_close(channel, PH_ST_MALFORMED, text);
         ph_channel_unref(channel);
     }
+}
+
+/* The request that it answers fails. */
+static void malformed(struct ph_link *link, const struct ph_client_action *action, const char *what)
+{
+    char text[WORDS_BYTES];
+    close_malformed(link, action->request->command, what, text);
     struct ph_reply reply = {.status = PH_ST_IO_ERROR, .text = text};
     action->request->fn(action->request->data, &reply);
 }
@@ -60,6 +68,42 @@ static void failure(const struct ph_client_action *action)
         reply.text = words;
     }
     action->request->fn(action->request->data, &reply);
+}
+
+/* An event that no server may send ends the connection as a malformed answer does. */
+static void tell_event(struct ph_link *link, const struct ph_frame *frame)
+{
+    struct ph_fault fault = {0};
+    char text[WORDS_BYTES];
+    if (frame->header.command != PH_CMD_RECALL)
+        return; /* the others are not sent in this version */
+    ph_arena_reset(link->arena, arena_cap(frame->header.message_len));
+    const ProtobufCMessage *message = ph_decode(ph_command_info(PH_CMD_RECALL)->request, frame->message,
+                                                frame->header.message_len, link->arena, &fault);
+    if (message)
+        link->events->recall(link->events_data, (const Pohmel__RecallEvent *) message);
+    else
+        close_malformed(link, PH_CMD_RECALL, fault.text, text);
+}
+
+void ph_link_tell(struct ph_link *link, const struct ph_client_action *action)
+{
+    if (!link->events)
+        return;
+    if (action->kind == PH_CLIENT_LOST)
+        link->events->lost(link->events_data);
+    if (action->kind == PH_CLIENT_EVENT)
+        tell_event(link, action->frame);
+    if (action->kind != PH_CLIENT_OPENED)
+        return;
+    pthread_mutex_lock(&link->mutex);
+    const struct ph_client_opened *opened = ph_client_opened(link->core);
+    struct ph_link_leases leases = {.generation = opened->generation,
+                                    .granted = opened->leases,
+                                    .watched = opened->watched,
+                                    .ttl_ms = opened->lease_ttl_ms};
+    pthread_mutex_unlock(&link->mutex);
+    link->events->opened(link->events_data, &leases);
 }
 
 void ph_link_complete(struct ph_link *link, const struct ph_client_action *action)

@@ -84,6 +84,11 @@ static void carry_out(struct ph_link *link, struct ph_channel *channel, const st
     case PH_CLIENT_WALK:
         ph_link_walk(link, action->request);
         break;
+    case PH_CLIENT_OPENED:
+    case PH_CLIENT_LOST:
+    case PH_CLIENT_EVENT:
+        ph_link_tell(link, action);
+        break;
     case PH_CLIENT_CONNECT:
         ph_link_connect_start(link);
         break;
@@ -102,6 +107,8 @@ void ph_link_finish(struct ph_link *link, struct ph_client_actions *actions)
         note(link, &actions->items[i]);
     bool open = ph_client_is_open(link->core);
     atomic_store_explicit(&link->connected, open, memory_order_relaxed);
+    atomic_store_explicit(&link->answered_sent_ms, ph_client_answered_sent_ms(link->core),
+                          memory_order_relaxed);
     struct ph_channel *channel = actions->count && link->channel ? ph_channel_ref(link->channel) : NULL;
     pthread_mutex_unlock(&link->mutex);
 
@@ -209,6 +216,11 @@ uint64_t ph_link_new_handle(struct ph_link *link)
 uint64_t ph_link_generation(struct ph_link *link)
 {
     return atomic_load(&link->generation);
+}
+
+uint64_t ph_link_answered_sent_ms(struct ph_link *link)
+{
+    return atomic_load(&link->answered_sent_ms);
 }
 
 bool ph_link_connected(struct ph_link *link)

@@ -19,6 +19,7 @@ void ph_client_send_open(struct ph_client *client, uint64_t now_ms, struct ph_cl
     message.host.data = (uint8_t *) client->host;
     message.host.len = strnlen(client->host, PH_HOST_MAX_BYTES);
     message.read_only = client->want_read_only;
+    message.leases = client->want_leases;
     struct ph_client_request *request =
         ph_client_own_request(PH_PURPOSE_OPEN, PH_CMD_SESSION_OPEN, &message.base);
     request->id = ++client->next_id;
@@ -76,6 +77,8 @@ static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply 
     opened->xattrs = info->xattrs;
     opened->acls = info->acls;
     opened->acts_as_caller = info->acts_as_caller;
+    opened->leases = reply->leases && client->want_leases;
+    opened->watched = reply->watched;
     memcpy(opened->volume, info->volume.data, sizeof(opened->volume));
     opened->lease_ttl_ms = reply->lease_ttl_ms;
     opened->slots = reply->slots;
@@ -83,8 +86,7 @@ static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply 
     ph_client_reset_flow(client, opened->credits, opened->slots);
 
     /* The largest payload whose request can ever be paid for. */
-    uint64_t affordable =
-        (uint64_t) (opened->credits - client->credits_reserved) * PH_CREDIT_PAYLOAD_BYTES - 1;
+    uint64_t affordable = (uint64_t) client->credits_held_max * PH_CREDIT_PAYLOAD_BYTES - 1;
     if (client->payload_max > affordable)
         client->payload_max = (uint32_t) affordable;
 }

@@ -54,10 +54,16 @@ struct ph_client {
     size_t sent_count;
 
     uint32_t credits_free, credits_reserved, credits_waiting, credits_waiting_max;
+    /* Of what the server may leave unanswered until other clients have given leases back. Some
+     * credits are never theirs, so that a read under a lease of our own gets through: others may wait
+     * for us to have its answer. */
+    uint32_t credits_held, credits_held_max;
     struct client_slot *slots;
     uint32_t *free_slots, free_slot_count; /* a stack */
 
-    uint64_t last_sent_ms; /* when the server last had a sign of life due to a request */
+    bool want_leases;
+    uint64_t answered_sent_ms; /* when the latest request of this session that was answered was sent */
+    uint64_t last_sent_ms;     /* when the server last had a sign of life due to a request */
     bool renewing;
 
     struct client_range ranges[CLIENT_RANGES_MAX];

@@ -93,6 +93,12 @@ static bool leaves_slot_alone(uint32_t status)
            status == PH_ST_BAD_SEQUENCE || status == PH_ST_SHUTTING_DOWN;
 }
 
+/* Whether the server may answer it only when other clients have given something back. */
+static bool may_be_held(const struct ph_client_request *request)
+{
+    return request->queue == PH_QUEUE_WAIT || request->queue == PH_QUEUE_TRANSACT;
+}
+
 void ph_client_settle(struct ph_client *client, struct ph_client_request *request, uint32_t status)
 {
     if (request->purpose == PH_PURPOSE_OPEN)
@@ -100,6 +106,8 @@ void ph_client_settle(struct ph_client *client, struct ph_client_request *reques
     client->credits_free += request->cost;
     if (request->queue == PH_QUEUE_WAIT)
         client->credits_waiting -= request->cost;
+    if (may_be_held(request))
+        client->credits_held -= request->cost;
     if (request->slot != PH_NO_SLOT) {
         client->slots[request->slot].request = NULL;
         if (leaves_slot_alone(status))
@@ -125,6 +133,8 @@ void ph_client_send_now(struct ph_client *client, struct ph_client_request *requ
         client->credits_free -= request->cost;
         if (request->queue == PH_QUEUE_WAIT)
             client->credits_waiting += request->cost;
+        if (may_be_held(request))
+            client->credits_held += request->cost;
         if (request->queue == PH_QUEUE_TRANSACT)
             take_slot(client, request);
     }
@@ -132,7 +142,7 @@ void ph_client_send_now(struct ph_client *client, struct ph_client_request *requ
     request->deadline_ms = UINT64_MAX;
     atomic_store_explicit(&request->wire, 0, memory_order_relaxed);
     add_sent(client, request);
-    client->last_sent_ms = now_ms;
+    client->last_sent_ms = request->sent_ms = now_ms;
     client->counters.requests++;
     if (request->payload)
         client->counters.payload_out_bytes += request->payload->len;
@@ -152,6 +162,8 @@ void ph_client_send_now(struct ph_client *client, struct ph_client_request *requ
 /* Whether the head of a queue has all it needs besides plain credits. */
 static bool may_go(const struct ph_client *client, const struct ph_client_request *head)
 {
+    if (may_be_held(head) && client->credits_held + head->cost > client->credits_held_max)
+        return false;
     if (head->queue == PH_QUEUE_TRANSACT)
         return client->free_slot_count > 0;
     if (head->queue == PH_QUEUE_WAIT)
@@ -182,7 +194,8 @@ void ph_client_pump(struct ph_client *client, uint64_t now_ms, struct ph_client_
         }
         if (!request)
             return;
-        if (request->cost + reserved > client->opened.credits) {
+        if (request->cost + reserved > client->opened.credits ||
+            (may_be_held(request) && request->cost > client->credits_held_max)) {
             ph_client_unqueue(client, request);
             ph_client_complete(request, PH_ST_LIMIT, "the request is larger than the server ever accepts",
                                actions);
@@ -201,6 +214,10 @@ void ph_client_reset_flow(struct ph_client *client, uint32_t credits, uint32_t s
 {
     client->credits_free = credits;
     client->credits_reserved = credits / 4 < PH_RELEASE_CREDITS ? credits / 4 : PH_RELEASE_CREDITS;
+    uint32_t of_read = ph_credit_cost(0, PH_PAYLOAD_MAX_BYTES);
+    uint32_t kept = client->credits_reserved + (credits / 4 < of_read ? credits / 4 : of_read);
+    client->credits_held = 0;
+    client->credits_held_max = credits - kept;
     client->credits_waiting = 0;
     client->credits_waiting_max = credits > 1 ? credits / 2 : 1;
     free(client->slots);

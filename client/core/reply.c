@@ -131,6 +131,8 @@ static void reply(struct ph_client *client, struct ph_frame *frame, uint64_t now
         return;
     }
     client->counters.replies++;
+    if (request->sent_ms > client->answered_sent_ms)
+        client->answered_sent_ms = request->sent_ms;
     if (frame->payload)
         client->counters.payload_in_bytes += frame->payload->len;
     ph_client_settle(client, request, frame->header.status);
@@ -140,6 +142,19 @@ static void reply(struct ph_client *client, struct ph_frame *frame, uint64_t now
     sort(client, request, frame, now_ms, actions);
     ph_client_pump(client, now_ms, actions);
     ph_client_closing_step(client, now_ms, actions);
+}
+
+/* Takes FRAME. */
+static void event(struct ph_client *client, struct ph_frame *frame, struct ph_client_actions *actions)
+{
+    if (frame->header.command == PH_CMD_FENCED) {
+        ph_client_drop(client, PH_ST_FENCED, ph_status_text(PH_ST_FENCED), actions);
+        ph_frame_free(frame);
+    } else if (client->state == CLIENT_OPEN && client->opened.leases) {
+        ph_client_act(actions, PH_CLIENT_EVENT)->frame = frame;
+    } else {
+        ph_frame_free(frame); /* the others are about leases, and none is held */
+    }
 }
 
 void ph_client_frame(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms,
@@ -154,10 +169,8 @@ void ph_client_frame(struct ph_client *client, struct ph_frame *frame, uint64_t 
         reply(client, frame, now_ms, actions);
         return;
     case PH_FRAME_EVENT:
-        /* Events concern leases, and none is held: a fenced session alone matters. */
-        if (frame->header.command == PH_CMD_FENCED)
-            ph_client_drop(client, PH_ST_FENCED, ph_status_text(PH_ST_FENCED), actions);
-        break;
+        event(client, frame, actions);
+        return;
     case PH_FRAME_REQUEST:
         protocol_error(client, PH_ST_WRONG_STATE, "a server sent a request", actions);
         break;

@@ -30,6 +30,8 @@ static enum ph_request_queue queue_of(uint16_t command, const ProtobufCMessage *
         return PH_QUEUE_TRANSACT;
     case PH_CMD_LOCK:
         return ((const Pohmel__LockRequest *) message)->wait ? PH_QUEUE_WAIT : PH_QUEUE_PLAIN;
+    case PH_CMD_LEASE_ACQUIRE:
+        return PH_QUEUE_WAIT;
     case PH_CMD_UNLOCK:
     case PH_CMD_CLOSE:
     case PH_CMD_LEASE_RELEASE:

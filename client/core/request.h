@@ -64,6 +64,7 @@ struct ph_client_request {
     bool retried; /* sent again after STALE */
     uint64_t id;  /* ticket and frame id */
     uint32_t slot, sequence;
+    uint64_t sent_ms;
     uint64_t deadline_ms; /* while queued without a session: when to give up; else UINT64_MAX */
     struct ph_client_request *next, *prev; /* in its queue, or in its bucket while sent */
 

@@ -27,6 +27,7 @@ struct ph_client *ph_client_new(const struct ph_client_config *config, uint64_t 
     client->host = copy_text(config->host);
     client->server_name = copy_text(config->server_name);
     client->want_read_only = config->read_only;
+    client->want_leases = config->leases;
     client->patience_ms = config->patience_ms;
     ph_random_seed(&client->random, config->seed);
     client->state = CLIENT_DOWN;
@@ -75,6 +76,8 @@ void ph_client_drop(struct ph_client *client, uint32_t status, const char *text,
                     struct ph_client_actions *actions)
 {
     snprintf(client->trouble, sizeof(client->trouble), "%s", text);
+    if (client->state == CLIENT_OPEN)
+        ph_client_act(actions, PH_CLIENT_LOST);
     struct ph_client_action *action = ph_client_act(actions, PH_CLIENT_DISCONNECT);
     action->status = status;
     action->text = copy_text(text);
@@ -95,6 +98,7 @@ void ph_client_connected(struct ph_client *client, uint32_t message_max, uint32_
     client->message_max = message_max < PH_MESSAGE_MAX_BYTES ? message_max : PH_MESSAGE_MAX_BYTES;
     client->payload_max = payload_max < PH_PAYLOAD_MAX_BYTES ? payload_max : PH_PAYLOAD_MAX_BYTES;
     client->state = CLIENT_OPENING;
+    client->answered_sent_ms = 0;
     client->open_deadline_ms = now_ms + PH_HANDSHAKE_TIMEOUT_MS;
     ph_client_send_open(client, now_ms, actions);
 }
@@ -179,6 +183,8 @@ void ph_client_disconnected(struct ph_client *client, const struct ph_fault *fau
         action->status = status;
         action->text = copy_text(text);
     }
+    if (was_open)
+        ph_client_act(actions, PH_CLIENT_LOST);
     bool session_was_open = was_open || client->slots != NULL;
     client->state = CLIENT_DOWN;
     client->open_deadline_ms = UINT64_MAX;
@@ -187,7 +193,7 @@ void ph_client_disconnected(struct ph_client *client, const struct ph_fault *fau
     client->slots = NULL;
     client->free_slot_count = 0;
     client->credits_free = client->opened.credits; /* nothing is in flight */
-    client->credits_waiting = 0;
+    client->credits_waiting = client->credits_held = 0;
     plan_reconnect(client, session_was_open, now_ms);
     sort_out_queued(client, now_ms, actions);
     ph_client_expire(client, now_ms, actions);

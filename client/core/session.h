@@ -24,6 +24,7 @@ struct ph_client_config {
     const char *host;        /* of this machine, for the server's log; copied */
     const char *server_name; /* "host:port", for texts; copied */
     bool read_only;
+    bool leases;          /* ask for leases; recalls come as EVENT then */
     uint64_t patience_ms; /* how long requests wait for a session */
     uint64_t seed;        /* of the jitter in reconnecting */
 };
@@ -36,6 +37,8 @@ enum ph_client_action_kind {
     PH_CLIENT_CONNECT,     /* connect, then tell connected or connect_failed */
     PH_CLIENT_DISCONNECT,  /* close the connection with STATUS and TEXT, then tell disconnected */
     PH_CLIENT_OPENED,      /* a session is open; see ph_client_opened */
+    PH_CLIENT_LOST,        /* it is over: its leases must not be used any more. May come twice */
+    PH_CLIENT_EVENT,       /* FRAME is an event of the server about leases */
     PH_CLIENT_REFUSED,     /* no session: STATUS and TEXT. It is tried again later */
     PH_CLIENT_IDS,         /* ids came, or none are to be had: ask again */
     PH_CLIENT_CLOSED,      /* the shutdown is complete */
@@ -69,7 +72,7 @@ void ph_client_actions_clear(struct ph_client_actions *actions);
 struct ph_client_opened {
     uint64_t generation; /* number of sessions opened so far */
     uint64_t root, epoch;
-    bool read_only, xattrs, acls, acts_as_caller;
+    bool read_only, xattrs, acls, acts_as_caller, leases, watched;
     uint8_t volume[16];
     uint32_t lease_ttl_ms, slots, credits;
 };
@@ -144,6 +147,10 @@ void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_
 
 /* State, for status lines and tests. */
 bool ph_client_is_open(const struct ph_client *client);
+
+/* When the latest of all requests of this session that were answered was sent: what the
+ * time of leases counts from. Section 9.8. */
+uint64_t ph_client_answered_sent_ms(const struct ph_client *client);
 const struct ph_client_opened *ph_client_opened(const struct ph_client *client);
 const struct ph_client_counters *ph_client_counters(const struct ph_client *client);
 size_t ph_client_queued(const struct ph_client *client);

@@ -94,6 +94,12 @@ static void act(struct world *world, const struct ph_client_action *action)
     case PH_CLIENT_IDS:
         world->ids++;
         break;
+    case PH_CLIENT_LOST:
+        world->losses++;
+        break;
+    case PH_CLIENT_EVENT:
+        world->events++;
+        break;
     case PH_CLIENT_CLOSED:
         world->closes++;
         break;

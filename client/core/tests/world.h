@@ -26,7 +26,7 @@ struct world {
     struct ph_client_actions actions;
     GQueue sent;   /* struct sent *, requests not answered yet */
     GQueue parked; /* struct ph_client_request * of WALK actions */
-    int connects, disconnects, opens, refusals, ids, closes, cancels;
+    int connects, disconnects, opens, refusals, ids, closes, cancels, losses, events;
     char disconnect_text[600];
     uint32_t disconnect_status;
     uint8_t volume[16];
