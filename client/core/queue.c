@@ -162,6 +162,8 @@ void ph_client_send_now(struct ph_client *client, struct ph_client_request *requ
 /* Whether the head of a queue has all it needs besides plain credits. */
 static bool may_go(const struct ph_client *client, const struct ph_client_request *head)
 {
+    if (may_be_held(head) && head->cost > client->credits_held_max)
+        return true; /* never: it is refused where it would be sent */
     if (may_be_held(head) && client->credits_held + head->cost > client->credits_held_max)
         return false;
     if (head->queue == PH_QUEUE_TRANSACT)
