@@ -39,6 +39,9 @@ enum {
     PH_SESSION_LOCKS_MAX = 65536,
     PH_SESSION_LOCK_WAITS_MAX = 4096,
     PH_SESSION_IDS_MAX_PER_GRANT = 65536,
+    PH_SESSION_LEASES_MAX = 1048576,
+    PH_SERVER_LEASES_MAX = 4194304, /* of all sessions together */
+    PH_LEFT_BEHIND_MAX = 4096,      /* lost sessions whose leases have not expired */
 
     /* Unsent bytes after which a peer that does not read is no longer served,
      * and after which it is cut off. */
@@ -54,7 +57,12 @@ enum {
     PH_PING_TIMEOUT_MS = 30000,     /* silence after which the peer is gone */
     PH_LINGER_MS = 1000,            /* for a last word to reach a peer that is cut off */
     PH_SOCKET_BUFFER_BYTES = 4 * 1024 * 1024,
-    PH_LEASE_TTL_MS = 60000,
+    PH_LEASE_TTL_MS = 20000,        /* of leases: from an answer of the server on */
+    PH_LEASE_RATE_PER_MILLE = 20,   /* by which the clocks of two machines may differ in speed */
+    PH_LEASE_MARGIN_MS = 1000,      /* by which a client ends the use of a lease earlier */
+    PH_UNWATCHED_TIMEOUT_MS = 1000, /* longest use of a lease where the server does not see what others change */
+    PH_RECALL_TIMEOUT_MS = 20000,   /* for the answer to a recall; who does not give it is fenced */
+    PH_RECALLS_AT_ONCE = 1024,      /* recalls of one session for what concerns all of an export */
     PH_UNAUTHENTICATED_CONNECTIONS_MAX = 256,
     PH_CONNECTIONS_MAX = 4096,
 
@@ -67,6 +75,13 @@ enum {
     PH_CLOSE_TIMEOUT_MS = 5000, /* for answers still due, then SESSION_CLOSE, when a link ends */
     PH_LINK_QUEUE_MAX = 65536,  /* requests waiting to be sent */
     PH_HINTS_MAX = 262144,      /* objects whose path is remembered */
+
+    /* Leases at the client. They hold from the sending of an answered request for
+     * this share of their time (clocks may differ in rate), less the margin. */
+    PH_LEASE_RATE_PER_MILLE = 980,
+    PH_LEASE_MARGIN_MS = 1000,
+    PH_UNWATCHED_TIMEOUT_MS = 1000, /* nothing is kept for longer where the server does not watch */
+    PH_LEASES_PER_RELEASE = 1024,   /* in each list of LEASE_RELEASE */
 };
 
 /* Object ids. Those of objects found on the server's disk lie below the first

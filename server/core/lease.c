@@ -1,0 +1,301 @@
+/* The table of leases as a whole, its sessions, and what is granted and given back. */
+#include "server/core/lease.h"
+
+#include <string.h>
+
+#include "runtime/base/limits.h"
+#include "server/core/lease_private.h"
+#include "server/core/memory.h"
+
+struct ph_leases *ph_leases_new(const uint64_t *epochs, size_t spaces, uint64_t seed,
+                                const struct ph_lease_hooks *hooks)
+{
+    struct ph_leases *leases = ph_core_new0(sizeof(*leases) + spaces * sizeof(leases->space[0]));
+
+    leases->hooks = *hooks;
+    leases->seed = seed;
+    leases->slots = ph_core_new0(PH_LEASE_SLOTS * sizeof(*leases->slots));
+    leases->space_count = spaces;
+    TAILQ_INIT(&leases->acquires);
+    for (size_t i = 0; i < spaces; i++) {
+        leases->space[i].epoch = epochs[i];
+        TAILQ_INIT(&leases->space[i].waiting);
+        LIST_INIT(&leases->space[i].all);
+    }
+    return leases;
+}
+
+void ph_leases_free(struct ph_leases *leases)
+{
+    if (leases == NULL)
+        return;
+    for (size_t i = 0; i < leases->space_count; i++) {
+        struct ph_lease_space *space = &leases->space[i];
+
+        ph_leases_claim_end(leases, &space->outside);
+        while (!LIST_EMPTY(&space->all))
+            ph_lease_session_end(leases, LIST_FIRST(&space->all));
+    }
+    ph_table_clear(&leases->objects);
+    ph_table_clear(&leases->ids);
+    free(leases->slots);
+    free(leases);
+}
+
+/* ---- Sessions --------------------------------------------------------------- */
+
+struct ph_lease_session *ph_lease_session_new(struct ph_leases *leases, size_t space, const uint8_t *client,
+                                              void *owner, const char *who)
+{
+    struct ph_lease_session *session;
+
+    ph_leases_client_is_back(leases, client);
+    if (leases->lost >= PH_LEFT_BEHIND_MAX)
+        return NULL;
+    session = PH_CORE_NEW(struct ph_lease_session);
+    session->space = space;
+    session->owner = owner;
+    memcpy(session->client, client, PH_LEASE_CLIENT_BYTES);
+    memcpy(session->who, who, strnlen(who, PH_LEASE_WHO_BYTES - 1));
+    session->answered = true;
+    TAILQ_INIT(&session->held);
+    TAILQ_INIT(&session->recalled);
+    LIST_INSERT_HEAD(&leases->space[space].all, session, of_space);
+    leases->space[space].sessions++;
+    return session;
+}
+
+void *ph_lease_session_owner(const struct ph_lease_session *session)
+{
+    return session->owner;
+}
+
+const char *ph_lease_session_who(const struct ph_lease_session *session)
+{
+    return session->who;
+}
+
+size_t ph_lease_session_count(const struct ph_lease_session *session)
+{
+    return session->count;
+}
+
+size_t ph_lease_session_recalled(const struct ph_lease_session *session)
+{
+    return session->recalled_count;
+}
+
+void ph_lease_session_answered(struct ph_lease_session *session)
+{
+    session->answered = true;
+}
+
+void ph_lease_session_end(struct ph_leases *leases, struct ph_lease_session *session)
+{
+    while (!TAILQ_EMPTY(&session->held))
+        ph_lease_drop(leases, TAILQ_FIRST(&session->held));
+    while (!TAILQ_EMPTY(&session->recalled))
+        ph_lease_drop(leases, TAILQ_FIRST(&session->recalled));
+    LIST_REMOVE(session, of_space);
+    if (session->lost)
+        leases->lost--;
+    else
+        leases->space[session->space].sessions--;
+    free(session);
+    ph_lease_settle(leases);
+}
+
+void ph_lease_session_lost(struct ph_leases *leases, struct ph_lease_session *session)
+{
+    if (session->count == 0) {
+        ph_lease_session_end(leases, session);
+        return;
+    }
+    session->lost = true;
+    session->owner = NULL;
+    leases->lost++;
+    leases->space[session->space].sessions--;
+}
+
+void ph_leases_client_is_back(struct ph_leases *leases, const uint8_t *client)
+{
+    for (size_t i = 0; leases->lost > 0 && i < leases->space_count; i++) {
+        struct ph_lease_session *next;
+
+        for (struct ph_lease_session *session = LIST_FIRST(&leases->space[i].all); session != NULL;
+             session = next) {
+            next = LIST_NEXT(session, of_space);
+            if (session->lost && memcmp(session->client, client, PH_LEASE_CLIENT_BYTES) == 0)
+                ph_lease_session_end(leases, session);
+        }
+    }
+}
+
+/* ---- Reading and granting --------------------------------------------------- */
+
+uint64_t ph_leases_clock(const struct ph_leases *leases)
+{
+    return __atomic_load_n(&leases->clock, __ATOMIC_ACQUIRE);
+}
+
+bool ph_leases_exclusive(const struct ph_leases *leases)
+{
+    return __atomic_load_n(&leases->exclusives, __ATOMIC_ACQUIRE) > 0;
+}
+
+bool ph_leases_cached(const struct ph_leases *leases, size_t space)
+{
+    return leases->space[space].sessions > 0 || leases->space[space].leases > 0;
+}
+
+bool ph_leases_taken(const struct ph_leases *leases, const struct ph_lease_session *own, size_t space,
+                     uint64_t object)
+{
+    const struct ph_lease_object *entry = ph_lease_object_find(leases, space, object);
+    const struct ph_lease *lease = entry == NULL ? NULL : LIST_FIRST(&entry->holders);
+
+    /* Who has it exclusively is the only holder. */
+    return lease != NULL && lease->mode == PH_LEASE_EXCLUSIVE && lease->session != own;
+}
+
+/* Claims that run, other than CLAIM itself. */
+struct others {
+    size_t slot, space;
+};
+
+static struct others running_others(const struct ph_leases *leases, const struct ph_lease_claim *claim,
+                                    size_t space, const struct ph_lease_slot *slot)
+{
+    struct others others = {.slot = slot->running, .space = leases->space[space].running};
+
+    if (claim == NULL || claim->state != PH_LEASE_RUNNING)
+        return others;
+    for (unsigned i = 0; i < claim->count; i++) {
+        uint64_t object = claim->key[i].object;
+
+        if (object == PH_LEASE_ALL)
+            others.space--;
+        else if (ph_lease_slot(leases, space, object) == slot)
+            others.slot--;
+    }
+    return others;
+}
+
+/* Whether attributes of the object that were read at SINCE may be out of date, or will be at once. */
+static bool is_unsettled(const struct ph_leases *leases, const struct ph_lease_claim *claim, size_t space,
+                         uint64_t object, uint64_t since)
+{
+    const struct ph_lease_slot *slot = ph_lease_slot(leases, space, object);
+    struct others others = running_others(leases, claim, space, slot);
+
+    return slot->changed > since || leases->space[space].changed > since || others.slot > 0 ||
+           others.space > 0 || !TAILQ_EMPTY(&leases->space[space].waiting);
+}
+
+uint64_t ph_leases_grant(struct ph_leases *leases, struct ph_lease_session *session,
+                         const struct ph_lease_claim *claim, uint64_t object, uint64_t since,
+                         enum ph_lease_mode *mode)
+{
+    struct ph_lease_object *entry;
+    struct ph_lease *lease;
+
+    *mode = PH_LEASE_NONE;
+    if (is_unsettled(leases, claim, session->space, object, since))
+        return 0;
+    entry = ph_lease_object_find(leases, session->space, object);
+    if (entry != NULL && (entry->queue != NULL || ph_leases_taken(leases, session, session->space, object)))
+        return 0;
+    lease = entry == NULL ? NULL : ph_lease_of(entry, session);
+    if (lease != NULL && ph_lease_is_recalled(lease))
+        return 0;
+    if (lease == NULL) {
+        lease = ph_lease_add(leases, session, session->space, object, PH_LEASE_SHARED);
+    } else {
+        TAILQ_REMOVE(&session->held, lease, of_session);
+        TAILQ_INSERT_TAIL(&session->held, lease, of_session);
+    }
+    if (lease == NULL)
+        return 0;
+    *mode = (enum ph_lease_mode) lease->mode;
+    return lease->id;
+}
+
+size_t ph_leases_count(const struct ph_leases *leases)
+{
+    return leases->count;
+}
+
+/* ---- Giving back ------------------------------------------------------------ */
+
+/* The lease that SESSION holds under ID, or NULL. */
+static struct ph_lease *find(const struct ph_leases *leases, const struct ph_lease_session *session,
+                             uint64_t id)
+{
+    struct ph_table_node *node = ph_table_first(&leases->ids, ph_table_hash(leases->seed, id));
+    struct ph_lease *lease = PH_TABLE_ENTRY(node, struct ph_lease, node);
+
+    /* The hash is a bijection of the id: equal hashes are equal ids. */
+    return lease != NULL && lease->session == session ? lease : NULL;
+}
+
+enum ph_lease_mode ph_leases_mode(const struct ph_leases *leases, const struct ph_lease_session *session,
+                                  uint64_t id)
+{
+    const struct ph_lease *lease = find(leases, session, id);
+
+    return lease == NULL ? PH_LEASE_NONE : (enum ph_lease_mode) lease->mode;
+}
+
+bool ph_leases_release(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id)
+{
+    struct ph_lease *lease = find(leases, session, id);
+
+    if (lease == NULL)
+        return false;
+    ph_lease_drop(leases, lease);
+    ph_lease_settle(leases);
+    /* Not for each: half of what may be asked for at a time. */
+    if (session->recalled_count <= PH_RECALLS_AT_ONCE / 2)
+        ph_lease_recall_more(leases, session);
+    return true;
+}
+
+bool ph_leases_keep_shared(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id)
+{
+    struct ph_lease *lease = find(leases, session, id);
+
+    if (lease == NULL)
+        return false;
+    /* What was asked for altogether cannot be kept: others count on its being gone. */
+    if (lease->keep == PH_LEASE_NONE)
+        return ph_leases_release(leases, session, id);
+    if (lease->mode == PH_LEASE_EXCLUSIVE)
+        ph_lease_change(leases, lease, PH_LEASE_SHARED, false);
+    ph_lease_settle(leases);
+    return true;
+}
+
+void ph_leases_changed_outside(struct ph_leases *leases, size_t space, uint64_t object)
+{
+    static const struct ph_lease_want everything = {.object = PH_LEASE_ALL, .change = true};
+    struct ph_lease_space *entry = &leases->space[space];
+    struct ph_lease_object *found;
+    struct ph_lease *lease;
+
+    if (object == PH_LEASE_ALL) {
+        entry->changed = ph_lease_clock_move(leases);
+        /* Where it still waits nothing was granted since: all that there is, is recalled. */
+        if (entry->outside.state == PH_LEASE_IDLE &&
+            ph_leases_claim(leases, &entry->outside, NULL, space, &everything, 1))
+            ph_leases_claim_end(leases, &entry->outside);
+        return;
+    }
+    ph_lease_slot(leases, space, object)->changed = ph_lease_clock_move(leases);
+    found = ph_lease_object_find(leases, space, object);
+    if (found == NULL)
+        return;
+    LIST_FOREACH(lease, &found->holders, of_object)
+    {
+        ph_lease_recall(leases, lease, PH_LEASE_NONE);
+    }
+}

@@ -1,0 +1,214 @@
+/* Leases: which session may cache which object, over all exports; who waits for
+ * whose. docs/protocol.md, section 9; docs/decisions/0006-leases-on-attributes.md.
+ *
+ * Grants. Leases go out with attributes, after these were read. Whether a change
+ * came in between is told by a clock that each change moves at its beginning and its
+ * end; the times of the last changes are hashed, and a collision costs a lease.
+ *
+ * Claims. A command says what it is about to read or change. Reading conflicts with an
+ * EXCLUSIVE lease of another session, changing with any. A claim that conflicts
+ * waits until those leases are gone; they are recalled at once. Claims do not exclude each other. While one waits, and
+ * while a changing one runs, nothing new is granted to others on its objects. Of those that wait
+ * for an object each waits only for leases, which their holders can always give back, for commands that are being
+ * executed, and for acquires that came before it: no wait can close a circle.
+ *
+ * Time comes in ticks only. What happened between two ticks is dated by the later one where that makes the
+ * server wait longer (answers), and by the earlier one elsewhere (recalls).
+ *
+ * Memory: a lease takes 160 bytes with its object (malloc's own included) and 16 to 32 in the tables,
+ * so that a million stay below 200 MB.
+ *
+ * Pure, and not thread safe: the caller holds the mutex of the server core, but for the
+ * two functions that say otherwise. */
+#ifndef PH_SERVER_CORE_LEASE_H
+#define PH_SERVER_CORE_LEASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+/* Modes, with the numbers of LeaseMode in idl/leases.proto. */
+enum ph_lease_mode {
+    PH_LEASE_NONE = 0,
+    PH_LEASE_SHARED = 1,
+    PH_LEASE_EXCLUSIVE = 2,
+};
+
+/* "All objects of the export", where an object is asked for. */
+#define PH_LEASE_ALL UINT64_C(0)
+
+/* Objects of one claim; a command that concerns more claims all of the export. */
+enum { PH_LEASE_CLAIM_KEYS = 4 };
+
+struct ph_leases;
+struct ph_lease_object;
+struct ph_lease_session;
+struct ph_lease_claim;
+
+/* What a claim is for. */
+enum ph_lease_purpose {
+    PH_LEASE_TO_READ = 0,
+    PH_LEASE_TO_CHANGE,
+    PH_LEASE_TO_HOLD, /* an acquire */
+};
+
+enum ph_lease_state {
+    PH_LEASE_IDLE = 0,
+    PH_LEASE_WAITING,
+    PH_LEASE_RUNNING, /* it has what it wanted, and is not done yet */
+};
+
+/* One object of a claim. */
+struct ph_lease_key {
+    uint64_t object;
+    enum ph_lease_purpose purpose;
+    /* private */
+    bool blocked;
+    struct ph_lease_claim *claim;
+    struct ph_lease_object *at; /* while it waits; NULL for all of the export */
+    TAILQ_ENTRY(ph_lease_key) of_queue;
+};
+
+/* What a command wants. Lives inside what stands for the command; cleared at first. */
+struct ph_lease_claim {
+    enum ph_lease_state state;
+    uint64_t lease; /* of an acquire that was granted */
+    /* private */
+    struct ph_lease_session *own; /* looked at only while it waits */
+    uint32_t mode;                /* of an acquire */
+    size_t space;
+    unsigned count, blocked;
+    struct ph_lease_key key[PH_LEASE_CLAIM_KEYS];
+    TAILQ_ENTRY(ph_lease_claim) of_acquires;
+};
+
+/* What the table has done by others. None of them may call back into here, but for FENCE. */
+struct ph_lease_hooks {
+    /* The holder is to be asked for LEASE on OBJECT; it may keep mode KEEP. */
+    void (*recall)(void *data, struct ph_lease_session *session, uint64_t object, uint64_t lease,
+                   enum ph_lease_mode keep);
+    /* The wait of CLAIM is over: it runs, or its lease is granted. */
+    void (*go)(void *data, struct ph_lease_claim *claim);
+    /* SESSION did not answer a recall in time: the caller ends it with ph_lease_session_lost. */
+    void (*fence)(void *data, struct ph_lease_session *session);
+    /* What SESSION, which is lost, had left behind has expired; it is gone after the call. */
+    void (*expired)(void *data, struct ph_lease_session *session);
+    void *data;
+};
+
+/* A table for SPACES exports with their boot epochs. SEED is random; it keeps peers from choosing what collides. */
+struct ph_leases *ph_leases_new(const uint64_t *epochs, size_t spaces, uint64_t seed,
+                                const struct ph_lease_hooks *hooks);
+
+/* Frees it; nothing waits, and all sessions have ended or are lost. NULL is fine. */
+void ph_leases_free(struct ph_leases *leases);
+
+/* ---- Sessions that cache ---- */
+
+enum { PH_LEASE_CLIENT_BYTES = 16, PH_LEASE_WHO_BYTES = 64 };
+
+/* A session of CLIENT on export SPACE; OWNER is handed back by ph_lease_session_owner, WHO
+ * (ended by NUL, cut to PH_LEASE_WHO_BYTES) names it for logs. What older sessions of the client have
+ * left behind is gone. NULL where PH_LEFT_BEHIND_MAX lost sessions have not expired yet: the
+ * session cannot have leases. */
+struct ph_lease_session *ph_lease_session_new(struct ph_leases *leases, size_t space, const uint8_t *client,
+                                              void *owner, const char *who);
+void *ph_lease_session_owner(const struct ph_lease_session *session);
+const char *ph_lease_session_who(const struct ph_lease_session *session);
+
+/* Leases that it holds, and how many of them are recalled. */
+size_t ph_lease_session_count(const struct ph_lease_session *session);
+size_t ph_lease_session_recalled(const struct ph_lease_session *session);
+
+/* Something was answered to it: its leases may live until PH_LEASE_TTL_MS from the next tick. */
+void ph_lease_session_answered(struct ph_lease_session *session);
+
+/* It has ended in order, its waits dropped before: its leases are gone, and it is freed. */
+void ph_lease_session_end(struct ph_leases *leases, struct ph_lease_session *session);
+
+/* Its connection is lost, its waits dropped before. Its leases stay until they expire, as the client may use
+ * them until then; then it is freed. Its owner is forgotten. */
+void ph_lease_session_lost(struct ph_leases *leases, struct ph_lease_session *session);
+
+/* What lost sessions of CLIENT have left behind is gone: it has opened a newer one. */
+void ph_leases_client_is_back(struct ph_leases *leases, const uint8_t *client);
+
+/* ---- Reading and granting ---- */
+
+/* The clock, to be asked before a reading begins. Any thread, without the mutex. */
+uint64_t ph_leases_clock(const struct ph_leases *leases);
+
+/* Whether any session holds an EXCLUSIVE lease, so that reading may conflict. Any thread, without the mutex. */
+bool ph_leases_exclusive(const struct ph_leases *leases);
+
+/* Whether any session on SPACE caches. */
+bool ph_leases_cached(const struct ph_leases *leases, size_t space);
+
+/* Whether another session than OWN (NULL for one that does not cache) holds OBJECT as EXCLUSIVE. */
+bool ph_leases_taken(const struct ph_leases *leases, const struct ph_lease_session *own, size_t space,
+                     uint64_t object);
+
+/* A lease for attributes of OBJECT that were read at SINCE or later by the command of CLAIM (NULL for one
+ * without): the one that the session holds already, or a new SHARED one. Returns its id, its
+ * mode in *MODE; 0 for none: somebody else has it exclusively, or waits; another command changed it
+ * since; it is being recalled; or a limit is reached. */
+uint64_t ph_leases_grant(struct ph_leases *leases, struct ph_lease_session *session,
+                         const struct ph_lease_claim *claim, uint64_t object, uint64_t since,
+                         enum ph_lease_mode *mode);
+
+/* ---- Claims ---- */
+
+/* One thing that a command wants. */
+struct ph_lease_want {
+    uint64_t object; /* or PH_LEASE_ALL */
+    bool change;
+};
+
+/* Claims COUNT (up to PH_LEASE_CLAIM_KEYS) objects for a command of session OWN (NULL for one that does
+ * not cache). CLAIM is idle. True when it goes at once: it is RUNNING. False when it waits;
+ * the hook GO is called when that is over. */
+bool ph_leases_claim(struct ph_leases *leases, struct ph_lease_claim *claim, struct ph_lease_session *own,
+                     size_t space, const struct ph_lease_want *wants, size_t count);
+
+/* Whether CLAIM runs and has all of WANTS. */
+bool ph_lease_claim_covers(const struct ph_lease_claim *claim, const struct ph_lease_want *wants, size_t count);
+
+/* The command is done, or given up while it waited: CLAIM is idle. Fine for one that is idle. */
+void ph_leases_claim_end(struct ph_leases *leases, struct ph_lease_claim *claim);
+
+/* A change of OBJECT (or PH_LEASE_ALL) by nobody who could wait: all leases on it are recalled. */
+void ph_leases_changed_outside(struct ph_leases *leases, size_t space, uint64_t object);
+
+/* ---- Asking for leases, and giving them back ---- */
+
+/* A lease of at least MODE on OBJECT. CLAIM is idle. True when it is granted at once, its id in CLAIM->lease;
+ * the session's own SHARED lease gets the new mode and a new id. False when it waits (the hook GO tells), or, with
+ * CLAIM still idle, when the limit on leases is reached. */
+bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
+                       struct ph_lease_session *session, uint64_t object, enum ph_lease_mode mode);
+
+/* The mode that SESSION holds under ID; NONE where that is not current. */
+enum ph_lease_mode ph_leases_mode(const struct ph_leases *leases, const struct ph_lease_session *session,
+                                  uint64_t id);
+
+/* SESSION gives ID back. False, and nothing done, where that is not current. */
+bool ph_leases_release(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id);
+
+/* SESSION keeps ID as SHARED; where all of it was asked for it is released. False, and nothing done, where ID
+ * is not current. */
+bool ph_leases_keep_shared(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id);
+
+/* ---- Time ---- */
+
+/* It is NOW_MS (of a clock that never goes back): what was left behind expires, and who did not
+ * answer a recall within PH_RECALL_TIMEOUT_MS is fenced. */
+void ph_leases_tick(struct ph_leases *leases, uint64_t now_ms);
+
+/* When there will be something to look at; UINT64_MAX for never as things are. */
+uint64_t ph_leases_next(const struct ph_leases *leases);
+
+/* Leases held, by all sessions. */
+size_t ph_leases_count(const struct ph_leases *leases);
+
+#endif

@@ -1,0 +1,136 @@
+/* Inside of the leases. Only the files lease... include this. */
+#ifndef PH_SERVER_CORE_LEASE_PRIVATE_H
+#define PH_SERVER_CORE_LEASE_PRIVATE_H
+
+#include "server/core/lease.h"
+#include "server/core/table.h"
+
+TAILQ_HEAD(ph_lease_keys, ph_lease_key);
+
+/* Those that wait for an object, in the order in which they came. */
+struct ph_lease_queue {
+    struct ph_lease_keys keys;
+    bool touched; /* it stands in the list of those to be looked at */
+    struct ph_lease_object *next_touched;
+};
+
+/* An object with leases, or with somebody who waits for it. */
+struct ph_lease_object {
+    struct ph_table_node node; /* by space and object */
+    uint64_t object;
+    size_t space;
+    LIST_HEAD(, ph_lease) holders;
+    struct ph_lease_queue *queue; /* NULL where nobody waits */
+};
+
+struct ph_lease {
+    struct ph_table_node node; /* by id */
+    struct ph_lease_object *object;
+    struct ph_lease_session *session;
+    uint64_t id;
+    LIST_ENTRY(ph_lease) of_object;
+    TAILQ_ENTRY(ph_lease) of_session; /* held or recalled */
+    uint64_t recalled_ms : 60;
+    uint64_t mode : 2;
+    uint64_t keep : 2; /* what the last recall leaves it; MODE where it is not recalled */
+};
+
+TAILQ_HEAD(ph_lease_list, ph_lease);
+
+struct ph_lease_session {
+    size_t space;
+    void *owner; /* NULL once it is lost */
+    uint8_t client[PH_LEASE_CLIENT_BYTES];
+    char who[PH_LEASE_WHO_BYTES];
+    bool lost;
+    bool answered;        /* since the last tick */
+    uint64_t answered_ms; /* tick that dated the last answer */
+    struct ph_lease_list held;     /* least recently used first */
+    struct ph_lease_list recalled; /* the oldest recall first */
+    size_t count, recalled_count;
+    LIST_ENTRY(ph_lease_session) of_space;
+};
+
+/* What an export has. */
+struct ph_lease_space {
+    uint64_t epoch;
+    size_t sessions, leases; /* SESSIONS: those not lost */
+    uint64_t changed;        /* clock, when all was changed last */
+    size_t running;          /* claims of all that run */
+    struct ph_lease_keys waiting; /* claims of all that wait */
+    bool touched;                 /* these are to be looked at */
+    struct ph_lease_claim outside; /* of all, by nobody */
+    LIST_HEAD(, ph_lease_session) all;
+};
+
+enum { PH_LEASE_SLOTS = 65536 };
+
+/* Changes of the objects that share a hash. */
+struct ph_lease_slot {
+    uint64_t changed; /* clock */
+    size_t running;
+};
+
+struct ph_leases {
+    struct ph_lease_hooks hooks;
+    uint64_t seed, now_ms;
+    uint64_t last_id;   /* without the epoch */
+    uint64_t clock;     /* read without the mutex as well, atomically */
+    size_t exclusives;  /* the same */
+    size_t count, lost; /* leases; sessions that are lost */
+    struct ph_table objects, ids;
+    struct ph_lease_object *touched;       /* those whose waiters are to be looked at */
+    TAILQ_HEAD(, ph_lease_claim) acquires; /* that wait */
+    struct ph_lease_slot *slots;
+    size_t space_count;
+    struct ph_lease_space space[];
+};
+
+/* ---- lease_table.c: objects, and who holds them ---- */
+
+/* The object, or NULL; with a queue, made where it is missing. */
+struct ph_lease_object *ph_lease_object_find(const struct ph_leases *leases, size_t space, uint64_t object);
+struct ph_lease_object *ph_lease_object_queue(struct ph_leases *leases, size_t space, uint64_t object);
+
+/* Frees it where nobody holds it or waits for it. */
+void ph_lease_object_trim(struct ph_leases *leases, struct ph_lease_object *object);
+
+/* The slot of an object's changes. */
+struct ph_lease_slot *ph_lease_slot(const struct ph_leases *leases, size_t space, uint64_t object);
+
+/* The lease of SESSION on OBJECT, or NULL. */
+struct ph_lease *ph_lease_of(const struct ph_lease_object *object, const struct ph_lease_session *session);
+
+/* A new lease, or NULL where a limit is reached. */
+struct ph_lease *ph_lease_add(struct ph_leases *leases, struct ph_lease_session *session, size_t space,
+                              uint64_t object, enum ph_lease_mode mode);
+
+/* LEASE gets MODE; under a new id if so wanted. It is not recalled then. */
+void ph_lease_change(struct ph_leases *leases, struct ph_lease *lease, enum ph_lease_mode mode, bool renew);
+
+/* It is gone: its waiters are to be looked at. */
+void ph_lease_drop(struct ph_leases *leases, struct ph_lease *lease);
+
+/* Asks the holder for it, unless it was asked for as much before. */
+void ph_lease_recall(struct ph_leases *leases, struct ph_lease *lease, enum ph_lease_mode keep);
+
+static inline bool ph_lease_is_recalled(const struct ph_lease *lease)
+{
+    return lease->keep != lease->mode;
+}
+
+/* Moves the clock. */
+uint64_t ph_lease_clock_move(struct ph_leases *leases);
+
+/* ---- lease_wait.c: who waits ---- */
+
+/* The waiters of OBJECT are to be looked at. */
+void ph_lease_touch(struct ph_leases *leases, struct ph_lease_object *object);
+
+/* Looks at all that are to be looked at; every function that changed something ends with it. */
+void ph_lease_settle(struct ph_leases *leases);
+
+/* Asks SESSION for more leases, where somebody waits for all of the export. */
+void ph_lease_recall_more(struct ph_leases *leases, struct ph_lease_session *session);
+
+#endif

@@ -1,0 +1,79 @@
+/* What happens to leases because time passes. */
+#include "runtime/base/limits.h"
+#include "server/core/lease_private.h"
+
+/* The server waits longer than its clock says: the client's may be slower. */
+enum { LEASE_KEPT_MS = PH_LEASE_TTL_MS + PH_LEASE_TTL_MS * PH_LEASE_RATE_PER_MILLE / 1000 };
+
+/* When the holder was asked for the lease that is recalled longest; UINT64_MAX for never. */
+static uint64_t oldest_recall_ms(const struct ph_lease_session *session)
+{
+    const struct ph_lease *lease = TAILQ_FIRST(&session->recalled);
+
+    return lease == NULL ? UINT64_MAX : lease->recalled_ms;
+}
+
+static bool is_mute(const struct ph_lease_session *session, uint64_t now_ms)
+{
+    uint64_t oldest_ms = oldest_recall_ms(session);
+
+    return !session->lost && oldest_ms <= now_ms && now_ms - oldest_ms >= PH_RECALL_TIMEOUT_MS;
+}
+
+static void tick_session(struct ph_leases *leases, struct ph_lease_session *session, uint64_t now_ms)
+{
+    if (session->answered) {
+        session->answered = false;
+        session->answered_ms = now_ms;
+    }
+    /* Its leases stay until it knows by its own clock that it has lost them. */
+    if (is_mute(session, now_ms))
+        leases->hooks.fence(leases->hooks.data, session);
+    if (!session->lost || now_ms < session->answered_ms + LEASE_KEPT_MS)
+        return;
+    leases->hooks.expired(leases->hooks.data, session);
+    ph_lease_session_end(leases, session);
+}
+
+void ph_leases_tick(struct ph_leases *leases, uint64_t now_ms)
+{
+    leases->now_ms = now_ms;
+    for (size_t i = 0; i < leases->space_count; i++) {
+        struct ph_lease_session *next;
+
+        for (struct ph_lease_session *session = LIST_FIRST(&leases->space[i].all); session != NULL;
+             session = next) {
+            next = LIST_NEXT(session, of_space);
+            tick_session(leases, session, now_ms);
+        }
+    }
+}
+
+/* When SESSION is to be looked at. */
+static uint64_t next_of(const struct ph_leases *leases, const struct ph_lease_session *session)
+{
+    uint64_t oldest_ms = oldest_recall_ms(session);
+
+    if (session->answered)
+        return leases->now_ms; /* it is to be dated */
+    if (session->lost)
+        return session->answered_ms + LEASE_KEPT_MS;
+    return oldest_ms == UINT64_MAX ? UINT64_MAX : oldest_ms + PH_RECALL_TIMEOUT_MS;
+}
+
+uint64_t ph_leases_next(const struct ph_leases *leases)
+{
+    uint64_t next = UINT64_MAX;
+
+    for (size_t i = 0; i < leases->space_count; i++) {
+        const struct ph_lease_session *session;
+
+        LIST_FOREACH(session, &leases->space[i].all, of_space)
+        {
+            uint64_t one = next_of(leases, session);
+
+            next = one < next ? one : next;
+        }
+    }
+    return next;
+}

@@ -1,0 +1,404 @@
+/* Claims and acquires: what goes at once, and what waits for whom. */
+#include "runtime/base/limits.h"
+#include "server/core/lease_private.h"
+#include "server/core/memory.h"
+
+/* Whether LEASE must be gone, or weaker, before KEY can have what it wants. */
+static bool in_the_way(const struct ph_lease *lease, const struct ph_lease_key *key)
+{
+    const struct ph_lease_claim *claim = key->claim;
+    bool alone = key->purpose == PH_LEASE_TO_CHANGE ||
+                 (key->purpose == PH_LEASE_TO_HOLD && claim->mode == PH_LEASE_EXCLUSIVE);
+
+    /* Its own lease that was recalled is given back before it gets another. */
+    if (lease->session == claim->own)
+        return key->purpose == PH_LEASE_TO_HOLD && ph_lease_is_recalled(lease);
+    return alone || lease->mode == PH_LEASE_EXCLUSIVE;
+}
+
+static enum ph_lease_mode may_keep(const struct ph_lease_key *key)
+{
+    bool alone = key->purpose == PH_LEASE_TO_CHANGE ||
+                 (key->purpose == PH_LEASE_TO_HOLD && key->claim->mode == PH_LEASE_EXCLUSIVE);
+
+    return alone ? PH_LEASE_NONE : PH_LEASE_SHARED;
+}
+
+/* Whether a lease on OBJECT is in the way of KEY; those that are, are recalled if so wanted. */
+static bool is_blocked(struct ph_leases *leases, struct ph_lease_object *object,
+                       const struct ph_lease_key *key, bool recall)
+{
+    struct ph_lease *lease;
+    bool blocked = false;
+
+    LIST_FOREACH(lease, &object->holders, of_object)
+    {
+        if (!in_the_way(lease, key))
+            continue;
+        blocked = true;
+        if (!recall)
+            break;
+        if (lease->session != key->claim->own)
+            ph_lease_recall(leases, lease, may_keep(key));
+    }
+    return blocked;
+}
+
+/* An acquire also waits for the changes that are being made. */
+static bool is_changing(const struct ph_leases *leases, size_t space, uint64_t object)
+{
+    return ph_lease_slot(leases, space, object)->running > 0 || leases->space[space].running > 0 ||
+           !TAILQ_EMPTY(&leases->space[space].waiting);
+}
+
+void ph_lease_touch(struct ph_leases *leases, struct ph_lease_object *object)
+{
+    if (object->queue == NULL || object->queue->touched)
+        return;
+    object->queue->touched = true;
+    object->queue->next_touched = leases->touched;
+    leases->touched = object;
+}
+
+/* Something that acquires wait for has ended. */
+static void touch_acquires(struct ph_leases *leases, size_t space, uint64_t object)
+{
+    struct ph_lease_claim *acquire;
+
+    TAILQ_FOREACH(acquire, &leases->acquires, of_acquires)
+    {
+        const struct ph_lease_key *key = &acquire->key[0];
+
+        if (acquire->space != space)
+            continue;
+        if (object == PH_LEASE_ALL ||
+            ph_lease_slot(leases, space, key->object) == ph_lease_slot(leases, space, object))
+            ph_lease_touch(leases, key->at);
+    }
+}
+
+/* ---- Running ---- */
+
+/* The command may go: from here on nobody else is granted what it changes. */
+static void run(struct ph_leases *leases, struct ph_lease_claim *claim)
+{
+    struct ph_lease_space *space = &leases->space[claim->space];
+
+    claim->state = PH_LEASE_RUNNING;
+    for (unsigned i = 0; i < claim->count; i++) {
+        const struct ph_lease_key *key = &claim->key[i];
+        struct ph_lease_slot *slot = ph_lease_slot(leases, claim->space, key->object);
+        size_t *running = key->object == PH_LEASE_ALL ? &space->running : &slot->running;
+        uint64_t *changed = key->object == PH_LEASE_ALL ? &space->changed : &slot->changed;
+
+        (*running)++;
+        if (key->purpose == PH_LEASE_TO_CHANGE)
+            *changed = ph_lease_clock_move(leases);
+    }
+}
+
+static void end_running(struct ph_leases *leases, struct ph_lease_claim *claim)
+{
+    struct ph_lease_space *space = &leases->space[claim->space];
+
+    claim->state = PH_LEASE_IDLE;
+    for (unsigned i = 0; i < claim->count; i++) {
+        const struct ph_lease_key *key = &claim->key[i];
+        struct ph_lease_slot *slot = ph_lease_slot(leases, claim->space, key->object);
+        size_t *running = key->object == PH_LEASE_ALL ? &space->running : &slot->running;
+        uint64_t *changed = key->object == PH_LEASE_ALL ? &space->changed : &slot->changed;
+
+        (*running)--;
+        if (key->purpose == PH_LEASE_TO_CHANGE)
+            *changed = ph_lease_clock_move(leases);
+        touch_acquires(leases, claim->space, key->object);
+    }
+}
+
+/* An acquire got what it wanted: its session holds the lease, unless that is one too many. */
+static void hold(struct ph_leases *leases, struct ph_lease_claim *claim)
+{
+    const struct ph_lease_key *key = &claim->key[0];
+    struct ph_lease_object *object = ph_lease_object_find(leases, claim->space, key->object);
+    struct ph_lease *lease = object == NULL ? NULL : ph_lease_of(object, claim->own);
+
+    claim->state = PH_LEASE_IDLE;
+    if (lease == NULL)
+        lease = ph_lease_add(leases, claim->own, claim->space, key->object, (enum ph_lease_mode) claim->mode);
+    else if (lease->mode < claim->mode)
+        ph_lease_change(leases, lease, (enum ph_lease_mode) claim->mode, true);
+    claim->lease = lease == NULL ? 0 : lease->id;
+}
+
+/* ---- Waiting ---- */
+
+static void unqueue(struct ph_leases *leases, struct ph_lease_claim *claim)
+{
+    for (unsigned i = 0; i < claim->count; i++) {
+        struct ph_lease_key *key = &claim->key[i];
+
+        if (key->at == NULL) {
+            TAILQ_REMOVE(&leases->space[claim->space].waiting, key, of_queue);
+            touch_acquires(leases, claim->space, PH_LEASE_ALL);
+        } else {
+            TAILQ_REMOVE(&key->at->queue->keys, key, of_queue);
+            ph_lease_touch(leases, key->at);
+        }
+        if (key->purpose == PH_LEASE_TO_HOLD)
+            TAILQ_REMOVE(&leases->acquires, claim, of_acquires);
+        key->at = NULL;
+    }
+}
+
+/* Nothing is in its way any more. */
+static void go(struct ph_leases *leases, struct ph_lease_claim *claim)
+{
+    unqueue(leases, claim);
+    if (claim->key[0].purpose == PH_LEASE_TO_HOLD)
+        hold(leases, claim);
+    else
+        run(leases, claim);
+    if (claim == &leases->space[claim->space].outside)
+        end_running(leases, claim); /* what it stands for is over already */
+    else
+        leases->hooks.go(leases->hooks.data, claim);
+}
+
+/* KEY is, or is not, in its turn. True when its claim went. */
+static bool look_at_key(struct ph_leases *leases, struct ph_lease_key *key, bool blocked)
+{
+    struct ph_lease_claim *claim = key->claim;
+
+    if (blocked == key->blocked)
+        return false;
+    key->blocked = blocked;
+    claim->blocked += blocked ? 1 : -1;
+    if (claim->blocked > 0)
+        return false;
+    go(leases, claim);
+    return true;
+}
+
+/* Looks at those who wait for OBJECT. True when one went: the others are to be looked at again. */
+static bool look_at_object(struct ph_leases *leases, struct ph_lease_object *object)
+{
+    bool first = true, behind = false; /* BEHIND: an acquire that came earlier still waits */
+    struct ph_lease_key *key;
+
+    TAILQ_FOREACH(key, &object->queue->keys, of_queue)
+    {
+        bool holds = key->purpose == PH_LEASE_TO_HOLD;
+        bool in_turn = !behind && (first || !holds);
+        bool blocked = !in_turn || is_blocked(leases, object, key, true) ||
+                       (holds && is_changing(leases, object->space, object->object));
+
+        if (look_at_key(leases, key, blocked))
+            return true;
+        behind = behind || holds;
+        first = false;
+    }
+    return false;
+}
+
+static bool all_blocked(const struct ph_lease_space *space, const struct ph_lease_key *key)
+{
+    const struct ph_lease_session *own = key->claim->own;
+
+    return space->leases > (own == NULL ? 0 : own->count);
+}
+
+static bool look_at_space(struct ph_leases *leases, struct ph_lease_space *space)
+{
+    struct ph_lease_key *key;
+
+    TAILQ_FOREACH(key, &space->waiting, of_queue)
+    {
+        if (look_at_key(leases, key, all_blocked(space, key)))
+            return true;
+    }
+    return false;
+}
+
+static void settle_spaces(struct ph_leases *leases)
+{
+    for (size_t i = 0; i < leases->space_count; i++) {
+        struct ph_lease_space *space = &leases->space[i];
+
+        while (space->touched) {
+            space->touched = false;
+            while (look_at_space(leases, space))
+                continue;
+        }
+    }
+}
+
+void ph_lease_settle(struct ph_leases *leases)
+{
+    do {
+        while (leases->touched != NULL) {
+            struct ph_lease_object *object = leases->touched;
+
+            leases->touched = object->queue->next_touched;
+            object->queue->touched = false;
+            while (look_at_object(leases, object))
+                continue;
+            ph_lease_object_trim(leases, object);
+        }
+        settle_spaces(leases);
+    } while (leases->touched != NULL);
+}
+
+void ph_lease_recall_more(struct ph_leases *leases, struct ph_lease_session *session)
+{
+    const struct ph_lease_space *space = &leases->space[session->space];
+    struct ph_lease_key *key;
+    bool wanted = false;
+
+    TAILQ_FOREACH(key, &space->waiting, of_queue)
+    {
+        wanted = wanted || key->claim->own != session;
+    }
+    while (wanted && session->recalled_count < PH_RECALLS_AT_ONCE && !TAILQ_EMPTY(&session->held))
+        ph_lease_recall(leases, TAILQ_FIRST(&session->held), PH_LEASE_NONE);
+}
+
+static void queue_all(struct ph_leases *leases, struct ph_lease_claim *claim, struct ph_lease_key *key)
+{
+    struct ph_lease_space *space = &leases->space[claim->space];
+    struct ph_lease_session *session;
+
+    TAILQ_INSERT_TAIL(&space->waiting, key, of_queue);
+    space->touched = true;
+    LIST_FOREACH(session, &space->all, of_space)
+    {
+        ph_lease_recall_more(leases, session);
+    }
+}
+
+/* All keys are blocked at first; looking at the queues finds those that are not. */
+static bool begin_waiting(struct ph_leases *leases, struct ph_lease_claim *claim)
+{
+    claim->state = PH_LEASE_WAITING;
+    claim->blocked = claim->count;
+    for (unsigned i = 0; i < claim->count; i++) {
+        struct ph_lease_key *key = &claim->key[i];
+
+        key->blocked = true;
+        if (key->object == PH_LEASE_ALL) {
+            queue_all(leases, claim, key);
+            continue;
+        }
+        key->at = ph_lease_object_queue(leases, claim->space, key->object);
+        TAILQ_INSERT_TAIL(&key->at->queue->keys, key, of_queue);
+        ph_lease_touch(leases, key->at);
+    }
+    ph_lease_settle(leases);
+    return false;
+}
+
+/* ---- Claims ---- */
+
+static bool goes_at_once(struct ph_leases *leases, struct ph_lease_key *key, size_t space)
+{
+    struct ph_lease_object *object;
+    struct ph_lease_key *earlier;
+
+    if (key->object == PH_LEASE_ALL)
+        return !all_blocked(&leases->space[space], key);
+    object = ph_lease_object_find(leases, space, key->object);
+    if (object == NULL)
+        return true;
+    if (object->queue != NULL) {
+        TAILQ_FOREACH(earlier, &object->queue->keys, of_queue)
+        {
+            if (earlier->purpose == PH_LEASE_TO_HOLD && earlier->claim->own != key->claim->own)
+                return false;
+        }
+    }
+    return !is_blocked(leases, object, key, false);
+}
+
+bool ph_leases_claim(struct ph_leases *leases, struct ph_lease_claim *claim, struct ph_lease_session *own,
+                     size_t space, const struct ph_lease_want *wants, size_t count)
+{
+    bool at_once = true;
+
+    claim->own = own;
+    claim->space = space;
+    claim->count = (unsigned) count;
+    for (size_t i = 0; i < count; i++) {
+        claim->key[i] = (struct ph_lease_key){
+            .object = wants[i].object,
+            .purpose = wants[i].change ? PH_LEASE_TO_CHANGE : PH_LEASE_TO_READ,
+            .claim = claim,
+        };
+        at_once = at_once && goes_at_once(leases, &claim->key[i], space);
+    }
+    if (!at_once)
+        return begin_waiting(leases, claim);
+    run(leases, claim);
+    return true;
+}
+
+bool ph_lease_claim_covers(const struct ph_lease_claim *claim, const struct ph_lease_want *wants,
+                           size_t count)
+{
+    if (claim->state != PH_LEASE_RUNNING)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        bool found = false;
+
+        for (unsigned j = 0; j < claim->count && !found; j++) {
+            const struct ph_lease_key *key = &claim->key[j];
+
+            found = (key->object == wants[i].object || key->object == PH_LEASE_ALL) &&
+                    (key->purpose == PH_LEASE_TO_CHANGE || !wants[i].change);
+        }
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+void ph_leases_claim_end(struct ph_leases *leases, struct ph_lease_claim *claim)
+{
+    if (claim->state == PH_LEASE_IDLE)
+        return;
+    if (claim->state == PH_LEASE_RUNNING) {
+        end_running(leases, claim);
+    } else {
+        claim->state = PH_LEASE_IDLE;
+        unqueue(leases, claim);
+    }
+    ph_lease_settle(leases);
+}
+
+bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
+                       struct ph_lease_session *session, uint64_t object, enum ph_lease_mode mode)
+{
+    struct ph_lease_object *entry = ph_lease_object_find(leases, session->space, object);
+    struct ph_lease *lease = entry == NULL ? NULL : ph_lease_of(entry, session);
+
+    claim->lease = 0;
+    if (lease != NULL && lease->mode >= mode && !ph_lease_is_recalled(lease)) {
+        claim->lease = lease->id;
+        return true;
+    }
+    if (lease == NULL &&
+        (session->count >= PH_SESSION_LEASES_MAX || leases->count >= PH_SERVER_LEASES_MAX))
+        return false;
+    claim->own = session;
+    claim->space = session->space;
+    claim->mode = mode;
+    claim->count = 1;
+    claim->key[0] =
+        (struct ph_lease_key){.object = object, .purpose = PH_LEASE_TO_HOLD, .claim = claim};
+    if ((entry == NULL || (entry->queue == NULL && !is_blocked(leases, entry, &claim->key[0], false))) &&
+        !is_changing(leases, session->space, object)) {
+        hold(leases, claim);
+        ph_lease_settle(leases);
+        return true;
+    }
+    TAILQ_INSERT_TAIL(&leases->acquires, claim, of_acquires);
+    return begin_waiting(leases, claim);
+}
