@@ -58,9 +58,6 @@ enum {
     PH_LINGER_MS = 1000,            /* for a last word to reach a peer that is cut off */
     PH_SOCKET_BUFFER_BYTES = 4 * 1024 * 1024,
     PH_LEASE_TTL_MS = 20000,        /* of leases: from an answer of the server on */
-    PH_LEASE_RATE_PER_MILLE = 20,   /* by which the clocks of two machines may differ in speed */
-    PH_LEASE_MARGIN_MS = 1000,      /* by which a client ends the use of a lease earlier */
-    PH_UNWATCHED_TIMEOUT_MS = 1000, /* longest use of a lease where the server does not see what others change */
     PH_RECALL_TIMEOUT_MS = 20000,   /* for the answer to a recall; who does not give it is fenced */
     PH_RECALLS_AT_ONCE = 1024,      /* recalls of one session for what concerns all of an export */
     PH_UNAUTHENTICATED_CONNECTIONS_MAX = 256,

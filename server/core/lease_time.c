@@ -2,8 +2,8 @@
 #include "runtime/base/limits.h"
 #include "server/core/lease_private.h"
 
-/* The server waits longer than its clock says: the client's may be slower. */
-enum { LEASE_KEPT_MS = PH_LEASE_TTL_MS + PH_LEASE_TTL_MS * PH_LEASE_RATE_PER_MILLE / 1000 };
+/* The server waits longer by as much as the client, whose clock may be slower, waits shorter. */
+enum { LEASE_KEPT_MS = PH_LEASE_TTL_MS + PH_LEASE_TTL_MS / 1000 * (1000 - PH_LEASE_RATE_PER_MILLE) };
 
 /* When the holder was asked for the lease that is recalled longest; UINT64_MAX for never. */
 static uint64_t oldest_recall_ms(const struct ph_lease_session *session)
