@@ -25,4 +25,11 @@ struct ph_posix_options {
  * else everything is done as the server's user. */
 struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GError **error);
 
+/* The object that clients of STORE (of ph_posix_store_open) know for the file INO of
+ * device DEV (as of makedev), for whoever learns that others changed it. 0: no client can have heard of it,
+ * unless a command that looked at it before the change is still about to enter
+ * it. Where memory once was too small for all objects, the answer may be an id that nobody knows.
+ * Any thread; never waits for a disk, but for its cache of the database. */
+uint64_t ph_posix_outside(struct ph_store *store, uint64_t dev, uint64_t ino);
+
 #endif

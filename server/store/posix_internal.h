@@ -99,6 +99,7 @@ struct ph_posix_store {
     GQueue idle, dirs_lru;
     GQueue lately_removed; /* each with a reference */
     uint32_t pins;
+    bool evicted; /* objects that clients may know had to leave memory */
 
     /* Makers of new objects hold the lock of their directory for reading from
      * before the file appears until its id is known; whoever finds a file

@@ -172,6 +172,7 @@ static void evict(struct ph_posix_store *store)
 {
     while (store->idle.length > store->objects_max) {
         struct ph_object *oldest = store->idle.head->data;
+        store->evicted = true;
         if (S_ISDIR(oldest->type) && !oldest->persisted && oldest->name != NULL)
             row_put_with_parents(store, oldest);
         unlist(store, oldest);
