@@ -1,0 +1,149 @@
+/* Changes by this mount: what they concern is not served, and nothing is learned of it from
+ * what was asked for before their end. */
+#include "client/core/cache_private.h"
+
+void ph_cache_change_begin(struct ph_cache_change *change)
+{
+    *change = (struct ph_cache_change){0};
+}
+
+static bool concerns(const struct ph_cache_change *change, uint64_t object)
+{
+    for (unsigned i = 0; i < change->count; i++) {
+        if (change->objects[i] == object)
+            return true;
+    }
+    return false;
+}
+
+static void add_blind(struct ph_cache *cache, struct ph_cache_change *change)
+{
+    cache->blind_changed = ++cache->clock;
+    if (change->blind)
+        return;
+    change->blind = true;
+    cache->blind_running++;
+}
+
+void ph_cache_change_add_all(struct ph_cache *cache, struct ph_cache_change *change)
+{
+    add_blind(cache, change);
+    cache->all_changed = ++cache->clock;
+    if (!change->all) {
+        change->all = true;
+        cache->all_running++;
+    }
+    ph_cache_give_up_all(cache);
+}
+
+void ph_cache_change_add(struct ph_cache *cache, struct ph_cache_change *change, uint64_t object)
+{
+    if (concerns(change, object))
+        return;
+    if (change->count == PH_CACHE_CHANGE_OBJECTS) {
+        ph_cache_change_add_all(cache, change);
+        return;
+    }
+    change->objects[change->count++] = object;
+    struct ph_cache_object *o = ph_cache_object(cache, object);
+    o->running++;
+    o->changed = ++cache->clock;
+    o->known = false;
+    ph_cache_settle(cache, o);
+}
+
+/* What NAME stands for is concerned as well. A lease on its way back is as good as any here. */
+static void add_target(struct ph_cache *cache, struct ph_cache_change *change,
+                       const struct ph_cache_object *o, const struct ph_cache_entry *entry)
+{
+    bool absent = entry ? entry->object == 0 : o->directory && o->directory->complete;
+    if (absent)
+        return;
+    if (entry && entry->object != PH_CACHE_UNKNOWN)
+        ph_cache_change_add(cache, change, entry->object);
+    else
+        add_blind(cache, change);
+}
+
+void ph_cache_change_add_name(struct ph_cache *cache, struct ph_cache_change *change, uint64_t directory,
+                              const void *name, size_t len, bool target)
+{
+    ph_cache_change_add(cache, change, directory);
+    struct ph_cache_object *o = ph_cache_find(cache, directory);
+    struct ph_cache_entry *entry = ph_cache_entry_find(o, name, len);
+    if (target)
+        add_target(cache, change, o, entry);
+    if (entry || (o->directory && o->directory->complete))
+        ph_cache_entry_put(cache, o, name, len, PH_CACHE_UNKNOWN, 0);
+}
+
+void ph_cache_change_sent(struct ph_cache *cache, struct ph_cache_change *change, uint64_t now_ms)
+{
+    change->ask = ph_cache_ask(cache, now_ms);
+}
+
+uint64_t ph_cache_changed(struct ph_cache *cache, const struct ph_cache_change *change,
+                          const Pohmel__Attr *attr, uint64_t now_ms, struct ph_cached_attr *out)
+{
+    uint32_t own = concerns(change, attr->object) ? 1 : 0;
+    return ph_cache_learn_own(cache, &change->ask, attr, own, now_ms, out);
+}
+
+uint64_t ph_cache_changed_name(struct ph_cache *cache, const struct ph_cache_change *change,
+                               uint64_t directory, const void *name, size_t len, uint64_t object,
+                               uint64_t now_ms)
+{
+    struct ph_cache_object *o = ph_cache_find(cache, directory);
+    if (!ph_cache_is_live(cache, &change->ask) || !ph_cache_is_usable(cache, o) ||
+        !concerns(change, directory) || o->granted > change->ask.clock ||
+        !ph_cache_untouched(cache, o, change->ask.clock, 1))
+        return 0;
+    struct ph_cache_entry *entry = ph_cache_entry_put(cache, o, name, len, object, change->ask.sent_ms);
+    if (object == 0) { /* the kernel asks again for what it removed itself */
+        if (o->directory->complete)
+            ph_cache_entry_remove(cache, o, entry);
+        else
+            ph_cache_entry_tell(o, entry, false);
+        return 0;
+    }
+    /* A name that was moved keeps the timeout it had under the old one. */
+    ph_cache_entry_tell(o, entry, true);
+    return ph_cache_left_ms(cache, entry->learned_ms, now_ms);
+}
+
+static void ended(struct ph_cache *cache, uint64_t object, uint32_t running)
+{
+    struct ph_cache_object *o = ph_cache_object(cache, object);
+    o->running -= running;
+    o->changed = ++cache->clock;
+    ph_cache_settle(cache, o);
+}
+
+void ph_cache_change_end(struct ph_cache *cache, struct ph_cache_change *change)
+{
+    for (unsigned i = 0; i < change->count; i++)
+        ended(cache, change->objects[i], 1);
+    if (change->blind) {
+        cache->blind_running--;
+        cache->blind_changed = ++cache->clock;
+    }
+    if (change->all) {
+        cache->all_running--;
+        cache->all_changed = ++cache->clock;
+    }
+    ph_cache_change_begin(change);
+}
+
+void ph_cache_forget_attr(struct ph_cache *cache, uint64_t object)
+{
+    ph_cache_object(cache, object)->known = false;
+    ended(cache, object, 0);
+}
+
+void ph_cache_forget_entry(struct ph_cache *cache, uint64_t directory, const void *name, size_t len)
+{
+    struct ph_cache_object *o = ph_cache_object(cache, directory);
+    if (ph_cache_entry_find(o, name, len) || (o->directory && o->directory->complete))
+        ph_cache_entry_put(cache, o, name, len, PH_CACHE_UNKNOWN, 0);
+    ph_cache_forget_attr(cache, directory);
+}

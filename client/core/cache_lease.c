@@ -1,0 +1,149 @@
+/* Leases: taken into use, and ended. */
+#include "client/core/cache_private.h"
+
+static void count(struct ph_cache *cache, const struct ph_cache_object *o, int by)
+{
+    cache->leases[o->is_directory][o->mode] += (uint64_t) (int64_t) by;
+}
+
+static void set_mode(struct ph_cache *cache, struct ph_cache_object *o, uint32_t mode)
+{
+    count(cache, o, -1);
+    o->mode = (uint8_t) mode;
+    count(cache, o, 1);
+}
+
+bool ph_cache_adopt(struct ph_cache *cache, struct ph_cache_object *o, uint64_t lease, uint32_t mode)
+{
+    if (mode > POHMEL__LEASE_MODE__MODE_EXCLUSIVE)
+        mode = POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
+    if (lease <= o->floor) {
+        /* Recalled or given back before it came. Where that is still under way, its release comes. */
+        if (o->giving == PH_CACHE_KEPT || lease != o->lease) {
+            cache->counters.early_recalls++;
+            ph_cache_push(&cache->releases, lease);
+        }
+        return false;
+    }
+    if (lease < o->lease)
+        return false; /* replaced by a newer one since */
+    if (o->lease && o->giving != PH_CACHE_KEPT) {
+        o->floor = lease; /* goes back together with the older one */
+        return false;
+    }
+    if (lease == o->lease) {
+        /* A reply from before the downgrade does not undo it. */
+        if (mode > o->mode && !o->downgraded)
+            set_mode(cache, o, mode);
+        return true;
+    }
+    o->downgraded = false;
+    if (o->lease) { /* another id for what was held without a gap */
+        o->lease = lease;
+        set_mode(cache, o, mode);
+        return true;
+    }
+    o->lease = lease;
+    o->mode = (uint8_t) mode;
+    o->granted = ++cache->clock;
+    count(cache, o, 1);
+    ph_cache_list_append(&cache->leased, o);
+    return true;
+}
+
+void ph_cache_touch(struct ph_cache *cache, struct ph_cache_object *o)
+{
+    if (o->list == &cache->leased && cache->leased.last != o)
+        ph_cache_list_append(&cache->leased, o);
+}
+
+void ph_cache_mark(struct ph_cache *cache, struct ph_cache_object *o)
+{
+    if (o->lease > o->floor)
+        o->floor = o->lease;
+    o->giving = PH_CACHE_WAITING;
+    count(cache, o, -1);
+    cache->counters.recalls_pending++;
+    ph_cache_list_remove(o);
+    ph_cache_go_on(cache, o);
+}
+
+void ph_cache_end_lease(struct ph_cache *cache, struct ph_cache_object *o)
+{
+    if (o->giving == PH_CACHE_KEPT)
+        count(cache, o, -1);
+    else
+        cache->counters.recalls_pending--;
+    ph_cache_list_remove(o);
+    ph_cache_entries_free(cache, o);
+    o->lease = 0;
+    o->mode = POHMEL__LEASE_MODE__MODE_NONE;
+    o->giving = PH_CACHE_KEPT;
+    o->downgraded = false;
+    o->known = false;
+}
+
+bool ph_cache_give_up(struct ph_cache *cache, uint64_t object)
+{
+    struct ph_cache_object *o = ph_cache_find(cache, object);
+    if (!ph_cache_is_usable(cache, o))
+        return false;
+    cache->counters.given_up++;
+    ph_cache_mark(cache, o);
+    return true;
+}
+
+size_t ph_cache_give_up_all(struct ph_cache *cache)
+{
+    size_t given = 0;
+    for (; cache->leased.first; given++)
+        ph_cache_mark(cache, cache->leased.first);
+    cache->counters.given_up += given;
+    return given;
+}
+
+static bool over_bounds(const struct ph_cache *cache)
+{
+    size_t held = (size_t) cache->counters.kernel_objects + cache->idle.count;
+    return cache->leased.count > cache->leases_max || cache->table.count > cache->objects_max + held ||
+           cache->counters.entries > cache->objects_max;
+}
+
+size_t ph_cache_release_some(struct ph_cache *cache, size_t max)
+{
+    size_t given = 0;
+    for (; given < max && cache->leased.first && over_bounds(cache); given++)
+        ph_cache_mark(cache, cache->leased.first);
+    cache->counters.given_up += given;
+    return given;
+}
+
+/* The server takes EXCLUSIVE back and leaves SHARED: nothing is forgotten. */
+static void downgrade(struct ph_cache *cache, struct ph_cache_object *o)
+{
+    if (o->mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE) {
+        set_mode(cache, o, POHMEL__LEASE_MODE__MODE_SHARED);
+        o->downgraded = true;
+    }
+    ph_cache_push(&cache->kept, o->lease);
+}
+
+void ph_cache_recall(struct ph_cache *cache, uint64_t object, uint64_t lease, uint32_t keep)
+{
+    if (!cache->generation)
+        return;
+    cache->counters.recalls++;
+    struct ph_cache_object *o = ph_cache_object(cache, object);
+    if (o->lease == lease && o->giving == PH_CACHE_KEPT && keep >= POHMEL__LEASE_MODE__MODE_SHARED) {
+        downgrade(cache, o);
+        return;
+    }
+    if (lease > o->floor)
+        o->floor = lease;
+    if (!o->lease || lease < o->lease) {
+        ph_cache_push(&cache->releases, lease);
+        ph_cache_settle(cache, o);
+    } else if (o->giving == PH_CACHE_KEPT) {
+        ph_cache_mark(cache, o); /* the grant of a newer id may be on its way: both go back */
+    }
+}
