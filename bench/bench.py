@@ -4,241 +4,55 @@
     bench.py [NAME=]DIR [[NAME=]DIR...]      the first is what the others are compared with
 
 Every measurement is taken in every directory before the next one begins, in rounds; the
-table shows medians, and in brackets how many times as fast as in the first directory.
+table shows medians, and in brackets how many times as fast as in the first directory
+(or in the one named by --base). For mounts of Pohmel a second table shows how many commands went to the server.
 """
 
 import argparse
+import json
 import os
-import random
-import shutil
 import statistics
-import subprocess
 import sys
-import tarfile
-import tempfile
 import time
 
-KIB, MIB = 1 << 10, 1 << 20
-BLOCK = 4 * KIB
-ROOT = os.geteuid() == 0
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import targets  # noqa: E402
+from measures import COLD, Measures, ORDER, title_of, wanted_of  # noqa: E402
+from places import ROOT, Place, drop_caches  # noqa: E402
+
+# --files, --tree, --size in MiB, --rounds: in about two minutes, and to be believed.
+SMALL = {"files": 1000, "tree": 1000, "size": 128, "rounds": 1}
+FULL = {"files": 5000, "tree": 10000, "size": 1024, "rounds": 3}
 
 
-def drop_caches():
-    """Makes the kernel forget what it has of all filesystems; only root can."""
-    if ROOT:
-        os.sync()
-        with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
-            file.write("3\n")
-
-
-class Place:
-    """A directory under test, and where its measurements work."""
-
-    def __init__(self, word):
-        name, _, path = word.rpartition("=")
-        self.base = os.path.abspath(path)
-        self.name = name or os.path.basename(self.base) or "/"
-        if not os.path.isdir(self.base):
-            sys.exit("bench: '%s' is not a directory" % self.base)
-        self.work = ""
-
-    def open(self):
-        """A fresh directory in it."""
-        self.work = tempfile.mkdtemp(prefix=".bench.", dir=self.base)
-
-    def close(self):
-        """Leaves nothing behind."""
-        shutil.rmtree(self.work, ignore_errors=True)
-
-    def at(self, *names):
-        """A path in it."""
-        return os.path.join(self.work, *names)
-
-
-class Bench:
-    """The measurements; each returns units done, and is timed by its caller. They come
-    in the order in which they stand: later ones use what earlier ones made."""
-
-    def __init__(self, args):
-        self.files = args.files
-        self.size = args.size * MIB
-        self.tree_files = args.tree
-        self.rng = random.Random(args.seed)
-        self.tar = None
-        self.block = self.rng.randbytes(MIB)
-
-    def names(self, place):
-        """The small files."""
-        return [place.at("files", "f%d" % number) for number in range(self.files)]
-
-    def create(self, place):
-        """create files|files/s"""
-        os.mkdir(place.at("files"))
-        for name in self.names(place):
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        return self.files
-
-    def stat_warm(self, place):
-        """stat, warm|files/s"""
-        for name in self.names(place):
-            os.stat(name)
-        return self.files
-
-    def stat_cold(self, place):
-        """stat, cold|files/s"""
-        return self.stat_warm(place)
-
-    def list_long(self, place):
-        """list with attributes, cold|entries/s"""
-        with os.scandir(place.at("files")) as listing:
-            for entry in listing:
-                entry.stat(follow_symlinks=False)
-        return self.files
-
-    def remove(self, place):
-        """remove files|files/s"""
-        for name in self.names(place):
-            os.unlink(name)
-        os.rmdir(place.at("files"))
-        return self.files
-
-    def write_small(self, place):
-        """write 4 KiB files|files/s"""
-        os.mkdir(place.at("small"))
-        count = self.files // 2
-        for number in range(count):
-            with open(place.at("small", "f%d" % number), "wb", buffering=0) as file:
-                file.write(self.block[:BLOCK])
-        return count
-
-    def read_small(self, place):
-        """read 4 KiB files, cold|files/s"""
-        count = self.files // 2
-        for number in range(count):
-            with open(place.at("small", "f%d" % number), "rb", buffering=0) as file:
-                file.read(BLOCK)
-        return count
-
-    def stream_write(self, place):
-        """write a large file|MiB/s"""
-        with open(place.at("large"), "wb", buffering=0) as file:
-            for _ in range(self.size // MIB):
-                file.write(self.block)
-            os.fsync(file.fileno())
-        return self.size / MIB
-
-    def stream_read(self, place):
-        """read a large file, cold|MiB/s"""
-        with open(place.at("large"), "rb", buffering=0) as file:
-            while file.read(MIB):
-                pass
-        return self.size / MIB
-
-    def random_read(self, place):
-        """read 4 KiB at random, cold|reads/s"""
-        return self.at_random(place, os.O_RDONLY)
-
-    def random_write(self, place):
-        """write 4 KiB at random|writes/s"""
-        return self.at_random(place, os.O_WRONLY)
-
-    def at_random(self, place, flags):
-        """4 KiB here and there in the large file."""
-        descriptor = os.open(place.at("large"), flags)
-        count = 5000
-        for _ in range(count):
-            offset = self.rng.randrange(self.size // BLOCK) * BLOCK
-            if flags == os.O_RDONLY:
-                os.pread(descriptor, BLOCK, offset)
-            else:
-                os.pwrite(descriptor, self.block[:BLOCK], offset)
-        if flags != os.O_RDONLY:
-            os.fsync(descriptor)
-        os.close(descriptor)
-        return count
-
-    def untar(self, place):
-        """unpack a tree|files/s"""
-        os.mkdir(place.at("tree"))
-        subprocess.run(["tar", "-xf", self.archive(), "-C", place.at("tree")], check=True)
-        return self.tree_files
-
-    def git_add(self, place):
-        """git init, add, commit of it|trees/s"""
-        tree = place.at("tree")
-        subprocess.run(["git", "init", "-q", tree], check=True)
-        subprocess.run(["git", "-C", tree, "-c", "gc.auto=0", "add", "-A"], check=True)
-        subprocess.run(["git", "-C", tree, "-c", "user.name=b", "-c", "user.email=b@b", "-c", "gc.auto=0", "commit",
-                        "-qm", "b"], check=True)
-        return 1
-
-    def git_status(self, place):
-        """git status of it, cold|runs/s"""
-        subprocess.run(["git", "-C", place.at("tree"), "status", "--porcelain"], check=True)
-        return 1
-
-    def git_status_warm(self, place):
-        """git status of it, warm|runs/s"""
-        return self.git_status(place)
-
-    def remove_tree(self, place):
-        """rm -r of it|files/s"""
-        subprocess.run(["rm", "-rf", place.at("tree")], check=True)
-        return self.tree_files
-
-    def archive(self):
-        """A tar file of many small files; made once, on local disk."""
-        if self.tar is None:
-            self.tar = tempfile.NamedTemporaryFile(suffix=".tar")
-            with tarfile.open(fileobj=self.tar, mode="w") as tar:
-                for number in range(self.tree_files):
-                    info = tarfile.TarInfo("d%d/e%d/f%d.c" % (number % 40, number % 7, number))
-                    info.size = 200 + number * 37 % 6000
-                    start = number * 101 % (MIB - 8000)
-                    tar.addfile(info, _Bytes(self.block[start:start + info.size]))
-            self.tar.flush()
-        return self.tar.name
-
-
-class _Bytes:
-    """Bytes to be read once."""
-
-    def __init__(self, data):
-        self.data = data
-
-    def read(self, count):
-        """The next COUNT of them."""
-        piece, self.data = self.data[:count], self.data[count:]
-        return piece
-
-
-ORDER = ["create", "stat_warm", "stat_cold", "list_long", "remove", "write_small", "read_small", "stream_write",
-         "stream_read", "random_read", "random_write", "untar", "git_status_warm", "git_status", "remove_tree"]
-COLD = {"stat_cold", "list_long", "read_small", "stream_read", "random_read", "git_status"}
-
-
-def measure(bench, place, name):
-    """Units a second of one measurement."""
+def measure(measures, place, name):
+    """Units a second of one measurement, and commands a unit that it took (None: not known)."""
+    getattr(measures, "before_" + name, lambda place: None)(place)
     if name in COLD:
         drop_caches()
+    requests = place.requests()
     started = time.perf_counter()
-    units = getattr(bench, name)(place)
-    return units / (time.perf_counter() - started)
+    units = getattr(measures, name)(place)
+    took = time.perf_counter() - started
+    requests = place.requests_since(requests)
+    getattr(measures, "after_" + name, lambda place: None)(place)
+    return units / took, requests / units if requests is not None else None
 
 
-def one_round(bench, places, wanted, results):
+def one_round(measures, places, wanted, results, commands):
     """All measurements in all places once; the places take turns."""
     for place in places:
         place.open()
     try:
-        order = list(ORDER)
-        order.insert(order.index("git_status_warm"), "git_add")
-        for name in order:
+        for name in ORDER:
             if name not in wanted:
                 continue
             for place in places:
-                rate = measure(bench, place, name)
+                rate, requests = measure(measures, place, name)
                 results.setdefault(name, {}).setdefault(place.name, []).append(rate)
+                if requests is not None:
+                    commands.setdefault(name, {}).setdefault(place.name, []).append(requests)
                 print(".", end="", flush=True, file=sys.stderr)
             places.reverse()
     finally:
@@ -247,64 +61,88 @@ def one_round(bench, places, wanted, results):
     print(file=sys.stderr)
 
 
-def table(results, names):
-    """The table as text."""
-    width = max(len(name) for name in names) + 2
-    out = ["%-36s %-10s" % ("", "") + "".join("%*s" % (max(width, 18), name) for name in names)]
+def _number(value):
+    return "%.0f" % value if value >= 100 else "%.3g" % value
+
+
+def table(results, names, base):
+    """Rates as text, with ratios to those of BASE."""
+    width = max([len(name) + 2 for name in names] + [18])
+    lines = ["%-36s %-10s" % ("", "") + "".join("%*s" % (width, name) for name in names)]
     for measurement, values in results.items():
-        title, unit = getattr(Bench, measurement).__doc__.splitlines()[0].split("|")
+        first = statistics.median(values[base])
         cells = []
-        first = statistics.median(values[names[0]])
         for name in names:
             rate = statistics.median(values[name])
-            text = "%.0f" % rate if rate >= 100 else "%.3g" % rate
-            cells.append("%*s" % (max(width, 18), text if name == names[0] else "%s (%.2f)" % (text, rate / first)))
-        out.append("%-36s %-10s" % (title, unit) + "".join(cells))
-    return "\n".join(out)
+            text = _number(rate) if name == base else "%s (%.2f)" % (_number(rate), rate / first)
+            cells.append("%*s" % (width, text))
+        lines.append("%-36s %-10s" % title_of(measurement) + "".join(cells))
+    return "\n".join(lines)
+
+
+def command_table(commands):
+    """Commands a unit as text; "" where none were counted."""
+    names = sorted({name for values in commands.values() for name in values})
+    if not names:
+        return ""
+    width = max([len(name) + 2 for name in names] + [18])
+    lines = ["%-36s %-10s" % ("commands to the server", "for each") + "".join("%*s" % (width, name) for name in names)]
+    for measurement, values in commands.items():
+        title, unit = title_of(measurement)
+        cells = ["%*s" % (width, "%.3g" % statistics.median(values[name]) if name in values else "-") for name in names]
+        lines.append("%-36s %-10s" % (title, unit.rpartition("/")[0]) + "".join(cells))
+    return "\n".join(lines)
 
 
 def parse():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("places", nargs="+", metavar="[NAME=]DIR")
-    parser.add_argument("--files", type=int, default=5000, help="files to create, stat, list, remove (5000)")
-    parser.add_argument("--tree", type=int, default=10000, help="files of the tree to unpack (10000)")
-    parser.add_argument("--size", type=int, default=1024, help="MiB of the large file (1024)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of which the median is taken (3)")
+    parser.add_argument("--full", action="store_true",
+                        help="sizes to be believed: %(files)d files, a tree of %(tree)d, %(size)d MiB, %(rounds)d rounds"
+                        % FULL)
+    parser.add_argument("--files", type=int, help="files to create, stat, list, remove (%d)" % SMALL["files"])
+    parser.add_argument("--tree", type=int, help="files of the tree to unpack (%d)" % SMALL["tree"])
+    parser.add_argument("--size", type=int, help="MiB of the large file (%d)" % SMALL["size"])
+    parser.add_argument("--rounds", type=int, help="rounds of which the median is taken (%d)" % SMALL["rounds"])
     parser.add_argument("--seed", type=int, default=1, help="of the random offsets (1)")
+    parser.add_argument("--base", help="name of the place with which the others are compared (the first)")
+    parser.add_argument("--json", metavar="FILE", help="write all values there, too")
     parser.add_argument("--only", action="append", choices=ORDER, help="only this measurement; may be repeated")
-    return parser.parse_args()
-
-
-def wanted_of(only):
-    """The measurements asked for, with those that they build on."""
-    if not only:
-        return set(ORDER) | {"git_add"}
-    wanted = set(only)
-    groups = [("create", {"stat_warm", "stat_cold", "list_long", "remove"}), ("write_small", {"read_small"}),
-              ("stream_write", {"stream_read", "random_read", "random_write"}),
-              ("untar", {"git_status", "git_status_warm", "remove_tree"}), ("git_add", {"git_status", "git_status_warm"})]
-    for base, users in groups:
-        if wanted & users:
-            wanted.add(base)
-    return wanted
+    args = parser.parse_args()
+    for name, value in (FULL if args.full else SMALL).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+        if getattr(args, name) < 1:
+            parser.error("--%s has to be at least 1" % name)
+    return args
 
 
 def main():
-    """Runs the rounds and prints the table."""
+    """Runs the rounds and prints the tables."""
     args = parse()
     places = [Place(word) for word in args.places]
     names = [place.name for place in places]
     if len(set(names)) != len(names):
-        sys.exit("bench: two directories have the name '%s'; write NAME=DIR" % names[0])
+        sys.exit("bench: two directories have the same name; write NAME=DIR")
+    base = args.base or names[0]
+    if base not in names:
+        sys.exit("bench: --base %s is none of %s" % (base, ", ".join(names)))
     if not ROOT:
         print("bench: not root: caches cannot be dropped, the cold numbers are warm ones; "
               "unmount and mount again between runs", file=sys.stderr)
-    bench = Bench(args)
-    results = {}
+    measures = Measures(args.files, args.tree, args.size, args.seed)
+    results, commands = {}, {}
     for _ in range(args.rounds):
-        one_round(bench, places, wanted_of(args.only), results)
-    print(table(results, names))
+        one_round(measures, places, wanted_of(args.only), results, commands)
+    print(table(results, names, base))
+    for text in (command_table(commands), "\n".join(targets.report(results, commands))):
+        if text:
+            print("\n" + text)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as file:
+            json.dump({"sizes": {name: getattr(args, name) for name in SMALL}, "rates": results,
+                       "commands_per_unit": commands}, file, indent=1)
 
 
 if __name__ == "__main__":
