@@ -44,6 +44,11 @@ void ph_leases_free(struct ph_leases *leases)
 
 /* ---- Sessions --------------------------------------------------------------- */
 
+static void count_sessions(struct ph_leases *leases, int more)
+{
+    __atomic_store_n(&leases->sessions, leases->sessions + (size_t) more, __ATOMIC_RELEASE);
+}
+
 struct ph_lease_session *ph_lease_session_new(struct ph_leases *leases, size_t space, const uint8_t *client,
                                               void *owner, const char *who)
 {
@@ -61,7 +66,7 @@ struct ph_lease_session *ph_lease_session_new(struct ph_leases *leases, size_t s
     TAILQ_INIT(&session->held);
     TAILQ_INIT(&session->recalled);
     LIST_INSERT_HEAD(&leases->space[space].all, session, of_space);
-    leases->space[space].sessions++;
+    count_sessions(leases, 1);
     return session;
 }
 
@@ -99,8 +104,7 @@ void ph_lease_session_end(struct ph_leases *leases, struct ph_lease_session *ses
     LIST_REMOVE(session, of_space);
     if (session->lost)
         leases->lost--;
-    else
-        leases->space[session->space].sessions--;
+    count_sessions(leases, -1);
     free(session);
     ph_lease_settle(leases);
 }
@@ -114,7 +118,6 @@ void ph_lease_session_lost(struct ph_leases *leases, struct ph_lease_session *se
     session->lost = true;
     session->owner = NULL;
     leases->lost++;
-    leases->space[session->space].sessions--;
 }
 
 void ph_leases_client_is_back(struct ph_leases *leases, const uint8_t *client)
@@ -143,9 +146,9 @@ bool ph_leases_exclusive(const struct ph_leases *leases)
     return __atomic_load_n(&leases->exclusives, __ATOMIC_ACQUIRE) > 0;
 }
 
-bool ph_leases_cached(const struct ph_leases *leases, size_t space)
+bool ph_leases_cached(const struct ph_leases *leases)
 {
-    return leases->space[space].sessions > 0 || leases->space[space].leases > 0;
+    return __atomic_load_n(&leases->sessions, __ATOMIC_ACQUIRE) > 0;
 }
 
 bool ph_leases_taken(const struct ph_leases *leases, const struct ph_lease_session *own, size_t space,

@@ -19,7 +19,7 @@
  * so that a million stay below 200 MB.
  *
  * Pure, and not thread safe: the caller holds the mutex of the server core, but for the
- * two functions that say otherwise. */
+ * three functions that say otherwise. */
 #ifndef PH_SERVER_CORE_LEASE_H
 #define PH_SERVER_CORE_LEASE_H
 
@@ -106,7 +106,7 @@ void ph_leases_free(struct ph_leases *leases);
 
 /* ---- Sessions that cache ---- */
 
-enum { PH_LEASE_CLIENT_BYTES = 16, PH_LEASE_WHO_BYTES = 64 };
+enum { PH_LEASE_CLIENT_BYTES = 16, PH_LEASE_WHO_BYTES = 96 };
 
 /* A session of CLIENT on export SPACE; OWNER is handed back by ph_lease_session_owner, WHO
  * (ended by NUL, cut to PH_LEASE_WHO_BYTES) names it for logs. What older sessions of the client have
@@ -142,8 +142,8 @@ uint64_t ph_leases_clock(const struct ph_leases *leases);
 /* Whether any session holds an EXCLUSIVE lease, so that reading may conflict. Any thread, without the mutex. */
 bool ph_leases_exclusive(const struct ph_leases *leases);
 
-/* Whether any session on SPACE caches. */
-bool ph_leases_cached(const struct ph_leases *leases, size_t space);
+/* Whether any session may hold leases. Any thread, without the mutex. */
+bool ph_leases_cached(const struct ph_leases *leases);
 
 /* Whether another session than OWN (NULL for one that does not cache) holds OBJECT as EXCLUSIVE. */
 bool ph_leases_taken(const struct ph_leases *leases, const struct ph_lease_session *own, size_t space,

@@ -54,7 +54,7 @@ struct ph_lease_session {
 /* What an export has. */
 struct ph_lease_space {
     uint64_t epoch;
-    size_t sessions, leases; /* SESSIONS: those not lost */
+    size_t leases;
     uint64_t changed;        /* clock, when all was changed last */
     size_t running;          /* claims of all that run */
     struct ph_lease_keys waiting; /* claims of all that wait */
@@ -77,6 +77,7 @@ struct ph_leases {
     uint64_t last_id;   /* without the epoch */
     uint64_t clock;     /* read without the mutex as well, atomically */
     size_t exclusives;  /* the same */
+    size_t sessions;    /* the same; lost ones among them */
     size_t count, lost; /* leases; sessions that are lost */
     struct ph_table objects, ids;
     struct ph_lease_object *touched;       /* those whose waiters are to be looked at */
