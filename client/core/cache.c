@@ -193,6 +193,12 @@ bool ph_cache_is_leased(const struct ph_cache *cache, uint64_t object, uint64_t 
     return ph_cache_valid_ms(cache, object, now_ms) > 0;
 }
 
+bool ph_cache_is_held(const struct ph_cache *cache, uint64_t object)
+{
+    const struct ph_cache_object *o = ph_cache_find(cache, object);
+    return o != NULL && o->lease != 0;
+}
+
 bool ph_cache_covered(const struct ph_cache *cache, uint64_t object, const struct ph_cache_ask *ask,
                       uint64_t now_ms)
 {

@@ -178,7 +178,9 @@ uint64_t ph_cache_changed(struct ph_cache *cache, const struct ph_cache_change *
                           const Pohmel__Attr *attr, uint64_t now_ms, struct ph_cached_attr *out);
 
 /* The change succeeded: NAME in DIRECTORY is now OBJECT, or nothing if 0. Kept only under a lease
- * that was held all the time and if no other change in DIRECTORY ran meanwhile. As ph_cache_learn_entry. */
+ * that was held all the time and if no other change in DIRECTORY ran meanwhile. As ph_cache_learn_entry.
+ * After RENAME the kernel keeps OBJECT's new name for what was left of the timeout of the old one: where this
+ * returns 0 nobody will tell when it is out of date, and the kernel must be made to ask again (epoch). */
 uint64_t ph_cache_changed_name(struct ph_cache *cache, const struct ph_cache_change *change,
                                uint64_t directory, const void *name, size_t len, uint64_t object,
                                uint64_t now_ms);
@@ -220,6 +222,10 @@ uint64_t ph_cache_valid_ms(const struct ph_cache *cache, uint64_t object, uint64
 
 /* The same as a yes or no. */
 bool ph_cache_is_leased(const struct ph_cache *cache, uint64_t object, uint64_t now_ms);
+
+/* Whether a lease on OBJECT is held, be it on its way back already: it does not leave before the
+ * kernel has dropped what it covers. */
+bool ph_cache_is_held(const struct ph_cache *cache, uint64_t object);
 
 /* Whether a lease on OBJECT was held when ASK was sent and is held still: what the reply says
  * of its data was read under it. */

@@ -94,6 +94,9 @@ static void act(struct world *world, const struct ph_client_action *action)
     case PH_CLIENT_IDS:
         world->ids++;
         break;
+    case PH_CLIENT_LATE:
+        action->request->late(action->request->late_data);
+        break;
     case PH_CLIENT_LOST:
         world->losses++;
         break;
