@@ -26,16 +26,21 @@ class Measures:
         self.tree_files = tree
         self.rng = random.Random(seed)
         self.tar = None
+        self.paths = {}
         self.block = self.rng.randbytes(MIB)
 
-    def names(self, place, prefix="f"):
-        """The empty files."""
-        return [place.at("files", "%s%d" % (prefix, number)) for number in range(self.files)]
+    def names(self, place, folder="files", prefix="f"):
+        """Paths of many files; made once, as making them takes about as long as a stat."""
+        key = (place.at(folder), prefix)
+        if key not in self.paths:
+            self.paths[key] = [place.at(folder, "%s%d" % (prefix, number)) for number in range(self.files)]
+        return self.paths[key]
 
     # Names
 
     def before_create(self, place):
         os.mkdir(place.at("files"))
+        self.names(place)
 
     def create(self, place):
         """create files|files/s"""
@@ -63,15 +68,18 @@ class Measures:
                 entry.stat(follow_symlinks=False)
         return self.files
 
+    def before_rename(self, place):
+        self.names(place, prefix="g")
+
     def rename(self, place):
         """rename files|files/s"""
-        for old, new in zip(self.names(place), self.names(place, "g")):
+        for old, new in zip(self.names(place), self.names(place, prefix="g")):
             os.rename(old, new)
         return self.files
 
     def unlink(self, place):
         """unlink files|files/s"""
-        for name in self.names(place, "g"):
+        for name in self.names(place, prefix="g"):
             os.unlink(name)
         return self.files
 
@@ -80,38 +88,36 @@ class Measures:
 
     def before_mkdir(self, place):
         os.mkdir(place.at("folders"))
+        self.names(place, "folders")
 
     def mkdir(self, place):
         """make directories|dirs/s"""
-        for number in range(self.files):
-            os.mkdir(place.at("folders", "d%d" % number))
+        for name in self.names(place, "folders"):
+            os.mkdir(name)
         return self.files
 
     def rmdir(self, place):
         """remove directories|dirs/s"""
-        for number in range(self.files):
-            os.rmdir(place.at("folders", "d%d" % number))
+        for name in self.names(place, "folders"):
+            os.rmdir(name)
         return self.files
 
     # Small files
 
-    def small(self, place):
-        """The small files."""
-        return [place.at("small", "f%d" % number) for number in range(self.files)]
-
     def before_write_small(self, place):
         os.mkdir(place.at("small"))
+        self.names(place, "small")
 
     def write_small(self, place):
         """write 4 KiB files|files/s"""
-        for name in self.small(place):
+        for name in self.names(place, "small"):
             with open(name, "wb", buffering=0) as file:
                 file.write(self.block[:BLOCK])
         return self.files
 
     def read_small(self, place):
         """read 4 KiB files, cold|files/s"""
-        for name in self.small(place):
+        for name in self.names(place, "small"):
             with open(name, "rb", buffering=0) as file:
                 file.read(BLOCK)
         return self.files

@@ -57,9 +57,12 @@ static int serve(struct fuse_session *session, const char *place)
     ph_mount_point_set_read_ahead(place); /* once somebody answers */
     int number;
     sigwait(&ends, &number);
-    fuse_session_unmount(session);
+    /* Does nothing when it is gone already. libfuse would close the device under the readers. */
+    if (!fuse_session_exited(session))
+        ph_mount_point_unmount(place, true);
     for (int i = 0; i < READERS; i++)
         pthread_join(readers[i], NULL);
+    fuse_session_unmount(session);
     return EXIT_SUCCESS;
 }
 
@@ -69,8 +72,10 @@ static int mount_and_serve(const char *place, struct ph_limit_tree *tree)
     char *options[] = {"limit", "-o", "default_permissions,allow_other,fsname=limit,subtype=limit", NULL};
     struct fuse_args args = FUSE_ARGS_INIT(3, options);
     struct fuse_session *session = fuse_session_new(&args, &ph_limit_ops, sizeof ph_limit_ops, tree);
-    if (session == NULL)
+    if (session == NULL) {
+        fuse_opt_free_args(&args);
         return fail("cannot start", "libfuse refused its options");
+    }
     int code = EXIT_FAILURE;
     if (fuse_session_mount(session, place) == 0) {
         int error = ph_hook_install(session);
@@ -82,6 +87,7 @@ static int mount_and_serve(const char *place, struct ph_limit_tree *tree)
         }
     }
     fuse_session_destroy(session);
+    fuse_opt_free_args(&args);
     return code;
 }
 
