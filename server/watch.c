@@ -28,7 +28,8 @@ enum {
     BUFFER_BYTES = 64 * 1024,
     /* Between two readings. What this process does makes events as well; collected for
      * a moment they cost one waking of the thread, and the kernel joins those of one file. */
-    REST_MS = 2,
+    REST_MS = 1,
+    REST_ALONE_MS = 5,    /* when nobody else did anything */
     LOOK_AGAIN_MS = 250,  /* until a second look for what the store did not know */
     MISSED_MAX = 1 << 16, /* files to look at again; where there are more, everything counts as changed */
 };
@@ -273,26 +274,28 @@ static void look_again(struct ph_watch *watch)
     watch->missed = old;
 }
 
-static void happened(struct ph_watch *watch, const struct ph_watch_event *event)
+/* False for what this process did itself. */
+static bool happened(struct ph_watch *watch, const struct ph_watch_event *event)
 {
     if (event->mask & FAN_Q_OVERFLOW) {
         ph_log_detail("too much was changed by other programs at once: everything counts as changed");
         tell_all(watch);
-        return;
+        return true;
     }
     if (event->pid == watch->self)
-        return;
+        return false;
     /* Where there is no object, the event is on the directory itself. */
     if (event->has_directory && (!event->has_object || (event->mask & NAME_EVENTS) != 0))
         file_changed(watch, &event->directory);
     if (event->has_object)
         file_changed(watch, &event->object);
+    return true;
 }
 
 /* ---- The thread ---- */
 
-/* Reads what there is. False: nothing more will ever come. */
-static bool read_events(struct ph_watch *watch)
+/* Reads what there is; OTHERS: some of it is not of this process. False: nothing more will ever come. */
+static bool read_events(struct ph_watch *watch, bool *others)
 {
     ssize_t len = read(watch->group, watch->buffer, sizeof watch->buffer);
     struct ph_watch_event event;
@@ -301,7 +304,7 @@ static bool read_events(struct ph_watch *watch)
     if (len < 0)
         return errno == EAGAIN || errno == EINTR;
     while (ph_watch_event_next(watch->buffer, (size_t) len, &at, &event))
-        happened(watch, &event);
+        *others = happened(watch, &event) || *others;
     errno = EPROTO;
     return at == (size_t) len;
 }
@@ -335,17 +338,19 @@ static void *watch_run(void *data)
 
     while (well) {
         poll(polled, G_N_ELEMENTS(polled), time_left(watch, look_again_at));
+        bool others = false;
+
         if (polled[0].revents != 0)
             return NULL;
         if (polled[1].revents != 0)
             mounts_look(watch, false);
         if (polled[2].revents != 0)
-            well = read_events(watch);
+            well = read_events(watch, &others);
         if (g_get_monotonic_time() >= look_again_at) {
             look_again(watch);
             look_again_at = g_get_monotonic_time() + LOOK_AGAIN_MS * G_TIME_SPAN_MILLISECOND;
         }
-        poll(polled, 1, REST_MS);
+        poll(polled, 1, others ? REST_MS : REST_ALONE_MS);
     }
     end_watching(watch, g_strerror(errno));
     tell_all(watch);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/fanotify.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "server/store/tests/fixture.h"
@@ -21,7 +22,8 @@ static struct told {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     GHashTable *objects; /* set of ids, as guint64 */
-    bool held, waiting;
+    gint64 last_us;      /* when it told last */
+    bool held;
 } told = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static void on_changed(void *data, size_t export_index, uint64_t object)
@@ -30,11 +32,9 @@ static void on_changed(void *data, size_t export_index, uint64_t object)
     g_assert_cmpuint(export_index, ==, 0);
     pthread_mutex_lock(&told.mutex);
     g_hash_table_add(told.objects, g_memdup2(&object, sizeof object));
-    told.waiting = told.held;
-    pthread_cond_broadcast(&told.wake);
+    told.last_us = g_get_monotonic_time();
     while (told.held)
         pthread_cond_wait(&told.wake, &told.mutex);
-    told.waiting = false;
     pthread_mutex_unlock(&told.mutex);
 }
 
@@ -42,6 +42,14 @@ static void forget(void)
 {
     pthread_mutex_lock(&told.mutex);
     g_hash_table_remove_all(told.objects);
+    pthread_mutex_unlock(&told.mutex);
+}
+
+static void hold(bool held)
+{
+    pthread_mutex_lock(&told.mutex);
+    told.held = held;
+    pthread_cond_broadcast(&told.wake);
     pthread_mutex_unlock(&told.mutex);
 }
 
@@ -253,6 +261,32 @@ static void test_what_was_just_being_looked_up_is_told(void)
     fx_teardown(&fx);
 }
 
+static void test_what_left_memory_is_told(void)
+{
+    struct fixture fx;
+    uint64_t ids[20];
+    char name[16];
+
+    fx_setup(&fx);
+    fx_close(&fx);
+    fx.options.objects_max = 4;
+    fx_open(&fx);
+    outside(&fx, "for i in $(seq 0 19); do echo $i > f$i; done");
+    for (unsigned i = 0; i < G_N_ELEMENTS(ids); i++) {
+        g_snprintf(name, sizeof name, "f%u", i);
+        ids[i] = id_of(&fx, PH_OBJECT_ROOT, name);
+    }
+    struct ph_watch *watch = watch_begin(&fx);
+    if (watch != NULL) {
+        forget();
+        outside(&fx, "for i in $(seq 0 19); do echo x > f$i; done");
+        for (unsigned i = 0; i < G_N_ELEMENTS(ids); i++)
+            expect(ids[i], "a file that had no room in memory");
+    }
+    ph_watch_free(watch);
+    fx_teardown(&fx);
+}
+
 static unsigned queue_length(void)
 {
     g_autofree char *text = NULL;
@@ -278,15 +312,12 @@ static void test_overflow_means_everything(void)
     struct ph_watch *watch = watch_begin(&fx);
     if (watch != NULL) {
         forget();
-        told.held = true;
+        hold(true);
         outside(&fx, "echo x > f");
         expect(file, "echo");
         g_assert_false(was_told(0));
         outside(&fx, script);
-        pthread_mutex_lock(&told.mutex);
-        told.held = false;
-        pthread_cond_broadcast(&told.wake);
-        pthread_mutex_unlock(&told.mutex);
+        hold(false);
         expect(0, "overflow");
         forget();
         outside(&fx, "echo y > f");
@@ -414,6 +445,76 @@ static void test_mounts_are_read(void)
     g_assert_cmpstr(second->type, ==, "btrfs");
 }
 
+/* Appends to PATH whenever it is asked to, and says when it had done so. */
+static void appender(const char *path, int asked, int said)
+{
+    int file = open(path, O_WRONLY | O_APPEND);
+    char byte;
+
+    while (read(asked, &byte, 1) == 1) {
+        gint64 now = 0;
+
+        if (write(file, "x", 1) == 1)
+            now = g_get_monotonic_time();
+        if (write(said, &now, sizeof now) != sizeof now)
+            break;
+    }
+    _exit(0);
+}
+
+static gint compare_times(gconstpointer a, gconstpointer b)
+{
+    return *(const gint64 *) a < *(const gint64 *) b ? -1 : 1;
+}
+
+static void measure_delays(uint64_t object, int ask, int answers)
+{
+    gint64 delays[101], done_us;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(delays); i++) {
+        g_usleep(2000 + 97 * (gulong) i);
+        forget();
+        g_assert_cmpint(write(ask, "x", 1), ==, 1);
+        g_assert_cmpint(read(answers, &done_us, sizeof done_us), ==, sizeof done_us);
+        g_assert_cmpint(done_us, >, 0);
+        expect(object, "an append");
+        pthread_mutex_lock(&told.mutex);
+        delays[i] = told.last_us - done_us;
+        pthread_mutex_unlock(&told.mutex);
+    }
+    qsort(delays, G_N_ELEMENTS(delays), sizeof delays[0], compare_times);
+    g_test_message("delay: median %d us, 99 %%: %d us", (int) delays[50], (int) delays[99]);
+    g_assert_cmpint(delays[50], <, 100000);
+}
+
+static void test_changes_are_told_soon(void)
+{
+    struct fixture fx;
+    int ask[2], answers[2];
+
+    fx_setup(&fx);
+    fx_put(&fx, "f", "f");
+    g_autofree char *path = fx_path(&fx, "f");
+    uint64_t file = id_of(&fx, PH_OBJECT_ROOT, "f");
+    g_assert_true(pipe2(ask, O_CLOEXEC) == 0 && pipe2(answers, O_CLOEXEC) == 0);
+    pid_t child = fork();
+    g_assert_cmpint(child, >=, 0);
+    if (child == 0) {
+        close(ask[1]);
+        appender(path, ask[0], answers[1]);
+    }
+    struct ph_watch *watch = watch_begin(&fx);
+    if (watch != NULL)
+        measure_delays(file, ask[1], answers[0]);
+    close(ask[1]);
+    g_assert_cmpint(waitpid(child, NULL, 0), ==, child);
+    close(ask[0]);
+    close(answers[0]);
+    close(answers[1]);
+    ph_watch_free(watch);
+    fx_teardown(&fx);
+}
+
 static void test_ends_at_once_under_load(void)
 {
     struct fixture fx;
@@ -439,11 +540,13 @@ int main(int argc, char **argv)
     g_test_add_func("/watch/elsewhere-is-not-told", test_elsewhere_is_not_told);
     g_test_add_func("/watch/what-was-just-being-looked-up-is-told",
                     test_what_was_just_being_looked_up_is_told);
+    g_test_add_func("/watch/what-left-memory-is-told", test_what_left_memory_is_told);
     g_test_add_func("/watch/overflow-means-everything", test_overflow_means_everything);
     g_test_add_func("/watch/mounts-below-are-watched", test_mounts_below_are_watched);
     g_test_add_func("/watch/without-root-it-says-so", test_without_root_it_says_so);
     g_test_add_func("/watch/events-are-taken-apart-within-bounds", test_events_are_taken_apart_within_bounds);
     g_test_add_func("/watch/mounts-are-read", test_mounts_are_read);
+    g_test_add_func("/watch/changes-are-told-soon", test_changes_are_told_soon);
     g_test_add_func("/watch/ends-at-once-under-load", test_ends_at_once_under_load);
     int result = g_test_run();
     g_hash_table_unref(told.objects);
