@@ -44,6 +44,7 @@ struct ph_link_options {
 struct ph_link_info {
     uint64_t root;
     bool read_only, xattrs, acls, acts_as_caller;
+    bool leases; /* granted in the first session */
     uint8_t volume[16];
     char *server_name; /* "host:port" */
     uint32_t payload_max;
@@ -71,6 +72,10 @@ void ph_link_cancel(struct ph_link *link, uint64_t ticket);
 /* The requester is gone (killed): its callback runs at once with CANCELLED,
  * and the server's answer is dropped when it comes. */
 void ph_link_abandon(struct ph_link *link, uint64_t ticket);
+
+/* TICKET was abandoned: LATE(DATA) is called when the server's answer has come after all, or never will
+ * any more; at once where that is so already. On any thread. */
+void ph_link_when_late(struct ph_link *link, uint64_t ticket, void (*late)(void *data), void *data);
 
 /* COUNT ids in a row for new objects, from the ranges the server gave; waits
  * for the server only when none are left. 0 when there are none to be had. */

@@ -20,6 +20,7 @@ static void note(struct ph_link *link, const struct ph_client_action *action)
             link->info.xattrs = opened->xattrs;
             link->info.acls = opened->acls;
             link->info.acts_as_caller = opened->acts_as_caller;
+            link->info.leases = opened->leases;
             link->info.payload_max = ph_client_payload_max(link->core);
             memcpy(link->info.volume, opened->volume, sizeof(link->info.volume));
         }
@@ -83,6 +84,9 @@ static void carry_out(struct ph_link *link, struct ph_channel *channel, const st
         break;
     case PH_CLIENT_WALK:
         ph_link_walk(link, action->request);
+        break;
+    case PH_CLIENT_LATE:
+        action->request->late(action->request->late_data);
         break;
     case PH_CLIENT_OPENED:
     case PH_CLIENT_LOST:
@@ -168,6 +172,15 @@ void ph_link_abandon(struct ph_link *link, uint64_t ticket)
     pthread_mutex_lock(&link->mutex);
     ph_client_abandon(link->core, ticket, &actions);
     ph_link_finish(link, &actions);
+}
+
+void ph_link_when_late(struct ph_link *link, uint64_t ticket, void (*late)(void *data), void *data)
+{
+    pthread_mutex_lock(&link->mutex);
+    bool coming = ph_client_when_late(link->core, ticket, late, data);
+    pthread_mutex_unlock(&link->mutex);
+    if (!coming)
+        late(data);
 }
 
 /* Takes ids if there are any; tells whether more are on their way, and how many answers there were. */

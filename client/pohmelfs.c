@@ -9,6 +9,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "client/fuse/coherence.h"
 #include "client/fuse/daemon.h"
 #include "client/fuse/log.h"
 #include "client/fuse/mount_options.h"
@@ -28,6 +29,7 @@ static const char help[] =
     "  -o, --options OPT  mount options, separated by commas:\n"
     "       ro, rw             without or with changes\n"
     "       port=N             port of the server (default 1025)\n"
+    "       cache, nocache     keep names, attributes and data under leases, or ask for each\n"
     "       patience=SECONDS   how long requests wait for a server that cannot be reached\n"
     "                          before they fail (default 5; 0: not at all)\n"
     "       allow_other, noallow_other\n"
@@ -51,12 +53,15 @@ static int catch_signals(void)
     return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static struct ph_link *open_link(const struct ph_mount_options *options, GError **error)
+static struct ph_link *open_link(const struct ph_mount_options *options, struct ph_coherence *coherence,
+                                 GError **error)
 {
     const struct ph_link_options link_options = {
         .address = options->address,
         .export_name = options->export_name,
         .read_only = options->read_only,
+        .events = options->cache ? &ph_coherence_events : NULL,
+        .events_data = coherence,
         .patience_s = options->patience_s,
     };
     struct ph_link *link = ph_link_open(&link_options, error);
@@ -86,16 +91,19 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
     g_autoptr(GError) error = NULL;
     int signal_fd = catch_signals();
     struct ph_session *session = NULL;
-    struct ph_link *link = open_link(options, &error);
+    struct ph_coherence *coherence = ph_coherence_new(options->cache);
+    struct ph_link *link = open_link(options, coherence, &error);
     if (link != NULL) {
+        ph_coherence_use_link(coherence, link);
         bool read_only = options->read_only || ph_link_info(link)->read_only;
         g_autofree char *kernel = g_strdup_printf("%s,%s", read_only ? "ro" : "rw", options->kernel);
-        session = ph_session_start(link, place, kernel, &error);
+        session = ph_session_start(link, coherence, place, kernel, &error);
     }
     if (session == NULL) {
         ph_daemon_report_failure(report, error->message);
         if (link != NULL)
             ph_link_close(link);
+        ph_coherence_free(coherence);
         return EXIT_FAILURE;
     }
     if (report >= 0)
@@ -104,6 +112,7 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
     ph_session_stop(session);
     ph_link_close(link);
     ph_session_free(session);
+    ph_coherence_free(coherence);
     close(signal_fd);
     return EXIT_SUCCESS;
 }

@@ -47,3 +47,19 @@ void ph_client_undo_orphan(struct ph_client *client, struct ph_client_request *r
     }
     ph_arena_free(arena);
 }
+
+bool ph_client_when_late(struct ph_client *client, uint64_t ticket, ph_late_fn late, void *data)
+{
+    struct ph_client_request *request = ph_client_find_sent(client, ticket);
+    if (!request || !request->orphan)
+        return false;
+    request->late = late;
+    request->late_data = data;
+    return true;
+}
+
+void ph_client_tell_late(struct ph_client_request *request, struct ph_client_actions *actions)
+{
+    if (request->late)
+        ph_client_act(actions, PH_CLIENT_LATE)->request = ph_request_ref(request);
+}

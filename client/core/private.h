@@ -117,6 +117,9 @@ void ph_client_reset_flow(struct ph_client *client, uint32_t credits, uint32_t s
 /* Fails queued requests whose time has come. */
 void ph_client_expire(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
 
+/* REQUEST, an orphan, has come to its end. */
+void ph_client_tell_late(struct ph_client_request *request, struct ph_client_actions *actions);
+
 /* session.c */
 
 /* A request of the session itself, with MESSAGE. */

@@ -33,6 +33,7 @@ static void user_reply(struct ph_client *client, struct ph_client_request *reque
     if (request->orphan) {
         if (status == PH_ST_OK)
             ph_client_undo_orphan(client, request, now_ms);
+        ph_client_tell_late(request, actions);
         ph_frame_free(frame);
         ph_request_unref(request);
         return;

@@ -45,6 +45,8 @@ enum ph_request_queue {
  * overtakes the request it names. */
 enum ph_request_wire { PH_WIRE_SENT = 1, PH_WIRE_CANCEL = 2 };
 
+typedef void (*ph_late_fn)(void *data);
+
 struct ph_client_request {
     atomic_int refs;
     atomic_int wire;
@@ -55,6 +57,8 @@ struct ph_client_request {
     uint32_t cost; /* credits: ph_credit_cost */
     ph_reply_fn fn;
     void *data;
+    ph_late_fn late; /* told, of an orphan, that the answer came after all, or never will; or NULL */
+    void *late_data;
     struct ph_blob *payload; /* reference, or NULL */
     size_t message_len;
 

@@ -117,6 +117,8 @@ static void fail_sent(struct ph_client *client, struct ph_client_request *reques
         ph_client_complete(request, status, text, actions);
         client->counters.failures++;
     }
+    if (request->orphan)
+        ph_client_tell_late(request, actions);
     request->state = PH_REQUEST_DONE;
     ph_request_unref(request);
 }

@@ -37,6 +37,7 @@ enum ph_client_action_kind {
     PH_CLIENT_CONNECT,     /* connect, then tell connected or connect_failed */
     PH_CLIENT_DISCONNECT,  /* close the connection with STATUS and TEXT, then tell disconnected */
     PH_CLIENT_OPENED,      /* a session is open; see ph_client_opened */
+    PH_CLIENT_LATE,        /* REQUEST, which was abandoned, has come to its end: its late function is due */
     PH_CLIENT_LOST,        /* it is over: its leases must not be used any more. May come twice */
     PH_CLIENT_EVENT,       /* FRAME is an event of the server about leases */
     PH_CLIENT_REFUSED,     /* no session: STATUS and TEXT. It is tried again later */
@@ -116,6 +117,10 @@ void ph_client_cancel(struct ph_client *client, uint64_t ticket, struct ph_clien
 
 /* The same, but it completes CANCELLED at once in any case; a later answer is dropped. */
 void ph_client_abandon(struct ph_client *client, uint64_t ticket, struct ph_client_actions *actions);
+
+/* TICKET was abandoned: LATE(DATA) is to be told when the server has answered it, or never
+ * will. False: it is not under way any more, and nothing will be told. */
+bool ph_client_when_late(struct ph_client *client, uint64_t ticket, ph_late_fn late, void *data);
 
 /* A WALK ended: sends REQUEST once more when FOUND, else completes it STALE.
  * Nothing happens when it was cancelled or failed meanwhile. */

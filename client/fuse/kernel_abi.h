@@ -45,4 +45,6 @@ struct fuse_statx_out {
 
 #endif
 
+#define FUSE_NOTIFY_INC_EPOCH 8 /* 7.44; an enumerator where the header has it */
+
 #endif

@@ -12,10 +12,12 @@
 #include "client/link.h"
 
 struct ph_buffers;
+struct ph_coherence;
 struct ph_fresh;
 struct ph_groups_cache;
 struct ph_interrupts;
 struct ph_notifier;
+struct ph_workers;
 struct ph_lock_owners;
 
 struct ph_mount {
@@ -23,10 +25,12 @@ struct ph_mount {
     const struct ph_stub *stub;
     struct fuse_session *session;
 
+    struct ph_coherence *coherence;
     struct ph_buffers *buffers;
     struct ph_groups_cache *groups;
     struct ph_fresh *fresh;
     struct ph_interrupts *interrupts;
+    struct ph_workers *workers;
     struct ph_notifier *notifier;
     struct ph_lock_owners *lock_owners;
 
@@ -34,6 +38,7 @@ struct ph_mount {
     struct ph_versions *versions;
 
     /* Asked of the kernel in the answer to INIT. */
+    bool caching; /* under leases */
     bool read_only;
 };
 

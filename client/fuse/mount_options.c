@@ -89,6 +89,8 @@ static gboolean take_option(struct state *state, const char *option, GError **er
         state->allow_other = option[0] == 'a';
     } else if (g_strv_contains(passed_on, option)) {
         g_string_append_printf(state->kernel, ",%s", option);
+    } else if (g_str_equal(option, "cache") || g_str_equal(option, "nocache")) {
+        state->out->cache = option[0] == 'c';
     } else if (g_str_has_prefix(option, "patience=")) {
         if (!parse_number("patience", strchr(option, '=') + 1, 0, PATIENCE_MAX_S, &number, error))
             return FALSE;

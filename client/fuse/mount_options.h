@@ -19,6 +19,7 @@ struct ph_mount_options {
     char *mount_point; /* as written */
     bool foreground;
     bool read_only;
+    bool cache; /* under leases */
     guint patience_s;
     char *kernel; /* options for the kernel, "rw,suid,..." */
 };

@@ -12,6 +12,10 @@ bool ph_name_new_object(struct ph_request *request, uint64_t *object);
 
 /* Answers with an entry of ATTR, found or made as the request's name in its
  * object, and ends the request. NULL is answered EIO. */
-void ph_name_reply_entry(struct ph_request *request, const Pohmel__Attr *attr);
+void ph_name_reply_made(struct ph_request *request, const Pohmel__Attr *attr);
+
+/* REQUEST, about to be sent, changes what its name in its object stands for; TARGET: and the object
+ * that has the name. */
+void ph_name_changes(struct ph_request *request, bool target);
 
 #endif

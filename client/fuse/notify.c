@@ -1,98 +1,80 @@
 #include "client/fuse/notify.h"
 
-#include <stdint.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include "client/fuse/kernel_abi.h"
+
+struct ph_notifier {
+    struct fuse_session *session;
+    struct ph_workers *workers;
+    bool epochs;
+};
 
 struct drop {
-    struct drop *next;
+    struct ph_notifier *notifier;
     uint64_t object, offset, len;
     void (*then)(void *data); /* NULL for none */
     void *data;
 };
 
-/* Whoever waits for it goes on. */
-static void end_drop(struct drop *drop)
+/* libfuse 3.14 has no function for it: a header whose error is the kind of notification. */
+static int raise_epoch(struct fuse_session *session)
 {
-    if (drop->then != NULL)
-        drop->then(drop->data);
-    g_free(drop);
+    const struct fuse_out_header header = {.len = sizeof header, .error = FUSE_NOTIFY_INC_EPOCH};
+    return write(fuse_session_fd(session), &header, sizeof header) == (ssize_t) sizeof header ? 0 : -errno;
 }
 
-struct ph_notifier {
-    struct fuse_session *session;
-    pthread_t thread;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
-    bool stop;
-    struct drop *first, **last;
-};
-
-static struct drop *wait_for_drop(struct ph_notifier *notifier)
-{
-    pthread_mutex_lock(&notifier->mutex);
-    while (notifier->first == NULL && !notifier->stop)
-        pthread_cond_wait(&notifier->wake, &notifier->mutex);
-    struct drop *drop = notifier->stop ? NULL : notifier->first;
-    if (drop != NULL) {
-        notifier->first = drop->next;
-        if (notifier->first == NULL)
-            notifier->last = &notifier->first;
-    }
-    pthread_mutex_unlock(&notifier->mutex);
-    return drop;
-}
-
-static void *run(void *data)
-{
-    struct ph_notifier *notifier = data;
-    struct drop *drop;
-    while ((drop = wait_for_drop(notifier)) != NULL) {
-        /* An inode that the kernel dropped meanwhile is no error. */
-        fuse_lowlevel_notify_inval_inode(notifier->session, drop->object, (off_t) drop->offset,
-                                         (off_t) drop->len);
-        end_drop(drop);
-    }
-    return NULL;
-}
-
-struct ph_notifier *ph_notifier_new(struct fuse_session *session)
+struct ph_notifier *ph_notifier_new(struct fuse_session *session, struct ph_workers *workers)
 {
     struct ph_notifier *notifier = g_new0(struct ph_notifier, 1);
     notifier->session = session;
-    notifier->last = &notifier->first;
-    pthread_mutex_init(&notifier->mutex, NULL);
-    pthread_cond_init(&notifier->wake, NULL);
-    int error = pthread_create(&notifier->thread, NULL, run, notifier);
-    if (error != 0)
-        g_error("cannot start a thread: %s", g_strerror(error));
+    notifier->workers = workers;
     return notifier;
 }
 
 void ph_notifier_free(struct ph_notifier *notifier)
 {
-    if (notifier == NULL)
-        return;
-    pthread_mutex_lock(&notifier->mutex);
-    notifier->stop = true;
-    pthread_cond_signal(&notifier->wake);
-    pthread_mutex_unlock(&notifier->mutex);
-    pthread_join(notifier->thread, NULL);
-    for (struct drop *drop = notifier->first, *next; drop != NULL; drop = next) {
-        next = drop->next;
-        end_drop(drop);
-    }
-    pthread_cond_destroy(&notifier->wake);
-    pthread_mutex_destroy(&notifier->mutex);
     g_free(notifier);
+}
+
+bool ph_notifier_has_epochs(struct ph_notifier *notifier)
+{
+    notifier->epochs = raise_epoch(notifier->session) == 0;
+    return notifier->epochs;
+}
+
+void ph_notify_epoch(struct ph_notifier *notifier)
+{
+    if (notifier->epochs)
+        raise_epoch(notifier->session);
+}
+
+int ph_notify_attr(struct ph_notifier *notifier, uint64_t object)
+{
+    return fuse_lowlevel_notify_inval_inode(notifier->session, object, -1, 0);
+}
+
+int ph_notify_data(struct ph_notifier *notifier, uint64_t object, uint64_t offset, uint64_t len)
+{
+    return fuse_lowlevel_notify_inval_inode(notifier->session, object, (off_t) offset, (off_t) len);
+}
+
+static void do_drop(void *data)
+{
+    struct drop *drop = data;
+    /* An inode that the kernel dropped meanwhile is no error. */
+    ph_notify_data(drop->notifier, drop->object, drop->offset, drop->len);
+    if (drop->then != NULL)
+        drop->then(drop->data);
+    g_free(drop);
 }
 
 static void enqueue(struct ph_notifier *notifier, const struct drop *wanted)
 {
     struct drop *drop = g_memdup2(wanted, sizeof *wanted);
-    pthread_mutex_lock(&notifier->mutex);
-    *notifier->last = drop;
-    notifier->last = &drop->next;
-    pthread_cond_signal(&notifier->wake);
-    pthread_mutex_unlock(&notifier->mutex);
+    drop->notifier = notifier;
+    ph_workers_run(notifier->workers, do_drop, drop);
 }
 
 void ph_notifier_drop_range(struct ph_notifier *notifier, uint64_t object, uint64_t offset, uint64_t len)

@@ -11,6 +11,7 @@ struct ph_listing;
 struct ph_open {
     uint64_t object;
     uint64_t handle;
+    bool direct;                /* goes past the kernel's pages; fixed once open */
     uint64_t generation;        /* of the session that the handle belongs to */
     pthread_mutex_t mutex;      /* guards what follows */
     struct ph_listing *listing; /* directories: entries read ahead; NULL until needed */

@@ -1,5 +1,7 @@
 #include "client/fuse/ops.h"
 
+#include "client/fuse/coherence.h"
+#include "client/fuse/request.h"
 #include "runtime/base/limits.h"
 
 enum {
@@ -11,18 +13,20 @@ enum {
 /* Settles with the kernel what the mount relies on. */
 static void init(void *data, struct fuse_conn_info *conn)
 {
-    /* On: pages go when times or size moved; the umask is the server's to apply
+    /* On: the umask is the server's to apply
      * (default ACLs replace it); locks hold between clients. */
-    const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_AUTO_INVAL_DATA |
-                            FUSE_CAP_ASYNC_DIO | FUSE_CAP_IOCTL_DIR | FUSE_CAP_DONT_MASK |
-                            FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+    const struct ph_mount *mount = data;
+    /* Under leases pages go when these are given back, and at no other time. */
+    const unsigned pages = mount->caching ? FUSE_CAP_EXPLICIT_INVAL_DATA : FUSE_CAP_AUTO_INVAL_DATA;
+    const unsigned wanted = pages | FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO |
+                            FUSE_CAP_IOCTL_DIR | FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_LOCKS |
+                            FUSE_CAP_FLOCK_LOCKS;
     /* Off, though libfuse would have it: truncation at open comes as SETATTR, which tells
      * about set-id bits; splicing never pays where data is looked at; attributes
      * with listings are of no use while the kernel keeps them for no time. */
     conn->want = wanted & conn->capable;
     /* Permissions by access lists; this also makes the kernel check them (session.c does
      * that for exports without lists). */
-    const struct ph_mount *mount = data;
     const struct ph_link_info *info = ph_link_info(mount->link);
     if (info->acts_as_caller && info->acls)
         conn->want |= FUSE_CAP_POSIX_ACL & conn->capable;
@@ -33,14 +37,16 @@ static void init(void *data, struct fuse_conn_info *conn)
     conn->congestion_threshold = BACKGROUND_CONGESTED;
 }
 
-/* The server keeps objects for as long as it has them; nothing is counted here. */
 static void forget(fuse_req_t req, fuse_ino_t object, uint64_t lookups)
 {
+    ph_coherence_forget(ph_mount_of(req)->coherence, object, lookups);
     fuse_reply_none(req);
 }
 
 static void forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
+    for (size_t i = 0; i < count; i++)
+        ph_coherence_forget(ph_mount_of(req)->coherence, forgets[i].ino, forgets[i].nlookup);
     fuse_reply_none(req);
 }
 

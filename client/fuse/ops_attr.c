@@ -1,6 +1,7 @@
 #include <errno.h>
 
 #include "client/fuse/attr.h"
+#include "client/fuse/coherence.h"
 #include "client/fuse/fresh.h"
 #include "client/fuse/hook.h"
 #include "client/fuse/ops.h"
@@ -17,28 +18,42 @@ enum {
 /* How STATX or GETATTR wants its answer. */
 enum { ANSWER_STAT, ANSWER_STATX };
 
-static void reply_attr(struct ph_request *request, const Pohmel__Attr *attr)
+static void reply_attr(fuse_req_t req, bool statx, const struct ph_told *told)
 {
-    ph_request_settle(request);
-    if (request->flags == ANSWER_STATX) {
+    struct ph_cached_attr_wire wire;
+    const Pohmel__Attr *attr = ph_cached_attr_to_wire(&told->attr, &wire);
+    if (statx) {
         struct fuse_statx_out out = {0};
         ph_attr_to_statx(attr, &out.stat);
-        fuse_reply_buf(request->req, (const char *) &out, sizeof out);
+        out.attr_valid = (uint64_t) told->attr_timeout;
+        out.attr_valid_nsec = (uint32_t) ((told->attr_timeout - (double) out.attr_valid) * 1e9);
+        fuse_reply_buf(req, (const char *) &out, sizeof out);
     } else {
         struct stat stat;
         ph_attr_to_stat(attr, &stat);
-        fuse_reply_attr(request->req, &stat, 0);
+        fuse_reply_attr(req, &stat, told->attr_timeout);
     }
+}
+
+static void reply_told(struct ph_request *request, const struct ph_told *told)
+{
+    ph_request_settle(request);
+    reply_attr(request->req, request->flags == ANSWER_STATX, told);
+    ph_coherence_told(request->mount->coherence, told, false);
     ph_request_end(request);
 }
 
 static void getattr_done(void *data, const struct ph_reply *reply)
 {
+    struct ph_request *request = data;
     const Pohmel__GetattrReply *result = ph_reply_getattr(reply);
-    if (result == NULL)
-        ph_request_finish(data, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
-    else
-        reply_attr(data, result->attr);
+    if (result == NULL) {
+        ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
+        return;
+    }
+    struct ph_told told;
+    ph_coherence_learn(request->mount->coherence, &request->ask, result->attr, &told);
+    reply_told(request, &told);
 }
 
 /* Handle to name in a request on attributes; without one the object is asked for by its id. */
@@ -52,6 +67,12 @@ void ph_op_getattr(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *inf
 {
     bool statx = ph_hook_note()->statx;
     struct stat known;
+    struct ph_told told;
+    if (ph_coherence_getattr(ph_mount_of(req)->coherence, object, &told)) {
+        reply_attr(req, statx, &told);
+        ph_coherence_told(ph_mount_of(req)->coherence, &told, false);
+        return;
+    }
     if (!statx && ph_fresh_take(ph_mount_of(req)->fresh, fuse_req_ctx(req)->pid, object,
                                 (uint64_t) g_get_monotonic_time(), &known)) {
         fuse_reply_attr(req, &known, 0);
@@ -68,11 +89,15 @@ void ph_op_getattr(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *inf
 
 static void setattr_done(void *data, const struct ph_reply *reply)
 {
+    struct ph_request *request = data;
     const Pohmel__AttrResult *result = ph_reply_setattr(reply);
-    if (result == NULL)
-        ph_request_finish(data, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
-    else
-        reply_attr(data, result->attr);
+    if (result == NULL) {
+        ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
+        return;
+    }
+    struct ph_told told;
+    ph_coherence_changed(request->mount->coherence, &request->change, result->attr, &told);
+    reply_told(request, &told);
 }
 
 void ph_op_setattr(fuse_req_t req, fuse_ino_t object, struct stat *stat, int to_set,
@@ -100,6 +125,8 @@ void ph_op_setattr(fuse_req_t req, fuse_ino_t object, struct stat *stat, int to_
     message.size = to_set & FUSE_SET_ATTR_SIZE ? (uint64_t) stat->st_size : 0;
     message.accessed = to_set & FUSE_SET_ATTR_ATIME ? &accessed : NULL;
     message.modified = to_set & FUSE_SET_ATTR_MTIME ? &modified : NULL;
+    ph_coherence_change_object(request->mount->coherence, &request->change, object);
+    ph_coherence_change_sent(request->mount->coherence, &request->change);
     ph_request_sent(request, ph_send_setattr(request->mount->stub, &message, NULL, setattr_done, request));
 }
 

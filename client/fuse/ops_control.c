@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "client/control.h"
+#include "client/fuse/coherence.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
 #include "ph_commands.h"
@@ -55,6 +56,8 @@ static void mkpath_done(void *data, const struct ph_reply *reply)
     uint32_t status = reply->status == PH_ST_OK && result == NULL ? PH_ST_IO_ERROR : reply->status;
     control->error = outcome(status, reply->text, control->text);
     control->made = result != NULL ? result->made : 0;
+    ph_coherence_change_end(request->mount->coherence, &request->change);
+    ph_coherence_names_changed(request->mount->coherence);
     reply_control(request, sizeof *control);
 }
 
@@ -72,6 +75,13 @@ static size_t split(char *path, size_t len, ProtobufCBinaryData *names, size_t m
         at += n + 1;
     }
     return count;
+}
+
+/* It changes what is not known from here: all that is kept is given up. */
+static void announce(struct ph_request *request)
+{
+    ph_coherence_change_all(request->mount->coherence, &request->change);
+    ph_coherence_change_sent(request->mount->coherence, &request->change);
 }
 
 static void send_mkpath(struct ph_request *request)
@@ -96,10 +106,12 @@ static void send_mkpath(struct ph_request *request)
     message.names = names;
     message.first_object = ph_link_new_objects(request->mount->link, (uint32_t) count);
     message.mode = control->mode & ALLPERMS;
-    if (message.first_object == 0)
+    if (message.first_object == 0) {
         ph_request_refuse(request, ENOSPC);
-    else
-        ph_request_sent(request, ph_send_mkpath(request->mount->stub, &message, NULL, mkpath_done, request));
+        return;
+    }
+    announce(request);
+    ph_request_sent(request, ph_send_mkpath(request->mount->stub, &message, NULL, mkpath_done, request));
 }
 
 static void rmtree_done(void *data, const struct ph_reply *reply)
@@ -110,6 +122,8 @@ static void rmtree_done(void *data, const struct ph_reply *reply)
     uint32_t status = reply->status == PH_ST_OK && result == NULL ? PH_ST_IO_ERROR : reply->status;
     control->error = outcome(status, reply->text, control->text);
     control->removed = result != NULL ? result->removed : 0;
+    ph_coherence_change_end(request->mount->coherence, &request->change);
+    ph_coherence_names_changed(request->mount->coherence);
     reply_control(request, sizeof *control);
 }
 
@@ -126,6 +140,7 @@ static void send_rmtree(struct ph_request *request)
     message.parent = request->object;
     message.name = name;
     message.object = control->object;
+    announce(request);
     ph_request_sent(request, ph_send_rmtree(request->mount->stub, &message, NULL, rmtree_done, request));
 }
 
@@ -134,11 +149,14 @@ static void reply_status(fuse_req_t req)
 {
     struct ph_link *link = ph_mount_of(req)->link;
     g_autofree struct ph_ioc_status *control = g_new0(struct ph_ioc_status, 1);
-    g_autofree char *text = ph_link_status_text(link);
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_autofree char *of_link = ph_link_status_text(link);
+    g_string_append(text, of_link);
+    ph_coherence_status(ph_mount_of(req)->coherence, text);
     control->pid = getpid();
     control->connected = ph_link_connected(link);
     g_strlcpy(control->server, ph_link_info(link)->server_name, sizeof control->server);
-    g_strlcpy(control->text, text, sizeof control->text);
+    g_strlcpy(control->text, text->str, sizeof control->text);
     control->length = (uint32_t) strlen(control->text);
     fuse_reply_ioctl(req, 0, control, sizeof *control);
 }

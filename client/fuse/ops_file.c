@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "client/fuse/buffers.h"
+#include "client/fuse/coherence.h"
 #include "client/fuse/hook.h"
 #include "client/fuse/notify.h"
 #include "client/fuse/ops.h"
@@ -34,17 +35,87 @@ static struct ph_request *begin_open(fuse_req_t req, const struct fuse_file_info
     return request;
 }
 
+/* REQUEST, about to be sent, changes OBJECT. */
+static void announce(struct ph_request *request, uint64_t object)
+{
+    ph_coherence_change_object(request->mount->coherence, &request->change, object);
+    ph_coherence_change_sent(request->mount->coherence, &request->change);
+}
+
+/* The kernel has the answer, LEN bytes of data with it. */
+static void end_read(struct ph_request *request, size_t len)
+{
+    if (request->paged)
+        ph_coherence_read_end(request->mount->coherence, request->object, request->covered, request->offset,
+                              len);
+    request->paged = false;
+}
+
+static void fail_read(struct ph_request *request, uint32_t status)
+{
+    ph_request_settle(request);
+    fuse_reply_err(request->req, ph_request_errno(status != PH_ST_OK ? status : PH_ST_IO_ERROR));
+    end_read(request, 0);
+    ph_request_end(request);
+}
+
 static void read_done(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
     size_t len = reply->payload != NULL ? reply->payload->len : 0;
     if (reply->status != PH_ST_OK || len > request->size) {
-        ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
+        fail_read(request, reply->status);
         return;
     }
     ph_request_settle(request);
+    if (request->paged)
+        ph_coherence_read_answering(request->mount->coherence, request->object);
     fuse_reply_buf(request->req, len > 0 ? (const char *) reply->payload->data : NULL, len);
+    end_read(request, request->size); /* beyond the end of the file there are pages as well */
     ph_request_end(request);
+}
+
+static void send_read(struct ph_request *request)
+{
+    Pohmel__ReadRequest message = POHMEL__READ_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = request->object;
+    message.handle = request->open->handle;
+    message.offset = request->offset;
+    message.length = (uint32_t) request->size;
+    if (request->paged)
+        request->covered = ph_coherence_read_sent(request->mount->coherence, request->object);
+    ph_request_sent(request, ph_send_read(request->mount->stub, &message, NULL, read_done, request));
+}
+
+/* With the lease or without: the read goes on, and without one the pages do not stay. */
+static void acquired(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    const Pohmel__LeaseAcquireReply *acquired = ph_reply_lease_acquire(reply);
+    if (reply->status == PH_ST_CANCELLED || !ph_open_alive(request->mount, request->open)) {
+        fail_read(request, reply->status);
+        return;
+    }
+    if (acquired != NULL) {
+        struct ph_told told;
+        Pohmel__Attr *attr = acquired->grant->attr;
+        attr->lease = acquired->grant->lease;
+        attr->lease_mode = acquired->grant->mode;
+        ph_coherence_learn(request->mount->coherence, &request->ask, attr, &told);
+        ph_coherence_told(request->mount->coherence, &told, false);
+    }
+    ph_request_again(request);
+    send_read(request);
+}
+
+/* Pages are kept under a lease; without one nobody would tell when they are out of date. */
+static void send_acquire(struct ph_request *request)
+{
+    Pohmel__LeaseAcquireRequest message = POHMEL__LEASE_ACQUIRE_REQUEST__INIT;
+    message.object = request->object;
+    message.mode = POHMEL__LEASE_MODE__MODE_SHARED;
+    ph_request_sent(request, ph_send_lease_acquire(request->mount->stub, &message, NULL, acquired, request));
 }
 
 void ph_op_read(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset, struct fuse_file_info *info)
@@ -52,14 +123,32 @@ void ph_op_read(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset, st
     struct ph_request *request = begin_open(req, info);
     if (request == NULL)
         return;
+    request->object = object;
+    request->offset = (uint64_t) offset;
     request->size = MIN(size, (size_t) PH_PAYLOAD_MAX_BYTES);
-    Pohmel__ReadRequest message = POHMEL__READ_REQUEST__INIT;
-    message.caller = &request->caller;
-    message.object = object;
-    message.handle = request->open->handle;
-    message.offset = (uint64_t) offset;
-    message.length = (uint32_t) request->size;
-    ph_request_sent(request, ph_send_read(request->mount->stub, &message, NULL, read_done, request));
+    request->paged = !request->open->direct;
+    if (request->paged && ph_coherence_read_begin(request->mount->coherence, object) == PH_READ_ACQUIRE)
+        send_acquire(request);
+    else
+        send_read(request);
+}
+
+/* The kernel has the answer. */
+static void end_write(struct ph_request *request, const struct ph_told *told)
+{
+    if (request->paged)
+        ph_coherence_write_end(request->mount->coherence, request->object, &request->write);
+    if (told != NULL)
+        ph_coherence_told(request->mount->coherence, told, false);
+    request->paged = false;
+}
+
+static void fail_write(struct ph_request *request, uint32_t status)
+{
+    ph_request_settle(request);
+    fuse_reply_err(request->req, ph_request_errno(status != PH_ST_OK ? status : PH_ST_IO_ERROR));
+    end_write(request, NULL);
+    ph_request_end(request);
 }
 
 static void write_done(void *data, const struct ph_reply *reply)
@@ -67,14 +156,17 @@ static void write_done(void *data, const struct ph_reply *reply)
     struct ph_request *request = data;
     const Pohmel__WriteResult *result = ph_reply_write(reply);
     if (result == NULL || result->written > request->size) {
-        ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
+        fail_write(request, reply->status);
         return;
     }
+    struct ph_told told;
+    ph_coherence_changed(request->mount->coherence, &request->change, result->attr, &told);
     /* Another client appended meanwhile: the kernel has the data in the wrong
      * place. The answer goes first, for the kernel holds the pages until then. */
     bool elsewhere = result->offset != request->offset;
     ph_request_settle(request);
     fuse_reply_write(request->req, result->written);
+    end_write(request, &told);
     if (elsewhere)
         ph_notifier_drop_range(request->mount->notifier, request->object, request->offset, request->size);
     ph_request_end(request);
@@ -112,6 +204,13 @@ void ph_op_write(fuse_req_t req, fuse_ino_t object, const char *data, size_t siz
     message.kill_privileges = kill_privileges;
     message.stable = stable_of(info->flags);
     message.laundered = info->writepage;
+    if (!request->open->direct) {
+        request->paged = true;
+        request->write.offset = request->offset;
+        request->write.size = size;
+        ph_coherence_write_begin(request->mount->coherence, object, &request->write);
+    }
+    announce(request, object);
     uint64_t ticket = ph_send_write(request->mount->stub, &message, payload, write_done, request);
     ph_blob_unref(payload);
     ph_request_sent(request, ticket);
@@ -151,6 +250,7 @@ void ph_op_fallocate(fuse_req_t req, fuse_ino_t object, int mode, off_t offset, 
     message.mode = (mode & FALLOC_FL_KEEP_SIZE ? ALLOCATE_KEEP_SIZE : 0) |
                    (mode & FALLOC_FL_PUNCH_HOLE ? ALLOCATE_PUNCH : 0) |
                    (mode & FALLOC_FL_ZERO_RANGE ? ALLOCATE_ZERO : 0);
+    announce(request, object);
     ph_request_sent(request,
                     ph_send_allocate(request->mount->stub, &message, NULL, ph_request_done, request));
 }
@@ -193,6 +293,7 @@ void ph_op_copy_file_range(fuse_req_t req, fuse_ino_t source, off_t source_offse
     message.target_handle = request->open->handle;
     message.target_offset = (uint64_t) target_offset;
     message.length = request->size;
+    announce(request, target);
     ph_request_sent(request, ph_send_copy(request->mount->stub, &message, NULL, copy_done, request));
 }
 

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "client/fuse/attr.h"
+#include "client/fuse/coherence.h"
 #include "client/fuse/fresh.h"
 #include "client/fuse/names.h"
 #include "client/fuse/ops.h"
@@ -30,18 +31,37 @@ bool ph_name_new_object(struct ph_request *request, uint64_t *object)
     return *object != 0;
 }
 
-void ph_name_reply_entry(struct ph_request *request, const Pohmel__Attr *attr)
+/* Answers with what the kernel is to be told of an entry. */
+static void reply_told(struct ph_request *request, const struct ph_told *told)
+{
+    struct fuse_entry_param entry;
+    ph_told_entry(told, &entry);
+    if (request->attr_once)
+        entry.attr_timeout = 0;
+    ph_request_settle(request);
+    int failed = fuse_reply_entry(request->req, &entry);
+    ph_coherence_told(request->mount->coherence, told, failed != 0);
+    ph_request_end(request);
+}
+
+void ph_name_reply_made(struct ph_request *request, const Pohmel__Attr *attr)
 {
     if (attr == NULL) {
         ph_request_fail(request, EIO);
         return;
     }
-    struct fuse_entry_param entry;
-    ph_attr_to_entry(attr, &entry);
+    struct ph_told told;
     ph_link_learn(request->mount->link, attr->object, request->object, request->name, strlen(request->name));
-    ph_request_settle(request);
-    fuse_reply_entry(request->req, &entry);
-    ph_request_end(request);
+    ph_coherence_changed_entry(request->mount->coherence, &request->change, request->object, request->name,
+                               attr, &told);
+    reply_told(request, &told);
+}
+
+void ph_name_changes(struct ph_request *request, bool target)
+{
+    ph_coherence_change_name(request->mount->coherence, &request->change, request->object, request->name,
+                             target);
+    ph_coherence_change_sent(request->mount->coherence, &request->change);
 }
 
 /* Starts a request about NAME in PARENT. */
@@ -56,21 +76,44 @@ static struct ph_request *begin_name(fuse_req_t req, fuse_ino_t parent, const ch
 static void lookup_done(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
+    struct ph_mount *mount = request->mount;
     const Pohmel__LookupReply *found = ph_reply_lookup(reply);
-    if (found != NULL)
-        ph_fresh_learn(request->mount->fresh, request->pid, found->directory,
-                       found->n_found > 0 ? found->found[0] : NULL, (uint64_t) g_get_monotonic_time());
-    if (found == NULL)
+    if (found == NULL) {
         ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
-    else if (found->n_found == 0)
-        ph_request_finish(request, found->failure != PH_ST_OK ? found->failure : PH_ST_NOT_FOUND);
-    else
-        ph_name_reply_entry(request, found->found[0]);
+        return;
+    }
+    const Pohmel__Attr *attr = found->n_found > 0 ? found->found[0] : NULL;
+    bool absent = attr == NULL && (found->failure == PH_ST_OK || found->failure == PH_ST_NOT_FOUND);
+    ph_fresh_learn(mount->fresh, request->pid, found->directory, attr, (uint64_t) g_get_monotonic_time());
+    if (attr == NULL && !absent) {
+        ph_request_finish(request, found->failure);
+        return;
+    }
+    struct ph_told told;
+    if (attr != NULL)
+        ph_link_learn(mount->link, attr->object, request->object, request->name, strlen(request->name));
+    ph_coherence_learn_entry(mount->coherence, &request->ask, request->object, found->directory,
+                             request->name, attr, &told);
+    reply_told(request, &told);
+}
+
+/* Answers from memory. */
+static bool known(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct ph_mount *mount = ph_mount_of(req);
+    struct ph_told told;
+    if (ph_coherence_lookup(mount->coherence, parent, name, &told) == PH_CACHE_MISS)
+        return false;
+    struct fuse_entry_param entry;
+    ph_told_entry(&told, &entry);
+    int failed = fuse_reply_entry(req, &entry);
+    ph_coherence_told(mount->coherence, &told, failed != 0);
+    return true;
 }
 
 void ph_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-    if (!ph_name_fits(req, name))
+    if (!ph_name_fits(req, name) || known(req, parent, name))
         return;
     struct ph_request *request = begin_name(req, parent, name);
     ProtobufCBinaryData names[] = {ph_name_bytes(name)};
@@ -109,7 +152,7 @@ static void create_done(void *data, const struct ph_reply *reply)
     if (reply->status != PH_ST_OK)
         ph_request_finish(data, reply->status);
     else
-        ph_name_reply_entry(data, result != NULL ? result->attr : NULL);
+        ph_name_reply_made(data, result != NULL ? result->attr : NULL);
 }
 
 /* mknod(2) of a regular file. */
@@ -123,6 +166,7 @@ static void make_file(struct ph_request *request, uint64_t object, const char *n
     message.mode = mode & ALLPERMS;
     message.umask = fuse_req_ctx(request->req)->umask & ACCESSPERMS;
     message.exclusive = true;
+    ph_name_changes(request, false);
     ph_request_sent(request, ph_send_create(request->mount->stub, &message, NULL, create_done, request));
 }
 
@@ -132,7 +176,7 @@ static void mknod_done(void *data, const struct ph_reply *reply)
     if (reply->status != PH_ST_OK)
         ph_request_finish(data, reply->status);
     else
-        ph_name_reply_entry(data, result != NULL ? result->attr : NULL);
+        ph_name_reply_made(data, result != NULL ? result->attr : NULL);
 }
 
 void ph_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t device)
@@ -155,6 +199,7 @@ void ph_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
     message.mode = mode & (S_IFMT | ALLPERMS);
     message.umask = fuse_req_ctx(req)->umask & ACCESSPERMS;
     message.device = ph_device_to_wire(device);
+    ph_name_changes(request, false);
     ph_request_sent(request, ph_send_mknod(request->mount->stub, &message, NULL, mknod_done, request));
 }
 
@@ -164,7 +209,7 @@ static void mkdir_done(void *data, const struct ph_reply *reply)
     if (reply->status != PH_ST_OK)
         ph_request_finish(data, reply->status);
     else
-        ph_name_reply_entry(data, result != NULL ? result->attr : NULL);
+        ph_name_reply_made(data, result != NULL ? result->attr : NULL);
 }
 
 void ph_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -182,6 +227,7 @@ void ph_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
     message.object = object;
     message.mode = mode & ALLPERMS;
     message.umask = fuse_req_ctx(req)->umask & ACCESSPERMS;
+    ph_name_changes(request, false);
     ph_request_sent(request, ph_send_mkdir(request->mount->stub, &message, NULL, mkdir_done, request));
 }
 
@@ -191,7 +237,7 @@ static void symlink_done(void *data, const struct ph_reply *reply)
     if (reply->status != PH_ST_OK)
         ph_request_finish(data, reply->status);
     else
-        ph_name_reply_entry(data, result != NULL ? result->attr : NULL);
+        ph_name_reply_made(data, result != NULL ? result->attr : NULL);
 }
 
 void ph_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
@@ -212,6 +258,7 @@ void ph_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const 
     message.name = ph_name_bytes(name);
     message.object = object;
     message.target = ph_name_bytes(target);
+    ph_name_changes(request, false);
     ph_request_sent(request, ph_send_symlink(request->mount->stub, &message, NULL, symlink_done, request));
 }
 
@@ -221,7 +268,7 @@ static void link_done(void *data, const struct ph_reply *reply)
     if (reply->status != PH_ST_OK)
         ph_request_finish(data, reply->status);
     else
-        ph_name_reply_entry(data, result != NULL ? result->attr : NULL);
+        ph_name_reply_made(data, result != NULL ? result->attr : NULL);
 }
 
 void ph_op_link(fuse_req_t req, fuse_ino_t object, fuse_ino_t parent, const char *name)
@@ -234,42 +281,91 @@ void ph_op_link(fuse_req_t req, fuse_ino_t object, fuse_ino_t parent, const char
     message.object = object;
     message.parent = parent;
     message.name = ph_name_bytes(name);
+    request->attr_once = true;
+    ph_coherence_change_object(request->mount->coherence, &request->change, object);
+    ph_name_changes(request, false);
     ph_request_sent(request, ph_send_link(request->mount->stub, &message, NULL, link_done, request));
+}
+
+/* REMOVE or RMDIR was answered. */
+static void removed(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    if (reply->status == PH_ST_OK)
+        ph_coherence_changed_name(request->mount->coherence, &request->change, request->object, request->name,
+                                  0);
+    ph_request_finish(request, reply->status);
 }
 
 void ph_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     if (!ph_name_fits(req, name))
         return;
-    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    struct ph_request *request = begin_name(req, parent, name);
     Pohmel__RemoveRequest message = POHMEL__REMOVE_REQUEST__INIT;
     message.caller = &request->caller;
     message.parent = parent;
     message.name = ph_name_bytes(name);
-    ph_request_sent(request, ph_send_remove(request->mount->stub, &message, NULL, ph_request_done, request));
+    ph_name_changes(request, true);
+    ph_request_sent(request, ph_send_remove(request->mount->stub, &message, NULL, removed, request));
 }
 
 void ph_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     if (!ph_name_fits(req, name))
         return;
-    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    struct ph_request *request = begin_name(req, parent, name);
     Pohmel__RmdirRequest message = POHMEL__RMDIR_REQUEST__INIT;
     message.caller = &request->caller;
     message.parent = parent;
     message.name = ph_name_bytes(name);
-    ph_request_sent(request, ph_send_rmdir(request->mount->stub, &message, NULL, ph_request_done, request));
+    ph_name_changes(request, true);
+    ph_request_sent(request, ph_send_rmdir(request->mount->stub, &message, NULL, removed, request));
 }
 
 /* The protocol's bits of RENAME are the kernel's (section 7.9). */
 G_STATIC_ASSERT(RENAME_NOREPLACE == 1 && RENAME_EXCHANGE == 2 && RENAME_WHITEOUT == 4);
+
+/* What the names stand for now, as far as it follows from what they stood for. */
+static void renamed(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    struct ph_coherence *coherence = request->mount->coherence;
+    const char *new_name = request->extra;
+    if (reply->status == PH_ST_OK) {
+        bool exchanged = (request->flags & RENAME_EXCHANGE) != 0;
+        if (request->renamed != 0)
+            ph_coherence_changed_name(coherence, &request->change, request->owner, new_name,
+                                      request->renamed);
+        if (request->flags == 0 || request->flags == RENAME_NOREPLACE)
+            ph_coherence_changed_name(coherence, &request->change, request->object, request->name, 0);
+        else if (exchanged && request->replaced != 0)
+            ph_coherence_changed_name(coherence, &request->change, request->object, request->name,
+                                      request->replaced);
+    }
+    ph_request_finish(request, reply->status);
+}
+
+/* Announces the change of both names. */
+static void rename_changes(struct ph_request *request)
+{
+    struct ph_coherence *coherence = request->mount->coherence;
+    request->renamed = ph_coherence_entry_object(coherence, request->object, request->name);
+    request->replaced = ph_coherence_entry_object(coherence, request->owner, request->extra);
+    ph_coherence_change_name(coherence, &request->change, request->object, request->name, true);
+    ph_coherence_change_name(coherence, &request->change, request->owner, request->extra, true);
+    ph_coherence_change_sent(coherence, &request->change);
+}
 
 void ph_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
                   const char *new_name, unsigned flags)
 {
     if (!ph_name_fits(req, name) || !ph_name_fits(req, new_name))
         return;
-    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    struct ph_request *request = begin_name(req, parent, name);
+    request->owner = new_parent;
+    request->extra = g_strdup(new_name);
+    request->flags = flags;
     if ((flags & ~(unsigned) (RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) != 0) {
         ph_request_refuse(request, EINVAL);
         return;
@@ -281,5 +377,6 @@ void ph_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_
     message.new_parent = new_parent;
     message.new_name = ph_name_bytes(new_name);
     message.flags = flags;
-    ph_request_sent(request, ph_send_rename(request->mount->stub, &message, NULL, ph_request_done, request));
+    rename_changes(request);
+    ph_request_sent(request, ph_send_rename(request->mount->stub, &message, NULL, renamed, request));
 }

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "client/fuse/attr.h"
+#include "client/fuse/coherence.h"
 #include "client/fuse/hook.h"
 #include "client/fuse/lock_owners.h"
 #include "client/fuse/names.h"
@@ -29,9 +30,12 @@ static uint32_t access_of(int flags)
     }
 }
 
-/* Whether the pages that the kernel has of the file are those of this version. */
-static bool same_version(struct ph_mount *mount, const Pohmel__Attr *attr)
+/* Whether the kernel may go on with the pages that it has of the file: under a lease they are
+ * right, else when they are those of this version. */
+static bool keeps_pages(struct ph_mount *mount, const Pohmel__Attr *attr)
 {
+    if (mount->caching)
+        return ph_coherence_keeps_pages(mount->coherence, attr->object);
     pthread_mutex_lock(&mount->versions_mutex);
     bool same = ph_versions_same(mount->versions, attr->object, attr->version);
     pthread_mutex_unlock(&mount->versions_mutex);
@@ -65,13 +69,17 @@ static void open_done(void *data, const struct ph_reply *reply)
     struct ph_open *open = ph_open_ref(request->open);
     open->generation = ph_link_generation(mount->link);
     struct fuse_file_info info = {.fh = (uint64_t) (uintptr_t) open};
-    info.keep_cache = S_ISREG(opened->attr->mode) && same_version(mount, opened->attr);
+    struct ph_told told;
+    ph_coherence_learn(mount->coherence, &request->ask, opened->attr, &told);
+    info.keep_cache = S_ISREG(opened->attr->mode) && keeps_pages(mount, opened->attr);
     info.direct_io = S_ISREG(opened->attr->mode) && goes_direct(request->flags);
+    open->direct = info.direct_io;
     ph_request_settle(request);
     if (fuse_reply_open(request->req, &info) != 0) {
         ph_open_send_close(mount, open->object, open->handle);
         ph_open_unref(open);
     }
+    ph_coherence_told(mount->coherence, &told, false);
     ph_request_end(request);
 }
 
@@ -103,24 +111,35 @@ void ph_op_opendir(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *inf
 }
 
 /* Answers CREATE and TMPFILE. */
-static void reply_create(struct ph_request *request, const Pohmel__Attr *attr)
+static void reply_create(struct ph_request *request, const Pohmel__Attr *attr, bool created)
 {
     struct ph_mount *mount = request->mount;
     struct ph_open *open = ph_open_ref(request->open);
     open->object = attr->object; /* not the one proposed where the name existed */
     open->generation = ph_link_generation(mount->link);
+    struct ph_told told;
     struct fuse_entry_param entry;
-    ph_attr_to_entry(attr, &entry);
-    if (request->name != NULL)
+    if (request->name != NULL) {
         ph_link_learn(mount->link, attr->object, request->object, request->name, strlen(request->name));
+        ph_coherence_changed_entry(mount->coherence, &request->change, request->object, request->name, attr,
+                                   &told);
+    } else {
+        ph_coherence_made(mount->coherence, &request->change, attr, &told);
+    }
+    ph_told_entry(&told, &entry);
+    if (!created)
+        entry.attr_timeout = 0; /* the kernel would take them whatever it has heard since */
     struct fuse_file_info info = {.fh = (uint64_t) (uintptr_t) open};
-    info.keep_cache = same_version(mount, attr);
+    info.keep_cache = keeps_pages(mount, attr);
     info.direct_io = goes_direct(request->flags);
+    open->direct = info.direct_io;
     ph_request_settle(request);
-    if (fuse_reply_create(request->req, &entry, &info) != 0) {
+    bool failed = fuse_reply_create(request->req, &entry, &info) != 0;
+    if (failed) {
         ph_open_send_close(mount, open->object, open->handle);
         ph_open_unref(open);
     }
+    ph_coherence_told(mount->coherence, &told, failed);
     ph_request_end(request);
 }
 
@@ -130,7 +149,7 @@ static void create_done(void *data, const struct ph_reply *reply)
     if (result == NULL)
         open_failed(data, reply->status);
     else
-        reply_create(data, result->attr);
+        reply_create(data, result->attr, result->created);
 }
 
 static void tmpfile_done(void *data, const struct ph_reply *reply)
@@ -139,7 +158,7 @@ static void tmpfile_done(void *data, const struct ph_reply *reply)
     if (result == NULL)
         open_failed(data, reply->status);
     else
-        reply_create(data, result->attr);
+        reply_create(data, result->attr, true);
 }
 
 static void send_tmpfile(struct ph_request *request, uint64_t object, mode_t mode, int flags)
@@ -153,6 +172,7 @@ static void send_tmpfile(struct ph_request *request, uint64_t object, mode_t mod
     message.handle = request->handle;
     message.access = access_of(flags);
     message.exclusive = (flags & O_EXCL) != 0;
+    ph_coherence_change_sent(request->mount->coherence, &request->change);
     ph_request_sent(request, ph_send_tmpfile(request->mount->stub, &message, NULL, tmpfile_done, request));
 }
 
@@ -186,6 +206,8 @@ void ph_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
     message.truncate = (info->flags & O_TRUNC) != 0;
     message.handle = request->handle;
     message.access = access_of(info->flags);
+    /* An existing file may be cut by it. */
+    ph_name_changes(request, (info->flags & O_TRUNC) != 0);
     ph_request_sent(request, ph_send_create(request->mount->stub, &message, NULL, create_done, request));
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "client/fuse/coherence.h"
 #include "client/fuse/fresh.h"
 #include "client/fuse/groups.h"
 #include "client/fuse/interrupt.h"
@@ -46,6 +47,7 @@ struct ph_request *ph_request_begin(fuse_req_t req, enum ph_wait wait)
         request->caller.groups = request->groups->ids;
     }
     ph_fresh_forget(request->mount->fresh, ctx->pid);
+    request->ask = ph_coherence_ask(request->mount->coherence);
     ph_interrupts_add(request->mount->interrupts, request);
     return request;
 }
@@ -65,9 +67,37 @@ void ph_request_again(struct ph_request *request)
     atomic_fetch_add(&request->refs, 1);
 }
 
+/* A change whose requester was killed: it is not known yet what it came to. */
+struct late_change {
+    struct ph_coherence *coherence;
+    struct ph_cache_change change;
+};
+
+static void change_is_over(void *data)
+{
+    struct late_change *late = data;
+    ph_coherence_change_end(late->coherence, &late->change);
+    g_free(late);
+}
+
+static void end_change_late(struct ph_request *request)
+{
+    if (!ph_coherence_changing(&request->change))
+        return;
+    struct late_change *late = g_new0(struct late_change, 1);
+    late->coherence = request->mount->coherence;
+    late->change = request->change;
+    request->change = (struct ph_cache_change){0};
+    ph_link_when_late(request->mount->link, atomic_load(&request->ticket), change_is_over, late);
+}
+
 void ph_request_settle(struct ph_request *request)
 {
     ph_interrupts_remove(request->mount->interrupts, request);
+    if (atomic_load(&request->abandoned))
+        end_change_late(request);
+    else
+        ph_coherence_change_end(request->mount->coherence, &request->change);
 }
 
 void ph_request_end(struct ph_request *request)

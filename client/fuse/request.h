@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "client/core/cache.h"
+#include "client/fuse/busy.h"
 #include "client/fuse/mount.h"
 #include "client/fuse/open_file.h"
 #include "runtime/wire/stub.h"
@@ -33,6 +35,15 @@ struct ph_request {
     struct ph_open *open; /* open file or directory concerned; a reference, or NULL */
     char *name;           /* owned, or NULL */
     void *extra;          /* owned, freed with g_free, or NULL */
+
+    /* For the coherence: when it asked; what it changes, if anything; a write of pages. */
+    struct ph_cache_ask ask;
+    struct ph_cache_change change;
+    struct ph_busy_write write;
+    uint64_t renamed, replaced; /* objects of the names of a RENAME; 0 for not known */
+    bool attr_once;             /* the kernel takes the attributes of this answer whatever it heard since */
+    bool paged;                 /* READ or WRITE through the page cache */
+    bool covered;               /* READ: by a lease */
 
     /* Of request.c and interrupt.c. */
     struct ph_groups *groups;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/fuse/buffers.h"
+#include "client/fuse/coherence.h"
 #include "client/fuse/fresh.h"
 #include "client/fuse/groups.h"
 #include "client/fuse/hook.h"
@@ -128,8 +129,10 @@ static struct fuse_session *new_session(struct ph_mount *mount, const char *opti
     return session;
 }
 
-static void init_mount(struct ph_mount *mount, struct ph_link *link)
+static void init_mount(struct ph_mount *mount, struct ph_link *link, struct ph_coherence *coherence)
 {
+    mount->coherence = coherence;
+    mount->caching = ph_link_info(link)->leases;
     mount->link = link;
     mount->stub = ph_link_stub(link);
     size_t request_max = (size_t) KERNEL_PAGES_MAX * (size_t) getpagesize() + KERNEL_HEADER_BYTES;
@@ -161,7 +164,9 @@ static void start_threads(struct ph_session *session)
     const struct sigaction wake = {.sa_handler = woken};
     sigaction(SIGUSR1, &wake, NULL);
     session->mount.interrupts = ph_interrupts_new(session->mount.link);
-    session->mount.notifier = ph_notifier_new(session->mount.session);
+    session->mount.workers = ph_workers_new();
+    session->mount.notifier = ph_notifier_new(session->mount.session, session->mount.workers);
+    ph_coherence_use_kernel(session->mount.coherence, session->mount.notifier, session->mount.workers);
     for (; session->running < READERS; session->running++) {
         int error = pthread_create(&session->readers[session->running], NULL, run_reader, session);
         if (error != 0)
@@ -169,11 +174,11 @@ static void start_threads(struct ph_session *session)
     }
 }
 
-struct ph_session *ph_session_start(struct ph_link *link, const char *place, const char *kernel,
-                                    GError **error)
+struct ph_session *ph_session_start(struct ph_link *link, struct ph_coherence *coherence, const char *place,
+                                    const char *kernel, GError **error)
 {
     struct ph_session *session = g_new0(struct ph_session, 1);
-    init_mount(&session->mount, link);
+    init_mount(&session->mount, link, coherence);
     session->place = g_strdup(place);
     session->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     session->mount.session = new_session(&session->mount, kernel);
@@ -257,6 +262,8 @@ void ph_session_free(struct ph_session *session)
     if (session == NULL)
         return;
     ph_interrupts_free(session->mount.interrupts);
+    ph_coherence_use_kernel(session->mount.coherence, NULL, NULL);
+    ph_workers_free(session->mount.workers);
     ph_notifier_free(session->mount.notifier);
     if (session->mount.session != NULL)
         destroy(session->mount.session);

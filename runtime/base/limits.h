@@ -72,6 +72,8 @@ enum {
     PH_CLOSE_TIMEOUT_MS = 5000, /* for answers still due, then SESSION_CLOSE, when a link ends */
     PH_LINK_QUEUE_MAX = 65536,  /* requests waiting to be sent */
     PH_HINTS_MAX = 262144,      /* objects whose path is remembered */
+    PH_CACHE_OBJECTS_MAX = 1024 * 1024, /* that the kernel does not hold, beyond which leases are given up */
+    PH_CACHE_LEASES_MAX = 768 * 1024,   /* fewer than a server lets a session hold */
 
     /* Leases at the client. They hold from the sending of an answered request for
      * this share of their time (clocks may differ in rate), less the margin. */

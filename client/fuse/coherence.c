@@ -1,0 +1,279 @@
+/* Life of the coherence, what the session tells it, and the deeds that the cache asks for. */
+#include "client/fuse/coherence.h"
+
+#include <errno.h>
+
+#include "client/fuse/coherence_private.h"
+#include "ph_commands.h"
+#include "ph_stubs.h"
+#include "runtime/base/limits.h"
+
+enum { GIVE_UP_AT_ONCE = 16 }; /* leases beyond the bounds that are given up with one request */
+
+static bool kernel_has(void *data, uint64_t object)
+{
+    struct ph_coherence *coherence = data;
+    return ph_cache_kernel_has(coherence->cache, object);
+}
+
+static void dropped(void *data, uint64_t object, uint64_t lease)
+{
+    struct ph_coherence *coherence = data;
+    ph_cache_dropped(coherence->cache, object, lease);
+}
+
+static void drop_done(void *data)
+{
+    ph_coherence_work(data);
+}
+
+struct ph_coherence *ph_coherence_new(bool caching)
+{
+    struct ph_coherence *coherence = g_new0(struct ph_coherence, 1);
+    coherence->caching = caching;
+    coherence->cache = ph_cache_new(PH_CACHE_OBJECTS_MAX, PH_CACHE_LEASES_MAX);
+    coherence->busy = ph_busy_new();
+    pthread_mutex_init(&coherence->mutex, NULL);
+    coherence->drops = (struct ph_drop_context){
+        .mutex = &coherence->mutex,
+        .busy = coherence->busy,
+        .data = coherence,
+        .kernel_has = kernel_has,
+        .dropped = dropped,
+        .done = drop_done,
+    };
+    return coherence;
+}
+
+void ph_coherence_free(struct ph_coherence *coherence)
+{
+    if (coherence == NULL)
+        return;
+    ph_busy_free(coherence->busy);
+    ph_cache_free(coherence->cache);
+    pthread_mutex_destroy(&coherence->mutex);
+    g_free(coherence);
+}
+
+void ph_coherence_use_link(struct ph_coherence *coherence, struct ph_link *link)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    coherence->link = link;
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+void ph_coherence_use_kernel(struct ph_coherence *coherence, struct ph_notifier *notifier,
+                             struct ph_workers *workers)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    if (notifier != NULL && coherence->notifier == NULL)
+        ph_cache_kernel_add(coherence->cache, PH_OBJECT_ROOT, 1);
+    coherence->notifier = coherence->drops.notifier = notifier;
+    coherence->workers = coherence->drops.workers = workers;
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+void ph_coherence_set_epochs(struct ph_coherence *coherence, bool epochs)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    coherence->epochs = epochs;
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+uint64_t ph_coherence_now(struct ph_coherence *coherence)
+{
+    if (coherence->link != NULL)
+        ph_cache_answered(coherence->cache, coherence->generation, ph_link_answered_sent_ms(coherence->link));
+    return ph_link_now_ms();
+}
+
+static void released(void *data, const struct ph_reply *reply)
+{
+    /* Nothing hangs on it: what was not heard is recalled again, or went with the session. */
+}
+
+static void send_release(struct ph_link *link, struct ph_cache_work *work)
+{
+    Pohmel__LeaseReleaseRequest message = POHMEL__LEASE_RELEASE_REQUEST__INIT;
+    message.n_leases = work->release.count;
+    message.leases = work->release.leases;
+    message.n_kept = work->release.kept_count;
+    message.kept = work->release.kept;
+    if (link != NULL && ph_link_generation(link) == work->release.generation)
+        ph_send_lease_release(ph_link_stub(link), &message, NULL, released, NULL);
+}
+
+/* Has the kernel forget. What cannot block is done here and now. */
+static void do_drop(struct ph_coherence *coherence, const struct ph_cache_work *work)
+{
+    struct ph_notifier *notifier = coherence->notifier;
+    uint64_t object = work->drop.object;
+    int error = 0;
+    if (work->drop.kernel && notifier != NULL) {
+        if (work->drop.is_directory && work->drop.names > 0)
+            ph_notify_epoch(notifier);
+        if (work->drop.pages && !work->drop.is_directory) {
+            ph_drop_start(&coherence->drops, object, work->drop.lease, true);
+            return;
+        }
+        error = ph_notify_attr(notifier, object);
+    }
+    if (error == -ENOENT) {
+        ph_drop_start(&coherence->drops, object, work->drop.lease, false);
+        return;
+    }
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_dropped(coherence->cache, object, work->drop.lease);
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+void ph_coherence_work(struct ph_coherence *coherence)
+{
+    for (;;) {
+        pthread_mutex_lock(&coherence->mutex);
+        bool any = ph_cache_has_work(coherence->cache);
+        pthread_mutex_unlock(&coherence->mutex);
+        if (!any)
+            return;
+        g_autofree struct ph_cache_work *work = g_new(struct ph_cache_work, 1);
+        for (;;) {
+            pthread_mutex_lock(&coherence->mutex);
+            any = ph_cache_next_work(coherence->cache, work);
+            struct ph_link *link = coherence->link;
+            pthread_mutex_unlock(&coherence->mutex);
+            if (!any)
+                break;
+            if (work->kind == PH_CACHE_RELEASE)
+                send_release(link, work);
+            else
+                do_drop(coherence, work);
+        }
+    }
+}
+
+static void on_opened(void *data, const struct ph_link_leases *leases)
+{
+    struct ph_coherence *coherence = data;
+    pthread_mutex_lock(&coherence->mutex);
+    coherence->generation = leases->generation;
+    coherence->granted = leases->granted && coherence->caching;
+    ph_cache_session(coherence->cache, leases->generation, leases->ttl_ms, coherence->granted,
+                     leases->watched);
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+/* Objects that the kernel may still believe in. */
+struct forgotten {
+    struct ph_notifier *notifier;
+    GArray *held; /* struct ph_cache_held */
+};
+
+static void collect(void *data, const struct ph_cache_held *held)
+{
+    g_array_append_val((GArray *) data, *held);
+}
+
+/* Pages may be held by reads, which will be answered, but not by this thread. */
+static void forget_pages(void *data)
+{
+    struct forgotten *forgotten = data;
+    for (guint i = 0; i < forgotten->held->len; i++) {
+        const struct ph_cache_held *held = &g_array_index(forgotten->held, struct ph_cache_held, i);
+        if (held->pages)
+            ph_notify_data(forgotten->notifier, held->object, 0, 0);
+    }
+    g_array_unref(forgotten->held);
+    g_free(forgotten);
+}
+
+/* The session and all its leases are gone: nothing that was kept may be used any more. */
+static void on_lost(void *data)
+{
+    struct ph_coherence *coherence = data;
+    struct forgotten *forgotten = g_new0(struct forgotten, 1);
+    forgotten->held = g_array_new(FALSE, FALSE, sizeof(struct ph_cache_held));
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_lost(coherence->cache);
+    coherence->granted = false;
+    ph_cache_each_kernel(coherence->cache, collect, forgotten->held);
+    forgotten->notifier = coherence->notifier;
+    struct ph_workers *workers = coherence->workers;
+    pthread_mutex_unlock(&coherence->mutex);
+    if (forgotten->notifier == NULL) {
+        g_array_unref(forgotten->held);
+        g_free(forgotten);
+        return;
+    }
+    ph_notify_epoch(forgotten->notifier);
+    for (guint i = 0; i < forgotten->held->len; i++)
+        ph_notify_attr(forgotten->notifier, g_array_index(forgotten->held, struct ph_cache_held, i).object);
+    ph_workers_run(workers, forget_pages, forgotten);
+}
+
+static void on_recall(void *data, const Pohmel__RecallEvent *recall)
+{
+    struct ph_coherence *coherence = data;
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_recall(coherence->cache, recall->object, recall->lease, recall->keep);
+    pthread_mutex_unlock(&coherence->mutex);
+    ph_coherence_work(coherence);
+}
+
+const struct ph_link_events ph_coherence_events = {
+    .opened = on_opened,
+    .lost = on_lost,
+    .recall = on_recall,
+};
+
+void ph_coherence_told(struct ph_coherence *coherence, const struct ph_told *told, bool failed)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    if (failed && told->entry != 0)
+        ph_cache_kernel_forget(coherence->cache, told->entry, 1);
+    for (unsigned i = 0; i < G_N_ELEMENTS(told->objects); i++) {
+        if (told->objects[i] != 0)
+            ph_cache_reply_end(coherence->cache, told->objects[i]);
+    }
+    ph_cache_release_some(coherence->cache, GIVE_UP_AT_ONCE);
+    pthread_mutex_unlock(&coherence->mutex);
+    ph_coherence_work(coherence);
+}
+
+void ph_coherence_forget(struct ph_coherence *coherence, uint64_t object, uint64_t lookups)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_kernel_forget(coherence->cache, object, lookups);
+    pthread_mutex_unlock(&coherence->mutex);
+    ph_coherence_work(coherence);
+}
+
+static void add(GString *out, const char *key, uint64_t value)
+{
+    g_string_append_printf(out, "%s: %" G_GUINT64_FORMAT "\n", key, value);
+}
+
+void ph_coherence_status(struct ph_coherence *coherence, GString *out)
+{
+    struct ph_cache_counters counters;
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_count(coherence->cache, &counters);
+    bool epochs = coherence->epochs;
+    pthread_mutex_unlock(&coherence->mutex);
+    g_string_append_printf(out, "caching: %s\n", coherence->caching ? "under leases" : "off");
+    g_string_append_printf(out, "names-in-kernel: %s\n", coherence->caching && epochs ? "yes" : "no");
+    add(out, "leases-directories-shared", counters.directories_shared);
+    add(out, "leases-directories-exclusive", counters.directories_exclusive);
+    add(out, "leases-files-shared", counters.files_shared);
+    add(out, "leases-files-exclusive", counters.files_exclusive);
+    add(out, "leases-going-back", counters.recalls_pending);
+    add(out, "cached-objects", counters.objects);
+    add(out, "cached-names", counters.entries);
+    add(out, "cached-whole-directories", counters.complete_directories);
+    add(out, "kernel-objects", counters.kernel_objects);
+    add(out, "cache-hits", counters.hits);
+    add(out, "cache-misses", counters.misses);
+    add(out, "recalls", counters.recalls);
+    add(out, "recalls-before-grant", counters.early_recalls);
+    add(out, "leases-given-up", counters.given_up);
+    add(out, "changes-behind-the-server", counters.behind);
+}

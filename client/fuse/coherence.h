@@ -1,0 +1,153 @@
+/* What this mount and its kernel keep under leases: the cache (client/core/cache.h) with its lock, and the
+ * deeds that it asks for: having the kernel forget, and telling the server. docs/decisions/0006.
+ *
+ * How an operation uses it:
+ *   ask the cache (..._lookup, ..._getattr), and answer from it; or
+ *   ..._ask (or a change: ..._change_..., ..._change_sent), send, and learn from the reply.
+ * Both fill in a struct ph_told: what the kernel is about to be told and for how long it holds. From then
+ * until ph_coherence_told recalls of these objects wait, so the answer must follow at once.
+ * All functions may be called from any thread; none waits. */
+#ifndef PH_CLIENT_FUSE_COHERENCE_H
+#define PH_CLIENT_FUSE_COHERENCE_H
+
+#include "client/core/cache.h"
+#include "client/fuse/attr.h"
+#include "client/fuse/busy.h"
+#include "client/fuse/mount.h"
+
+struct ph_coherence;
+
+/* Knows nothing; CACHING or not, the calls are the same. Never NULL. */
+struct ph_coherence *ph_coherence_new(bool caching);
+
+/* Nothing uses it any more. NULL is fine. */
+void ph_coherence_free(struct ph_coherence *coherence);
+
+/* Events for ph_link_open, with the coherence as their data. */
+extern const struct ph_link_events ph_coherence_events;
+
+/* The link is open: requests can be sent. */
+void ph_coherence_use_link(struct ph_coherence *coherence, struct ph_link *link);
+
+/* The kernel serves the mount: it can be told. Called again with NULL, it cannot any more. */
+void ph_coherence_use_kernel(struct ph_coherence *coherence, struct ph_notifier *notifier,
+                             struct ph_workers *workers);
+
+/* The mount answers the kernel's INIT with EPOCHS known or not: without them names get no timeout. */
+void ph_coherence_set_epochs(struct ph_coherence *coherence, bool epochs);
+
+/* --- Telling the kernel --- */
+
+struct ph_told {
+    uint64_t objects[2]; /* whose recalls wait; 0 for none */
+    uint64_t entry;      /* object of which the kernel gets a reference; 0 for none */
+    struct ph_cached_attr attr;
+    double entry_timeout, attr_timeout; /* seconds */
+};
+
+/* The answer was written; FAILED: the kernel did not take it. */
+void ph_coherence_told(struct ph_coherence *coherence, const struct ph_told *told, bool failed);
+
+/* The entry of TOLD for fuse_reply_entry and the like. */
+void ph_told_entry(const struct ph_told *told, struct fuse_entry_param *entry);
+
+/* --- Answering from memory --- */
+
+enum ph_cache_found ph_coherence_lookup(struct ph_coherence *coherence, uint64_t directory, const char *name,
+                                        struct ph_told *told);
+bool ph_coherence_getattr(struct ph_coherence *coherence, uint64_t object, struct ph_told *told);
+
+/* --- Reading --- */
+
+/* To be remembered with a request that reads, just before it is sent. */
+struct ph_cache_ask ph_coherence_ask(struct ph_coherence *coherence);
+
+/* A reply told ATTR. */
+void ph_coherence_learn(struct ph_coherence *coherence, const struct ph_cache_ask *ask,
+                        const Pohmel__Attr *attr, struct ph_told *told);
+
+/* A reply told that NAME in the directory is FOUND, or is not there (NULL); DIRECTORY may be NULL. */
+void ph_coherence_learn_entry(struct ph_coherence *coherence, const struct ph_cache_ask *ask,
+                              uint64_t directory_id, const Pohmel__Attr *directory, const char *name,
+                              const Pohmel__Attr *found, struct ph_told *told);
+
+/* --- Changing --- */
+
+/* Whether CHANGE was begun and has not ended. */
+static inline bool ph_coherence_changing(const struct ph_cache_change *change)
+{
+    return change->count > 0 || change->all || change->blind;
+}
+
+/* Each change: what it concerns, then sent; and end in whatever way it was answered. TARGET: what NAME
+ * stands for is changed as well. */
+void ph_coherence_change_object(struct ph_coherence *coherence, struct ph_cache_change *change,
+                                uint64_t object);
+void ph_coherence_change_name(struct ph_coherence *coherence, struct ph_cache_change *change,
+                              uint64_t directory, const char *name, bool target);
+
+/* Of what nobody can list. */
+void ph_coherence_change_all(struct ph_coherence *coherence, struct ph_cache_change *change);
+void ph_coherence_change_sent(struct ph_coherence *coherence, struct ph_cache_change *change);
+
+/* Ends it, unless that was done. */
+void ph_coherence_change_end(struct ph_coherence *coherence, struct ph_cache_change *change);
+
+/* It told ATTR of an object concerned, or made. Ends the change. */
+void ph_coherence_changed(struct ph_coherence *coherence, struct ph_cache_change *change,
+                          const Pohmel__Attr *attr, struct ph_told *told);
+
+/* It made the object of ATTR, without a name, and the kernel gets a reference. Ends the change. */
+void ph_coherence_made(struct ph_coherence *coherence, struct ph_cache_change *change,
+                       const Pohmel__Attr *attr, struct ph_told *told);
+
+/* It made NAME in DIRECTORY stand for the object of ATTR. Ends the change. */
+void ph_coherence_changed_entry(struct ph_coherence *coherence, struct ph_cache_change *change,
+                                uint64_t directory, const char *name, const Pohmel__Attr *attr,
+                                struct ph_told *told);
+
+/* NAME in DIRECTORY is OBJECT (0: nothing) now. Before the end of the change. */
+void ph_coherence_changed_name(struct ph_coherence *coherence, const struct ph_cache_change *change,
+                               uint64_t directory, const char *name, uint64_t object);
+
+/* What NAME in DIRECTORY was last known to stand for; 0 for not known. */
+uint64_t ph_coherence_entry_object(struct ph_coherence *coherence, uint64_t directory, const char *name);
+
+/* Names may have changed that the kernel knows: it is to ask again. */
+void ph_coherence_names_changed(struct ph_coherence *coherence);
+
+/* --- Data --- */
+
+/* How a read is to go. */
+enum ph_read_way {
+    PH_READ_PLAIN,   /* send it; a lease of ours covers it, or is on its way back and waits for it */
+    PH_READ_ACQUIRE, /* ask for a lease first */
+};
+
+/* A read of OBJECT through the page cache came; to be ended whatever becomes of it. */
+enum ph_read_way ph_coherence_read_begin(struct ph_coherence *coherence, uint64_t object);
+
+/* It is sent now. Whether a lease covers it: that one is not given back before the read has ended, or
+ * takes the pages along. */
+bool ph_coherence_read_sent(struct ph_coherence *coherence, uint64_t object);
+
+/* Data is about to be given to the kernel; then, LEN bytes at OFFSET were (0: none). COVERED is
+ * what ph_coherence_read_sent said: pages that are not covered are dropped again. */
+void ph_coherence_read_answering(struct ph_coherence *coherence, uint64_t object);
+void ph_coherence_read_end(struct ph_coherence *coherence, uint64_t object, bool covered, uint64_t offset,
+                           uint64_t len);
+
+/* Whether the kernel may keep the pages that it has of OBJECT when the file is opened. */
+bool ph_coherence_keeps_pages(struct ph_coherence *coherence, uint64_t object);
+
+/* A write through the page cache came (WRITE has its place and size); it was answered. */
+void ph_coherence_write_begin(struct ph_coherence *coherence, uint64_t object, struct ph_busy_write *write);
+void ph_coherence_write_end(struct ph_coherence *coherence, uint64_t object, struct ph_busy_write *write);
+
+/* FORGET of the kernel. */
+void ph_coherence_forget(struct ph_coherence *coherence, uint64_t object, uint64_t lookups);
+
+/* Counters as "key: value" lines, appended to OUT. */
+void ph_coherence_status(struct ph_coherence *coherence, GString *out);
+
+#endif

@@ -1,0 +1,64 @@
+/* Pages: what the kernel may keep of the data of files. */
+#include "client/fuse/coherence_private.h"
+
+enum ph_read_way ph_coherence_read_begin(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_busy_read_begin(coherence->busy, object);
+    bool held = !coherence->granted || ph_cache_is_held(coherence->cache, object);
+    pthread_mutex_unlock(&coherence->mutex);
+    return held ? PH_READ_PLAIN : PH_READ_ACQUIRE;
+}
+
+bool ph_coherence_read_sent(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    bool held = ph_cache_is_held(coherence->cache, object);
+    pthread_mutex_unlock(&coherence->mutex);
+    return held;
+}
+
+void ph_coherence_read_answering(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+void ph_coherence_read_end(struct ph_coherence *coherence, uint64_t object, bool covered, uint64_t offset,
+                           uint64_t len)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_busy_read_end(coherence->busy, object);
+    struct ph_notifier *notifier = coherence->notifier;
+    pthread_mutex_unlock(&coherence->mutex);
+    if (coherence->caching && !covered && len > 0 && notifier != NULL)
+        ph_notifier_drop_range(notifier, object, offset, len);
+}
+
+bool ph_coherence_keeps_pages(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    bool keeps = ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
+    pthread_mutex_unlock(&coherence->mutex);
+    return keeps;
+}
+
+void ph_coherence_write_begin(struct ph_coherence *coherence, uint64_t object, struct ph_busy_write *write)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_busy_write_begin(coherence->busy, object, write);
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+void ph_coherence_write_end(struct ph_coherence *coherence, uint64_t object, struct ph_busy_write *write)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    /* Pages that were dropped meanwhile may have been read again before the write was done. */
+    bool dropped = ph_busy_write_end(coherence->busy, object, write);
+    bool leased = ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
+    struct ph_notifier *notifier = coherence->notifier;
+    pthread_mutex_unlock(&coherence->mutex);
+    if (coherence->caching && (dropped || !leased) && notifier != NULL)
+        ph_notifier_drop_range(notifier, object, write->offset, write->size);
+}

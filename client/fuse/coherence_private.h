@@ -1,0 +1,28 @@
+/* Shared by the files coherence*.c. */
+#ifndef PH_CLIENT_FUSE_COHERENCE_PRIVATE_H
+#define PH_CLIENT_FUSE_COHERENCE_PRIVATE_H
+
+#include "client/fuse/coherence.h"
+#include "client/fuse/drop.h"
+
+struct ph_coherence {
+    bool caching; /* fixed */
+    pthread_mutex_t mutex;
+    struct ph_cache *cache;
+    struct ph_busy *busy;
+    bool granted;        /* the session has leases */
+    uint64_t generation; /* of the session that the cache was told of */
+    bool epochs;
+    struct ph_link *link;         /* NULL before it is open */
+    struct ph_notifier *notifier; /* NULL while there is no kernel to tell */
+    struct ph_workers *workers;
+    struct ph_drop_context drops;
+};
+
+/* The time, with what the link knows of its leases told to the cache. With the mutex held. */
+uint64_t ph_coherence_now(struct ph_coherence *coherence);
+
+/* Does what the cache wants done. Without the mutex; cheap when there is nothing. */
+void ph_coherence_work(struct ph_coherence *coherence);
+
+#endif
