@@ -167,6 +167,7 @@ static void act(struct sim_client *client, const struct ph_client_action *action
     case PH_CLIENT_CLOSED:
         client->closed = TRUE;
         break;
+    case PH_CLIENT_LATE:
     case PH_CLIENT_LOST:
     case PH_CLIENT_EVENT:
     case PH_CLIENT_REFUSED:
