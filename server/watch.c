@@ -314,6 +314,7 @@ static void end_watching(struct ph_watch *watch, const char *why)
     ph_log("what other programs change in the exports shows late in mounts from now on: %s", why);
     for (size_t i = 0; i < watch->count; i++)
         atomic_store(&watch->exports[i].active, false);
+    tell_all(watch);
 }
 
 static int time_left(const struct ph_watch *watch, gint64 look_again_at)
@@ -353,7 +354,6 @@ static void *watch_run(void *data)
         poll(polled, 1, others ? REST_MS : REST_ALONE_MS);
     }
     end_watching(watch, g_strerror(errno));
-    tell_all(watch);
     return NULL;
 }
 
@@ -384,11 +384,10 @@ static void copy_exports(struct ph_watch *watch, const struct ph_watch_export *e
     }
 }
 
-static void start(struct ph_watch *watch)
+void ph_watch_start(struct ph_watch *watch)
 {
     bool any = false;
 
-    mounts_look(watch, true);
     for (size_t i = 0; i < watch->count; i++)
         any = any || watch->exports[i].active;
     if (!any)
@@ -412,7 +411,7 @@ struct ph_watch *ph_watch_new(const struct ph_watch_export *exports, size_t coun
     watch->missed_before = g_hash_table_new_full(missed_hash, missed_equal, g_free, NULL);
     copy_exports(watch, exports, count);
     if (open_descriptors(watch))
-        start(watch);
+        mounts_look(watch, true);
     else
         ph_log("what other programs change in the exports shows late in mounts: %s", why_not(errno));
     return watch;

@@ -29,14 +29,18 @@ struct ph_watch_export {
  * from the thread of the watch. */
 typedef void (*ph_watch_changed)(void *data, size_t export_index, uint64_t object);
 
-/* Watches COUNT exports, which are copied; stores and directories stay there as long as the
- * watch. What cannot be watched (this user is not root, the kernel is too old, the
+/* Has the kernel collect changes in COUNT exports, which are copied; stores and directories stay there as
+ * long as the watch. What cannot be watched (this user is not root, the kernel is too old, the
  * filesystem is of another kind) is said in one line of the log for each export. */
 struct ph_watch *ph_watch_new(const struct ph_watch_export *exports, size_t count, ph_watch_changed changed,
                               void *data);
 
-/* Whether changes in that export are noticed. It can cease to be so: when a filesystem is mounted
- * below it that cannot be watched. False for a watch that is NULL. Any thread. */
+/* Starts to tell them. Once; nothing happens where nothing is watched. */
+void ph_watch_start(struct ph_watch *watch);
+
+/* Whether changes in that export are noticed. It can cease to be so, and be so again: when
+ * a filesystem is mounted below it that cannot be watched. CHANGED is called with object 0 then. False for a
+ * watch that is NULL. Any thread. */
 bool ph_watch_active(const struct ph_watch *watch, size_t export_index);
 
 /* Ends the thread and frees the watch; CHANGED is not called any more. NULL is fine. */

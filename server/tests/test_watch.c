@@ -106,6 +106,8 @@ static struct ph_watch *watch_begin(struct fixture *fx)
     if (!ph_watch_active(watch, 0)) {
         g_test_skip("changes cannot be watched here");
         g_clear_pointer(&watch, ph_watch_free);
+    } else {
+        ph_watch_start(watch);
     }
     return watch;
 }
@@ -369,6 +371,7 @@ static void test_without_root_it_says_so(void)
         g_assert_cmpint(setresuid(NOBODY, NOBODY, NOBODY), ==, 0);
         struct ph_watch_export export = {"test", fx.directory, fx.store};
         struct ph_watch *watch = ph_watch_new(&export, 1, on_changed, &told);
+        ph_watch_start(watch);
         g_assert_false(ph_watch_active(watch, 0));
         ph_watch_free(watch);
         g_assert_false(ph_watch_active(NULL, 0));
