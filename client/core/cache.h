@@ -139,7 +139,7 @@ bool ph_cache_listing_end(struct ph_cache *cache, struct ph_cache_listing *listi
 
 /* --- Changes by this mount --- */
 
-enum { PH_CACHE_CHANGE_OBJECTS = 6 };
+enum { PH_CACHE_CHANGE_OBJECTS = 6, PH_CACHE_CHANGE_NAMES = 2 };
 
 /* A change on its way; lives in the request that carries it. Every change of an object that the mount
  * sends (WRITE, SETATTR, SETXATTR, ...) is to be announced, else what a slow reply tells
@@ -148,6 +148,10 @@ struct ph_cache_change {
     struct ph_cache_ask ask;
     uint64_t objects[PH_CACHE_CHANGE_OBJECTS];
     unsigned count;
+    struct { /* what names stand for was known under this lease of the directory */
+        uint64_t directory, granted;
+    } targets[PH_CACHE_CHANGE_NAMES];
+    unsigned target_count;
     bool blind; /* it changes attributes of an object that is not known */
     bool all;   /* it changes what is not known */
 };
@@ -178,7 +182,8 @@ uint64_t ph_cache_changed(struct ph_cache *cache, const struct ph_cache_change *
                           const Pohmel__Attr *attr, uint64_t now_ms, struct ph_cached_attr *out);
 
 /* The change succeeded: NAME in DIRECTORY is now OBJECT, or nothing if 0. Kept only under a lease
- * that was held all the time and if no other change in DIRECTORY ran meanwhile. As ph_cache_learn_entry.
+ * that was held all the time and if no other change in DIRECTORY ran meanwhile; what is moved (OBJECT, and
+ * targets were added) must have been known so in its old directory, too. As ph_cache_learn_entry.
  * After RENAME the kernel keeps OBJECT's new name for what was left of the timeout of the old one: where this
  * returns 0 nobody will tell when it is out of date, and the kernel must be made to ask again (epoch). */
 uint64_t ph_cache_changed_name(struct ph_cache *cache, const struct ph_cache_change *change,

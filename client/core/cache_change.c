@@ -52,23 +52,47 @@ void ph_cache_change_add(struct ph_cache *cache, struct ph_cache_change *change,
     ph_cache_settle(cache, o);
 }
 
-/* What NAME stands for is concerned as well. A lease on its way back is as good as any here. */
-static void add_target(struct ph_cache *cache, struct ph_cache_change *change,
-                       const struct ph_cache_object *o, const struct ph_cache_entry *entry)
+/* What NAME stands for is concerned as well. A lease on its way back is as good as any here, as
+ * long as it is not released before the change is carried out. */
+static void add_target(struct ph_cache *cache, struct ph_cache_change *change, struct ph_cache_object *o,
+                       const struct ph_cache_entry *entry)
 {
     bool absent = entry ? entry->object == 0 : o->directory && o->directory->complete;
-    if (absent)
-        return;
-    if (entry && entry->object != PH_CACHE_UNKNOWN)
-        ph_cache_change_add(cache, change, entry->object);
-    else
+    bool known = absent || (entry && entry->object != PH_CACHE_UNKNOWN);
+    if (!known || change->target_count == PH_CACHE_CHANGE_NAMES) {
         add_blind(cache, change);
+        return;
+    }
+    change->targets[change->target_count].directory = o->lru.key;
+    change->targets[change->target_count++].granted = o->granted;
+    o->targeting++;
+    if (!absent)
+        ph_cache_change_add(cache, change, entry->object);
+}
+
+/* The lease under which target I was known is still there. */
+static bool target_holds(const struct ph_cache_change *change, unsigned i, const struct ph_cache_object *o)
+{
+    return o && o->lease && o->granted == change->targets[i].granted;
+}
+
+static void end_target(struct ph_cache *cache, const struct ph_cache_change *change, unsigned i)
+{
+    struct ph_cache_object *o = ph_cache_find(cache, change->targets[i].directory);
+    if (target_holds(change, i, o)) {
+        o->targeting--;
+    } else {
+        cache->blind_running--;
+        cache->blind_changed = ++cache->clock;
+    }
 }
 
 void ph_cache_change_add_name(struct ph_cache *cache, struct ph_cache_change *change, uint64_t directory,
                               const void *name, size_t len, bool target)
 {
     ph_cache_change_add(cache, change, directory);
+    if (!concerns(change, directory))
+        return; /* too many objects: it is a change of everything */
     struct ph_cache_object *o = ph_cache_find(cache, directory);
     struct ph_cache_entry *entry = ph_cache_entry_find(o, name, len);
     if (target)
@@ -89,6 +113,17 @@ uint64_t ph_cache_changed(struct ph_cache *cache, const struct ph_cache_change *
     return ph_cache_learn_own(cache, &change->ask, attr, own, now_ms, out);
 }
 
+/* What CHANGE found under its names is what was known of them. */
+static bool targets_known(const struct ph_cache *cache, const struct ph_cache_change *change)
+{
+    for (unsigned i = 0; i < change->target_count; i++) {
+        const struct ph_cache_object *o = ph_cache_find(cache, change->targets[i].directory);
+        if (!target_holds(change, i, o) || !ph_cache_untouched(cache, o, change->ask.clock, 1))
+            return false;
+    }
+    return !change->blind;
+}
+
 uint64_t ph_cache_changed_name(struct ph_cache *cache, const struct ph_cache_change *change,
                                uint64_t directory, const void *name, size_t len, uint64_t object,
                                uint64_t now_ms)
@@ -97,6 +132,8 @@ uint64_t ph_cache_changed_name(struct ph_cache *cache, const struct ph_cache_cha
     if (!ph_cache_is_live(cache, &change->ask) || !ph_cache_is_usable(cache, o) ||
         !concerns(change, directory) || o->granted > change->ask.clock ||
         !ph_cache_untouched(cache, o, change->ask.clock, 1))
+        return 0;
+    if (object != 0 && !targets_known(cache, change))
         return 0;
     struct ph_cache_entry *entry = ph_cache_entry_put(cache, o, name, len, object, change->ask.sent_ms);
     if (object == 0) { /* the kernel asks again for what it removed itself */
@@ -121,6 +158,8 @@ static void ended(struct ph_cache *cache, uint64_t object, uint32_t running)
 
 void ph_cache_change_end(struct ph_cache *cache, struct ph_cache_change *change)
 {
+    for (unsigned i = 0; i < change->target_count; i++)
+        end_target(cache, change, i);
     for (unsigned i = 0; i < change->count; i++)
         ended(cache, change->objects[i], 1);
     if (change->blind) {

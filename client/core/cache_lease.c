@@ -76,6 +76,13 @@ void ph_cache_end_lease(struct ph_cache *cache, struct ph_cache_object *o)
         cache->counters.recalls_pending--;
     ph_cache_list_remove(o);
     ph_cache_entries_free(cache, o);
+    if (o->targeting) {
+        /* Others may change the names before our changes are carried out: what these will
+         * concern is not known any more. */
+        cache->blind_running += o->targeting;
+        cache->blind_changed = ++cache->clock;
+        o->targeting = 0;
+    }
     o->lease = 0;
     o->mode = POHMEL__LEASE_MODE__MODE_NONE;
     o->giving = PH_CACHE_KEPT;

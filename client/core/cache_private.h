@@ -56,6 +56,7 @@ struct ph_cache_object {
     uint64_t kernel;                         /* its references */
     uint64_t learned_ms, learned;            /* attributes: when asked for; clock when stored */
     uint32_t running;                        /* changes of ours under way */
+    uint32_t targeting;                      /* those that rest on what its names stand for */
     uint32_t in_reply;                       /* replies being written */
     uint8_t mode;                            /* LeaseMode */
     uint8_t giving;                          /* enum ph_cache_giving */
