@@ -77,7 +77,8 @@ static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply 
     opened->xattrs = info->xattrs;
     opened->acls = info->acls;
     opened->acts_as_caller = info->acts_as_caller;
-    opened->leases = reply->leases && client->want_leases;
+    /* Shorter ones than our own caution would be over when they come. */
+    opened->leases = reply->leases && client->want_leases && reply->lease_ttl_ms > 2 * PH_LEASE_MARGIN_MS;
     opened->watched = reply->watched;
     memcpy(opened->volume, info->volume.data, sizeof(opened->volume));
     opened->lease_ttl_ms = reply->lease_ttl_ms;

@@ -252,9 +252,20 @@ void ph_client_closing_step(struct ph_client *client, uint64_t now_ms, struct ph
     ph_client_pump(client, now_ms, actions);
 }
 
+/* Leases count from what was answered; the server may leave other requests unanswered for long. */
 static uint64_t renew_at_ms(const struct ph_client *client)
 {
-    return client->last_sent_ms + client->opened.lease_ttl_ms / 3;
+    uint64_t from_ms = client->opened.leases ? client->answered_sent_ms : client->last_sent_ms;
+    return from_ms + client->opened.lease_ttl_ms / 3;
+}
+
+/* When the leases have run out: what is kept under them must be given up by then. */
+static uint64_t leases_end_ms(const struct ph_client *client)
+{
+    if (client->state != CLIENT_OPEN || !client->opened.leases)
+        return UINT64_MAX;
+    return client->answered_sent_ms +
+           (uint64_t) client->opened.lease_ttl_ms * PH_LEASE_RATE_PER_MILLE / 1000 - PH_LEASE_MARGIN_MS;
 }
 
 static void renew(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
@@ -278,6 +289,7 @@ uint64_t ph_client_deadline(const struct ph_client *client)
     uint64_t deadline = earliest(client->open_deadline_ms, client->close_deadline_ms);
     if (client->state == CLIENT_DOWN && !client->closing)
         deadline = earliest(deadline, client->connect_at_ms);
+    deadline = earliest(deadline, leases_end_ms(client));
     if (client->state == CLIENT_OPEN)
         return client->renewing ? deadline : earliest(deadline, renew_at_ms(client));
     for (int i = 0; i < PH_QUEUE_COUNT; i++) {
@@ -297,6 +309,11 @@ void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_
         char text[256];
         snprintf(text, sizeof(text), "%s did not answer the opening of a session within %d seconds",
                  client->server_name, PH_HANDSHAKE_TIMEOUT_MS / 1000);
+        ph_client_drop(client, PH_ST_IO_ERROR, text, actions);
+    }
+    if (now_ms >= leases_end_ms(client)) {
+        char text[256];
+        snprintf(text, sizeof(text), "%s did not answer for as long as its leases last", client->server_name);
         ph_client_drop(client, PH_ST_IO_ERROR, text, actions);
     }
     if (client->state != CLIENT_OPEN)

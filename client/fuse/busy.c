@@ -44,11 +44,23 @@ void ph_busy_read_begin(struct ph_busy *busy, uint64_t object)
     get(busy, object)->reads++;
 }
 
-void ph_busy_read_end(struct ph_busy *busy, uint64_t object)
+bool ph_busy_read_cover(struct ph_busy *busy, uint64_t object)
+{
+    struct ph_busy_file *file = get(busy, object);
+    if (file->draining)
+        return false;
+    file->covered++;
+    return true;
+}
+
+void ph_busy_read_end(struct ph_busy *busy, uint64_t object, bool covered)
 {
     struct ph_busy_file *file = get(busy, object);
     file->reads--;
-    file->answered++;
+    if (covered) {
+        file->covered--;
+        file->answered++;
+    }
     trim(busy, file);
 }
 

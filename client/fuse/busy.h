@@ -14,6 +14,7 @@ struct ph_busy;
 struct ph_busy_write {
     uint64_t offset, size;
     uint64_t drops; /* of the file when it began */
+    bool covered;   /* a lease was held when it began */
     struct ph_busy_write *next;
 };
 
@@ -21,7 +22,9 @@ struct ph_busy_write {
 struct ph_busy_file {
     uint64_t object;
     unsigned reads;    /* not answered yet */
-    uint64_t answered; /* reads answered since the file is in the table */
+    unsigned covered;  /* those of them that a lease covers */
+    uint64_t answered; /* covered reads answered since the file is in the table */
+    bool draining;     /* its lease is on its way back for long: no more reads are covered by it */
     uint64_t drops;    /* times that its pages were dropped since then */
     unsigned pins;
     struct ph_busy_write *writes;
@@ -35,7 +38,10 @@ void ph_busy_free(struct ph_busy *busy);
 
 /* A read of OBJECT came; it was answered (the answer is with the kernel). */
 void ph_busy_read_begin(struct ph_busy *busy, uint64_t object);
-void ph_busy_read_end(struct ph_busy *busy, uint64_t object);
+void ph_busy_read_end(struct ph_busy *busy, uint64_t object, bool covered);
+
+/* The read is sent, under a lease that is held: false when it cannot count on it any more. */
+bool ph_busy_read_cover(struct ph_busy *busy, uint64_t object);
 
 /* A write came; WRITE has offset and size. It is about to be answered: true when
  * pages of the file were dropped while it was under way. */

@@ -19,7 +19,8 @@ static bool kernel_has(void *data, uint64_t object)
 static void dropped(void *data, uint64_t object, uint64_t lease)
 {
     struct ph_coherence *coherence = data;
-    ph_cache_dropped(coherence->cache, object, lease);
+    if (lease != 0)
+        ph_cache_dropped(coherence->cache, object, lease);
 }
 
 static void drop_done(void *data)
@@ -63,13 +64,14 @@ void ph_coherence_use_link(struct ph_coherence *coherence, struct ph_link *link)
 }
 
 void ph_coherence_use_kernel(struct ph_coherence *coherence, struct ph_notifier *notifier,
-                             struct ph_workers *workers)
+                             struct ph_workers *workers, struct ph_workers *attempts)
 {
     pthread_mutex_lock(&coherence->mutex);
     if (notifier != NULL && coherence->notifier == NULL)
         ph_cache_kernel_add(coherence->cache, PH_OBJECT_ROOT, 1);
     coherence->notifier = coherence->drops.notifier = notifier;
-    coherence->workers = coherence->drops.workers = workers;
+    coherence->drops.workers = workers;
+    coherence->drops.attempts = attempts;
     pthread_mutex_unlock(&coherence->mutex);
 }
 
@@ -103,28 +105,41 @@ static void send_release(struct ph_link *link, struct ph_cache_work *work)
         ph_send_lease_release(ph_link_stub(link), &message, NULL, released, NULL);
 }
 
-/* Has the kernel forget. What cannot block is done here and now. */
+/* Has the kernel forget, without waiting. What it said; true in *WAITS if more is to be done that may wait.
+ */
+static int tell_kernel(struct ph_notifier *notifier, const struct ph_cache_work *work, bool *waits)
+{
+    *waits = false;
+    if (!work->drop.kernel || notifier == NULL)
+        return 0;
+    if (work->drop.is_directory && work->drop.names > 0)
+        ph_notify_epoch(notifier);
+    *waits = work->drop.pages && !work->drop.is_directory;
+    return *waits ? 0 : ph_notify_attr(notifier, work->drop.object);
+}
+
 static void do_drop(struct ph_coherence *coherence, const struct ph_cache_work *work)
 {
-    struct ph_notifier *notifier = coherence->notifier;
     uint64_t object = work->drop.object;
-    int error = 0;
-    if (work->drop.kernel && notifier != NULL) {
-        if (work->drop.is_directory && work->drop.names > 0)
-            ph_notify_epoch(notifier);
-        if (work->drop.pages && !work->drop.is_directory) {
-            ph_drop_start(&coherence->drops, object, work->drop.lease, true);
-            return;
-        }
-        error = ph_notify_attr(notifier, object);
-    }
-    if (error == -ENOENT) {
-        ph_drop_start(&coherence->drops, object, work->drop.lease, false);
-        return;
-    }
+    bool waits;
     pthread_mutex_lock(&coherence->mutex);
-    ph_cache_dropped(coherence->cache, object, work->drop.lease);
+    struct ph_notifier *notifier = coherence->notifier;
+    struct ph_busy_file *file = ph_busy_pin(coherence->busy, object);
+    uint64_t answered = file->answered;
     pthread_mutex_unlock(&coherence->mutex);
+
+    int error = tell_kernel(notifier, work, &waits);
+
+    pthread_mutex_lock(&coherence->mutex);
+    /* A read under the lease brings pages, be it that it came just now. */
+    bool pages = waits || (notifier != NULL && (file->covered > 0 || file->answered != answered));
+    bool later = pages || error == -ENOENT;
+    if (!later)
+        ph_cache_dropped(coherence->cache, object, work->drop.lease);
+    ph_busy_unpin(coherence->busy, file);
+    pthread_mutex_unlock(&coherence->mutex);
+    if (later)
+        ph_drop_start(&coherence->drops, object, work->drop.lease, pages);
 }
 
 void ph_coherence_work(struct ph_coherence *coherence)
@@ -162,52 +177,31 @@ static void on_opened(void *data, const struct ph_link_leases *leases)
     pthread_mutex_unlock(&coherence->mutex);
 }
 
-/* Objects that the kernel may still believe in. */
-struct forgotten {
-    struct ph_notifier *notifier;
-    GArray *held; /* struct ph_cache_held */
-};
-
 static void collect(void *data, const struct ph_cache_held *held)
 {
     g_array_append_val((GArray *) data, *held);
-}
-
-/* Pages may be held by reads, which will be answered, but not by this thread. */
-static void forget_pages(void *data)
-{
-    struct forgotten *forgotten = data;
-    for (guint i = 0; i < forgotten->held->len; i++) {
-        const struct ph_cache_held *held = &g_array_index(forgotten->held, struct ph_cache_held, i);
-        if (held->pages)
-            ph_notify_data(forgotten->notifier, held->object, 0, 0);
-    }
-    g_array_unref(forgotten->held);
-    g_free(forgotten);
 }
 
 /* The session and all its leases are gone: nothing that was kept may be used any more. */
 static void on_lost(void *data)
 {
     struct ph_coherence *coherence = data;
-    struct forgotten *forgotten = g_new0(struct forgotten, 1);
-    forgotten->held = g_array_new(FALSE, FALSE, sizeof(struct ph_cache_held));
+    g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(struct ph_cache_held));
     pthread_mutex_lock(&coherence->mutex);
     ph_cache_lost(coherence->cache);
     coherence->granted = false;
-    ph_cache_each_kernel(coherence->cache, collect, forgotten->held);
-    forgotten->notifier = coherence->notifier;
-    struct ph_workers *workers = coherence->workers;
+    ph_cache_each_kernel(coherence->cache, collect, all);
+    struct ph_notifier *notifier = coherence->notifier;
     pthread_mutex_unlock(&coherence->mutex);
-    if (forgotten->notifier == NULL) {
-        g_array_unref(forgotten->held);
-        g_free(forgotten);
+    if (notifier == NULL)
         return;
+    ph_notify_epoch(notifier);
+    for (guint i = 0; i < all->len; i++) {
+        const struct ph_cache_held *held = &g_array_index(all, struct ph_cache_held, i);
+        /* Pages may be held by requests that this thread is going to answer. */
+        if (ph_notify_attr(notifier, held->object) == -ENOENT || held->pages)
+            ph_drop_start(&coherence->drops, held->object, 0, held->pages);
     }
-    ph_notify_epoch(forgotten->notifier);
-    for (guint i = 0; i < forgotten->held->len; i++)
-        ph_notify_attr(forgotten->notifier, g_array_index(forgotten->held, struct ph_cache_held, i).object);
-    ph_workers_run(workers, forget_pages, forgotten);
 }
 
 static void on_recall(void *data, const Pohmel__RecallEvent *recall)

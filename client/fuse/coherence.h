@@ -31,7 +31,7 @@ void ph_coherence_use_link(struct ph_coherence *coherence, struct ph_link *link)
 
 /* The kernel serves the mount: it can be told. Called again with NULL, it cannot any more. */
 void ph_coherence_use_kernel(struct ph_coherence *coherence, struct ph_notifier *notifier,
-                             struct ph_workers *workers);
+                             struct ph_workers *workers, struct ph_workers *attempts);
 
 /* The mount answers the kernel's INIT with EPOCHS known or not: without them names get no timeout. */
 void ph_coherence_set_epochs(struct ph_coherence *coherence, bool epochs);
@@ -71,6 +71,12 @@ void ph_coherence_learn_entry(struct ph_coherence *coherence, const struct ph_ca
                               uint64_t directory_id, const Pohmel__Attr *directory, const char *name,
                               const Pohmel__Attr *found, struct ph_told *told);
 
+/* Entries of DIRECTORY, with attributes, came from position COOKIE on. LISTING is kept from the first part to
+ * the last one: names that were not in it are known not to be there then. */
+void ph_coherence_learn_listing(struct ph_coherence *coherence, const struct ph_cache_ask *ask,
+                                uint64_t directory, uint64_t cookie, const Pohmel__ReaddirReply *reply,
+                                struct ph_cache_listing *listing);
+
 /* --- Changing --- */
 
 /* Whether CHANGE was begun and has not ended. */
@@ -106,8 +112,8 @@ void ph_coherence_changed_entry(struct ph_coherence *coherence, struct ph_cache_
                                 uint64_t directory, const char *name, const Pohmel__Attr *attr,
                                 struct ph_told *told);
 
-/* NAME in DIRECTORY is OBJECT (0: nothing) now. Before the end of the change. */
-void ph_coherence_changed_name(struct ph_coherence *coherence, const struct ph_cache_change *change,
+/* NAME in DIRECTORY is OBJECT (0: nothing) now. Before the end of the change. Whether that may be kept. */
+bool ph_coherence_changed_name(struct ph_coherence *coherence, const struct ph_cache_change *change,
                                uint64_t directory, const char *name, uint64_t object);
 
 /* What NAME in DIRECTORY was last known to stand for; 0 for not known. */
@@ -127,13 +133,11 @@ enum ph_read_way {
 /* A read of OBJECT through the page cache came; to be ended whatever becomes of it. */
 enum ph_read_way ph_coherence_read_begin(struct ph_coherence *coherence, uint64_t object);
 
-/* It is sent now. Whether a lease covers it: that one is not given back before the read has ended, or
- * takes the pages along. */
+/* It is sent now. Whether a lease covers it: that one is not given back before the read has ended. */
 bool ph_coherence_read_sent(struct ph_coherence *coherence, uint64_t object);
 
-/* Data is about to be given to the kernel; then, LEN bytes at OFFSET were (0: none). COVERED is
- * what ph_coherence_read_sent said: pages that are not covered are dropped again. */
-void ph_coherence_read_answering(struct ph_coherence *coherence, uint64_t object);
+/* LEN bytes at OFFSET were given to the kernel (0: none). COVERED is what ph_coherence_read_sent said:
+ * pages that are not covered are dropped again. */
 void ph_coherence_read_end(struct ph_coherence *coherence, uint64_t object, bool covered, uint64_t offset,
                            uint64_t len);
 

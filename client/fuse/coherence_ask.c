@@ -223,13 +223,14 @@ void ph_coherence_changed_entry(struct ph_coherence *coherence, struct ph_cache_
     pthread_mutex_unlock(&coherence->mutex);
 }
 
-void ph_coherence_changed_name(struct ph_coherence *coherence, const struct ph_cache_change *change,
+bool ph_coherence_changed_name(struct ph_coherence *coherence, const struct ph_cache_change *change,
                                uint64_t directory, const char *name, uint64_t object)
 {
     pthread_mutex_lock(&coherence->mutex);
-    ph_cache_changed_name(coherence->cache, change, directory, name, strlen(name), object,
-                          ph_coherence_now(coherence));
+    uint64_t kept_ms = ph_cache_changed_name(coherence->cache, change, directory, name, strlen(name), object,
+                                             ph_coherence_now(coherence));
     pthread_mutex_unlock(&coherence->mutex);
+    return kept_ms > 0;
 }
 
 uint64_t ph_coherence_entry_object(struct ph_coherence *coherence, uint64_t directory, const char *name)

@@ -13,23 +13,18 @@ enum ph_read_way ph_coherence_read_begin(struct ph_coherence *coherence, uint64_
 bool ph_coherence_read_sent(struct ph_coherence *coherence, uint64_t object)
 {
     pthread_mutex_lock(&coherence->mutex);
-    bool held = ph_cache_is_held(coherence->cache, object);
+    bool covered = ph_cache_is_held(coherence->cache, object) && ph_busy_read_cover(coherence->busy, object);
+    if (covered)
+        ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
     pthread_mutex_unlock(&coherence->mutex);
-    return held;
-}
-
-void ph_coherence_read_answering(struct ph_coherence *coherence, uint64_t object)
-{
-    pthread_mutex_lock(&coherence->mutex);
-    ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
-    pthread_mutex_unlock(&coherence->mutex);
+    return covered;
 }
 
 void ph_coherence_read_end(struct ph_coherence *coherence, uint64_t object, bool covered, uint64_t offset,
                            uint64_t len)
 {
     pthread_mutex_lock(&coherence->mutex);
-    ph_busy_read_end(coherence->busy, object);
+    ph_busy_read_end(coherence->busy, object, covered);
     struct ph_notifier *notifier = coherence->notifier;
     pthread_mutex_unlock(&coherence->mutex);
     if (coherence->caching && !covered && len > 0 && notifier != NULL)
@@ -47,6 +42,9 @@ bool ph_coherence_keeps_pages(struct ph_coherence *coherence, uint64_t object)
 void ph_coherence_write_begin(struct ph_coherence *coherence, uint64_t object, struct ph_busy_write *write)
 {
     pthread_mutex_lock(&coherence->mutex);
+    write->covered = ph_cache_is_held(coherence->cache, object);
+    if (write->covered)
+        ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
     ph_busy_write_begin(coherence->busy, object, write);
     pthread_mutex_unlock(&coherence->mutex);
 }
@@ -56,9 +54,11 @@ void ph_coherence_write_end(struct ph_coherence *coherence, uint64_t object, str
     pthread_mutex_lock(&coherence->mutex);
     /* Pages that were dropped meanwhile may have been read again before the write was done. */
     bool dropped = ph_busy_write_end(coherence->busy, object, write);
-    bool leased = ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
+    bool covered = write->covered && ph_cache_is_held(coherence->cache, object);
+    if (covered)
+        ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
     struct ph_notifier *notifier = coherence->notifier;
     pthread_mutex_unlock(&coherence->mutex);
-    if (coherence->caching && (dropped || !leased) && notifier != NULL)
+    if (coherence->caching && (dropped || !covered) && notifier != NULL)
         ph_notifier_drop_range(notifier, object, write->offset, write->size);
 }

@@ -15,7 +15,6 @@ struct ph_coherence {
     bool epochs;
     struct ph_link *link;         /* NULL before it is open */
     struct ph_notifier *notifier; /* NULL while there is no kernel to tell */
-    struct ph_workers *workers;
     struct ph_drop_context drops;
 };
 

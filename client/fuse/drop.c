@@ -10,6 +10,7 @@ enum {
     STUCK_MS = 20,         /* a page that nobody holds is dropped in microseconds */
     NOT_YET_US = 50,       /* until the kernel has read an answer that was written */
     NOT_YET_MAX_US = 5000, /* the pauses grow up to this */
+    PASSES = 16,           /* after so many, readers that keep coming are not waited for any more */
 };
 
 struct drop {
@@ -70,7 +71,7 @@ static struct attempt *attempt_start(const struct drop *drop, const struct ph_bu
     pthread_cond_init(&attempt->changed, &clock);
     pthread_condattr_destroy(&clock);
     atomic_init(&attempt->refs, 2);
-    ph_workers_run(drop->context->workers, run_attempt, attempt);
+    ph_workers_run(drop->context->attempts, run_attempt, attempt);
     return attempt;
 }
 
@@ -191,6 +192,7 @@ static void run_drop(void *data)
     pthread_mutex_lock(context->mutex);
     struct ph_busy_file *file = ph_busy_pin(context->busy, drop->object);
     pthread_mutex_unlock(context->mutex);
+    unsigned passes = 0;
     for (bool ended = false; !ended;) {
         struct sight sight;
         int error = drop_once(drop, file, &sight);
@@ -201,7 +203,9 @@ static void run_drop(void *data)
         }
         /* A read that was answered meanwhile may have brought pages back. */
         pthread_mutex_lock(context->mutex);
-        ended = !drop->pages || (file->reads == 0 && file->answered == sight.answered);
+        ended = file->covered == 0 && file->answered == sight.answered;
+        file->draining = !ended && ++passes >= PASSES;
+        drop->pages = true; /* if there were none, there are now */
         if (ended) {
             file->drops++;
             context->dropped(context->data, drop->object, drop->lease);

@@ -22,7 +22,7 @@ struct ph_drop_context {
     pthread_mutex_t *mutex; /* guards BUSY; the functions here are called with it held */
     struct ph_busy *busy;
     struct ph_notifier *notifier;
-    struct ph_workers *workers;
+    struct ph_workers *workers, *attempts; /* those wait for these */
     void *data;
     /* Whether the kernel was told of OBJECT and has not forgotten it. */
     bool (*kernel_has)(void *data, uint64_t object);

@@ -64,7 +64,14 @@ static bool find(const struct ph_listing *listing, uint64_t cookie, size_t *inde
     return false;
 }
 
-ssize_t ph_listing_pack(struct ph_listing *listing, fuse_req_t req, uint64_t cookie, char *out, size_t size)
+static size_t add_plain(void *data, fuse_req_t req, char *out, size_t room, const char *name,
+                        const struct stat *stat, off_t cookie)
+{
+    return fuse_add_direntry(req, out, room, name, stat, cookie);
+}
+
+ssize_t ph_listing_pack(struct ph_listing *listing, fuse_req_t req, uint64_t cookie, char *out, size_t size,
+                        ph_listing_add_fn add, void *data)
 {
     size_t index;
     if (!find(listing, cookie, &index) || (index == listing->count && !listing->end))
@@ -73,8 +80,8 @@ ssize_t ph_listing_pack(struct ph_listing *listing, fuse_req_t req, uint64_t coo
     for (; index < listing->count; index++) {
         const struct entry *entry = &listing->entries[index];
         const struct stat stat = {.st_ino = entry->object, .st_mode = entry->type};
-        size_t needed =
-            fuse_add_direntry(req, out + used, size - used, entry->name, &stat, (off_t) entry->cookie);
+        size_t needed = (add != NULL ? add : add_plain)(data, req, out + used, size - used, entry->name,
+                                                        &stat, (off_t) entry->cookie);
         if (needed > size - used)
             break;
         used += needed;

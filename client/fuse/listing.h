@@ -12,6 +12,11 @@
 
 struct ph_listing;
 
+/* Packs an entry into the ROOM bytes at OUT; nothing where they do not suffice. Returns how many it takes.
+ * STAT has its object and type. */
+typedef size_t (*ph_listing_add_fn)(void *data, fuse_req_t req, char *out, size_t room, const char *name,
+                                    const struct stat *stat, off_t cookie);
+
 /* The entries of REPLY, which was asked for from position COOKIE. */
 struct ph_listing *ph_listing_new(uint64_t cookie, const Pohmel__ReaddirReply *reply);
 
@@ -19,8 +24,9 @@ struct ph_listing *ph_listing_new(uint64_t cookie, const Pohmel__ReaddirReply *r
 void ph_listing_free(struct ph_listing *listing);
 
 /* Packs entries behind position COOKIE into OUT, SIZE bytes at most; an entry
- * that does not fit whole is left for the next call. Returns the number of bytes, 0 at the
- * end of the directory, or -1 when the listing does not reach there. */
-ssize_t ph_listing_pack(struct ph_listing *listing, fuse_req_t req, uint64_t cookie, char *out, size_t size);
+ * that does not fit whole is left for the next call. ADD packs one (NULL: name and type alone).
+ * Returns the number of bytes, 0 at the end of the directory, or -1 when the listing does not reach there. */
+ssize_t ph_listing_pack(struct ph_listing *listing, fuse_req_t req, uint64_t cookie, char *out, size_t size,
+                        ph_listing_add_fn add, void *data);
 
 #endif

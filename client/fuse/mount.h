@@ -30,7 +30,7 @@ struct ph_mount {
     struct ph_groups_cache *groups;
     struct ph_fresh *fresh;
     struct ph_interrupts *interrupts;
-    struct ph_workers *workers;
+    struct ph_workers *workers, *attempts; /* the first may wait for the second */
     struct ph_notifier *notifier;
     struct ph_lock_owners *lock_owners;
 

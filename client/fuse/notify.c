@@ -1,6 +1,5 @@
 #include "client/fuse/notify.h"
 
-#include <errno.h>
 #include <unistd.h>
 
 #include "client/fuse/kernel_abi.h"
@@ -8,7 +7,6 @@
 struct ph_notifier {
     struct fuse_session *session;
     struct ph_workers *workers;
-    bool epochs;
 };
 
 struct drop {
@@ -19,10 +17,11 @@ struct drop {
 };
 
 /* libfuse 3.14 has no function for it: a header whose error is the kind of notification. */
-static int raise_epoch(struct fuse_session *session)
+static void raise_epoch(struct fuse_session *session)
 {
     const struct fuse_out_header header = {.len = sizeof header, .error = FUSE_NOTIFY_INC_EPOCH};
-    return write(fuse_session_fd(session), &header, sizeof header) == (ssize_t) sizeof header ? 0 : -errno;
+    ssize_t written = write(fuse_session_fd(session), &header, sizeof header);
+    (void) written;
 }
 
 struct ph_notifier *ph_notifier_new(struct fuse_session *session, struct ph_workers *workers)
@@ -38,16 +37,10 @@ void ph_notifier_free(struct ph_notifier *notifier)
     g_free(notifier);
 }
 
-bool ph_notifier_has_epochs(struct ph_notifier *notifier)
-{
-    notifier->epochs = raise_epoch(notifier->session) == 0;
-    return notifier->epochs;
-}
-
 void ph_notify_epoch(struct ph_notifier *notifier)
 {
-    if (notifier->epochs)
-        raise_epoch(notifier->session);
+    /* A kernel that does not know it was never told to keep a name. */
+    raise_epoch(notifier->session);
 }
 
 int ph_notify_attr(struct ph_notifier *notifier, uint64_t object)

@@ -14,9 +14,6 @@ struct ph_notifier *ph_notifier_new(struct fuse_session *session, struct ph_work
 /* Work that was handed out must be done. NULL is fine. */
 void ph_notifier_free(struct ph_notifier *notifier);
 
-/* Whether the kernel knows epochs (Linux 6.16); asks it once. After its INIT. */
-bool ph_notifier_has_epochs(struct ph_notifier *notifier);
-
 /* All names, absent ones too, and listings of the mount are to be asked for again. Does not block. */
 void ph_notify_epoch(struct ph_notifier *notifier);
 

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "client/core/cache.h"
 #include "client/fuse/mount.h"
 
 struct ph_listing;
@@ -11,10 +12,11 @@ struct ph_listing;
 struct ph_open {
     uint64_t object;
     uint64_t handle;
-    bool direct;                /* goes past the kernel's pages; fixed once open */
-    uint64_t generation;        /* of the session that the handle belongs to */
-    pthread_mutex_t mutex;      /* guards what follows */
-    struct ph_listing *listing; /* directories: entries read ahead; NULL until needed */
+    bool direct;                   /* goes past the kernel's pages; fixed once open */
+    uint64_t generation;           /* of the session that the handle belongs to */
+    pthread_mutex_t mutex;         /* guards what follows */
+    struct ph_listing *listing;    /* directories: entries read ahead; NULL until needed */
+    struct ph_cache_listing whole; /* whether all of them were heard of under one lease */
     _Atomic int refs;
 };
 

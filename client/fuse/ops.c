@@ -5,7 +5,8 @@
 #include "runtime/base/limits.h"
 
 enum {
-    BACKGROUND_MAX = 256, /* requests without a waiting process (read-ahead, releases) in flight */
+    EPOCHS_SINCE_MINOR = 44, /* of the kernel's interface: Linux 6.16 */
+    BACKGROUND_MAX = 256,    /* requests without a waiting process (read-ahead, releases) in flight */
     BACKGROUND_CONGESTED = 192,
     READ_AHEAD_MAX_BYTES = 64 * 1024 * 1024,
 };
@@ -25,6 +26,9 @@ static void init(void *data, struct fuse_conn_info *conn)
      * about set-id bits; splicing never pays where data is looked at; attributes
      * with listings are of no use while the kernel keeps them for no time. */
     conn->want = wanted & conn->capable;
+    ph_coherence_set_epochs(mount->coherence, conn->proto_minor >= EPOCHS_SINCE_MINOR);
+    if (mount->caching)
+        conn->want |= (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO) & conn->capable;
     /* Permissions by access lists; this also makes the kernel check them (session.c does
      * that for exports without lists). */
     const struct ph_link_info *info = ph_link_info(mount->link);
@@ -74,6 +78,7 @@ const struct fuse_lowlevel_ops ph_ops = {
     .fsync = ph_op_fsync,
     .opendir = ph_op_opendir,
     .readdir = ph_op_readdir,
+    .readdirplus = ph_op_readdirplus,
     .releasedir = ph_op_releasedir,
     .fsyncdir = ph_op_fsync,
     .statfs = ph_op_statfs,

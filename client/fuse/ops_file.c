@@ -68,8 +68,6 @@ static void read_done(void *data, const struct ph_reply *reply)
         return;
     }
     ph_request_settle(request);
-    if (request->paged)
-        ph_coherence_read_answering(request->mount->coherence, request->object);
     fuse_reply_buf(request->req, len > 0 ? (const char *) reply->payload->data : NULL, len);
     end_read(request, request->size); /* beyond the end of the file there are pages as well */
     ph_request_end(request);

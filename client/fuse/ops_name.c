@@ -332,17 +332,21 @@ static void renamed(void *data, const struct ph_reply *reply)
     struct ph_request *request = data;
     struct ph_coherence *coherence = request->mount->coherence;
     const char *new_name = request->extra;
+    bool kept = false;
     if (reply->status == PH_ST_OK) {
         bool exchanged = (request->flags & RENAME_EXCHANGE) != 0;
         if (request->renamed != 0)
-            ph_coherence_changed_name(coherence, &request->change, request->owner, new_name,
-                                      request->renamed);
+            kept = ph_coherence_changed_name(coherence, &request->change, request->owner, new_name,
+                                             request->renamed);
         if (request->flags == 0 || request->flags == RENAME_NOREPLACE)
             ph_coherence_changed_name(coherence, &request->change, request->object, request->name, 0);
         else if (exchanged && request->replaced != 0)
-            ph_coherence_changed_name(coherence, &request->change, request->object, request->name,
-                                      request->replaced);
+            kept &= ph_coherence_changed_name(coherence, &request->change, request->object, request->name,
+                                              request->replaced);
     }
+    /* The kernel moves the name with the time for which it was told to keep it. */
+    if (!kept)
+        ph_coherence_names_changed(coherence);
     ph_request_finish(request, reply->status);
 }
 

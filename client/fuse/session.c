@@ -24,6 +24,8 @@
 
 enum {
     READERS = 2,
+    DROPPERS_MAX = 64,
+    ATTEMPTS_MAX = 2048, /* threads that may be stuck in the kernel; none is waited for by another */
     BUFFERS_KEPT = 24,
     KERNEL_PAGES_MAX = 256, /* of one request, as libfuse sizes its buffer */
     KERNEL_HEADER_BYTES = 0x1000,
@@ -164,9 +166,11 @@ static void start_threads(struct ph_session *session)
     const struct sigaction wake = {.sa_handler = woken};
     sigaction(SIGUSR1, &wake, NULL);
     session->mount.interrupts = ph_interrupts_new(session->mount.link);
-    session->mount.workers = ph_workers_new();
+    session->mount.workers = ph_workers_new(DROPPERS_MAX);
+    session->mount.attempts = ph_workers_new(ATTEMPTS_MAX);
     session->mount.notifier = ph_notifier_new(session->mount.session, session->mount.workers);
-    ph_coherence_use_kernel(session->mount.coherence, session->mount.notifier, session->mount.workers);
+    ph_coherence_use_kernel(session->mount.coherence, session->mount.notifier, session->mount.workers,
+                            session->mount.attempts);
     for (; session->running < READERS; session->running++) {
         int error = pthread_create(&session->readers[session->running], NULL, run_reader, session);
         if (error != 0)
@@ -262,8 +266,9 @@ void ph_session_free(struct ph_session *session)
     if (session == NULL)
         return;
     ph_interrupts_free(session->mount.interrupts);
-    ph_coherence_use_kernel(session->mount.coherence, NULL, NULL);
+    ph_coherence_use_kernel(session->mount.coherence, NULL, NULL, NULL);
     ph_workers_free(session->mount.workers);
+    ph_workers_free(session->mount.attempts);
     ph_notifier_free(session->mount.notifier);
     if (session->mount.session != NULL)
         destroy(session->mount.session);

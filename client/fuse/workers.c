@@ -4,8 +4,6 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-enum { THREADS_MAX = 64 };
-
 struct job {
     struct job *next;
     void (*fn)(void *data);
@@ -18,7 +16,8 @@ struct ph_workers {
     struct job *first, **last;
     unsigned queued, idle, threads;
     bool stop;
-    pthread_t ids[THREADS_MAX];
+    unsigned max;
+    pthread_t ids[];
 };
 
 /* The next job; NULL when it is time to end. With the mutex held. */
@@ -53,9 +52,10 @@ static void *run(void *data)
     return NULL;
 }
 
-struct ph_workers *ph_workers_new(void)
+struct ph_workers *ph_workers_new(unsigned max)
 {
-    struct ph_workers *workers = g_new0(struct ph_workers, 1);
+    struct ph_workers *workers = g_malloc0(sizeof *workers + max * sizeof workers->ids[0]);
+    workers->max = max;
     workers->last = &workers->first;
     pthread_mutex_init(&workers->mutex, NULL);
     pthread_cond_init(&workers->wake, NULL);
@@ -87,7 +87,7 @@ void ph_workers_run(struct ph_workers *workers, void (*fn)(void *data), void *da
     *workers->last = job;
     workers->last = &job->next;
     workers->queued++;
-    if (workers->idle < workers->queued && workers->threads < THREADS_MAX) {
+    if (workers->idle < workers->queued && workers->threads < workers->max) {
         int error = pthread_create(&workers->ids[workers->threads], NULL, run, workers);
         if (error == 0)
             workers->threads++;

@@ -6,8 +6,8 @@
 
 struct ph_workers;
 
-/* No thread yet; they come with the work, and stay. Never NULL. */
-struct ph_workers *ph_workers_new(void);
+/* Up to MAX threads; they come with the work, and stay. Never NULL. */
+struct ph_workers *ph_workers_new(unsigned max);
 
 /* Waits until all work is done, ends the threads. NULL is fine. */
 void ph_workers_free(struct ph_workers *workers);

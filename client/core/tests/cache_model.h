@@ -6,7 +6,17 @@
 #include "client/core/cache.h"
 #include "runtime/base/random.h"
 
-enum { DIRS = 3, OBJECTS = 8, NAMES = 4, CALLS = 24, OTHERS = 2, RECALLS = 32, WRITINGS = 6, DROPS = 8, PASTS = 16 };
+enum {
+    DIRS = 3,
+    OBJECTS = 8,
+    NAMES = 4,
+    CALLS = 24,
+    OTHERS = 2,
+    RECALLS = 32,
+    WRITINGS = 6,
+    DROPS = 8,
+    PASTS = 16
+};
 enum { MODEL_TTL_MS = 5000, NOBODY = -1 };
 
 /* Something that is, and what it was before. */
@@ -33,7 +43,10 @@ struct call {
     int dir, name, dir2, name2, object; /* what it is about */
     struct ph_cache_ask ask;
     struct ph_cache_change change;
-    bool with_names, alone;
+    bool failed;       /* it changed nothing */
+    bool alone;        /* no other change of its directories ran at the same time */
+    uint64_t moved_id; /* RENAME: what the client believes it moves */
+    int affected[5];   /* objects that it changes at the server, or NOBODY */
     /* The reply. */
     uint64_t since; /* clock of the server when it was read */
     struct said dir_said, said[NAMES];
@@ -122,6 +135,9 @@ void server_others(struct model *m);
 void server_behind(struct model *m);
 void server_connection_lost(struct model *m);
 
+/* OBJECT is changed by CALL, from now until its end. */
+void model_affects(struct model *m, struct call *call, int object);
+
 /* cache_model_kernel.c */
 bool truth_is(const struct model *m, const struct truth *truth, uint64_t value);
 void kernel_reply(struct model *m, int dir, int name, int object, uint64_t version, uint64_t entry_ms,
@@ -129,7 +145,7 @@ void kernel_reply(struct model *m, int dir, int name, int object, uint64_t versi
 void kernel_written(struct model *m, struct writing *writing);
 void kernel_lookup(struct model *m, int dir, int name);
 void kernel_getattr(struct model *m, int object);
-void kernel_change_done(struct model *m, const struct call *call, bool done, bool kept);
+void kernel_change_done(struct model *m, const struct call *call, bool kept);
 void kernel_drop(struct model *m, int object, uint64_t lease);
 void kernel_forget(struct model *m, int object);
 void kernel_check(struct model *m);

@@ -99,14 +99,16 @@ static void raise_epoch(struct model *m)
     memset(m->kernel.name, 0, sizeof(m->kernel.name));
 }
 
-void kernel_change_done(struct model *m, const struct call *call, bool done, bool kept)
+void kernel_change_done(struct model *m, const struct call *call, bool kept)
 {
     struct kernel *k = &m->kernel;
-    for (int object = 0; object < OBJECTS; object++) {
-        k->attr_stamp[object]++;
-        k->attr[object].there &= call->kind == SETATTR && object != call->object;
+    for (size_t i = 0; i < G_N_ELEMENTS(call->affected); i++) {
+        if (call->affected[i] == NOBODY)
+            continue;
+        k->attr_stamp[call->affected[i]]++;
+        k->attr[call->affected[i]].there = false;
     }
-    if (call->kind == SETATTR || !done)
+    if (call->kind == SETATTR)
         return;
     struct kept *from = &k->name[call->dir][call->name];
     k->name_stamp[call->dir][call->name]++;
@@ -137,7 +139,8 @@ void kernel_drop(struct model *m, int object, uint64_t lease)
             raise_epoch(m);
         ph_cache_each_name(m->cache, model_id(object), drop_name, k->name[object]);
         for (int name = 0; name < NAMES; name++)
-            g_assert_false(k->name[object][name].there && k->name[object][name].until_ms > model_client_ms(m));
+            g_assert_false(k->name[object][name].there &&
+                           k->name[object][name].until_ms > model_client_ms(m));
     }
     ph_cache_dropped(m->cache, model_id(object), lease);
 }
@@ -149,7 +152,12 @@ void kernel_forget(struct model *m, int object)
         if (k->writings[i].used)
             return;
     }
-    if (object == 0 || !k->refs[object] || (object < DIRS && m->dir_running[object]))
+    if (!k->refs[object]) {
+        k->refs[object] = object < DIRS;
+        ph_cache_kernel_add(m->cache, model_id(object), k->refs[object]);
+        return;
+    }
+    if (object == 0 || (object < DIRS && m->dir_running[object]))
         return;
     for (int dir = 0; dir < DIRS; dir++) {
         for (int name = 0; name < NAMES; name++) {

@@ -60,6 +60,19 @@ void server_init(struct model *m)
     }
 }
 
+void model_affects(struct model *m, struct call *call, int object)
+{
+    for (int i = 0; i < (int) G_N_ELEMENTS(call->affected) && object != NOBODY; i++) {
+        if (call->affected[i] == object)
+            return;
+        if (call->affected[i] == NOBODY) {
+            call->affected[i] = object;
+            m->attr_running[object]++;
+            return;
+        }
+    }
+}
+
 static struct said say(struct model *m, int object)
 {
     struct said said = {.object = object};
@@ -72,6 +85,12 @@ static void execute_change(struct model *m, struct call *call)
 {
     struct server *s = &m->server;
     uint64_t moved = call->kind == SETATTR ? 0 : s->name[call->dir][call->name].value;
+    call->failed = call->kind != SETATTR && (moved != 0) == (call->kind == LINK);
+    if (call->failed)
+        return;
+    model_affects(m, call, model_index(moved));
+    if (call->kind == RENAME)
+        model_affects(m, call, model_index(s->name[call->dir2][call->name2].value));
     if (call->kind == SETATTR)
         touch(m, call->object);
     else if (call->kind == LINK)
@@ -80,7 +99,6 @@ static void execute_change(struct model *m, struct call *call)
         set_name(m, call->dir, call->name, 0);
     if (call->kind == RENAME) {
         set_name(m, call->dir2, call->name2, moved);
-        call->entry[0] = moved;
     }
 }
 
@@ -116,7 +134,7 @@ void server_execute(struct model *m, struct call *call)
     else if (call->kind >= SETATTR)
         execute_change(m, call);
     call->since = s->clock;
-    if (call->kind == GETATTR || call->kind == SETATTR || call->kind == LINK)
+    if (call->kind == GETATTR || (!call->failed && (call->kind == SETATTR || call->kind == LINK)))
         call->said[0] = say(m, call->object);
     else if (call->kind == LOOKUP)
         read_names(m, call, call->name, 1);
@@ -133,8 +151,8 @@ static bool wanted_by_others(const struct model *m, int object)
             continue;
         if (other->object == object)
             return true;
-        if (other->name_op && (other->dir == object ||
-                               model_index(m->server.name[other->dir][other->name].value) == object))
+        if (other->name_op &&
+            (other->dir == object || model_index(m->server.name[other->dir][other->name].value) == object))
             return true;
     }
     return false;
@@ -250,7 +268,7 @@ void server_connection_lost(struct model *m)
     for (int i = 0; i < CALLS; i++) {
         struct call *call = &m->calls[i];
         if (call->state == FREE || call->state == SENT)
-            continue; /* a release may linger on its way, too */
+            continue;                                         /* a release may linger on its way, too */
         call->state = call->kind < SETATTR ? SENT : ANSWERED; /* changes get their recorded answer */
     }
 }

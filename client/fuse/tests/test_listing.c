@@ -60,7 +60,7 @@ static void test_pieces(void)
     uint64_t cookie = 0;
     size_t next = 0, calls = 0;
     ssize_t len;
-    while ((len = ph_listing_pack(listing, NULL, cookie, out, sizeof out)) > 0) {
+    while ((len = ph_listing_pack(listing, NULL, cookie, out, sizeof out, NULL, NULL)) > 0) {
         check(out, (size_t) len, &next, &cookie);
         calls++;
     }
@@ -75,10 +75,10 @@ static void test_taken_in_part(void)
     struct ph_listing *listing = make(0, true);
     char out[4096] __attribute__((aligned(8)));
     uint64_t cookie;
-    ssize_t len = ph_listing_pack(listing, NULL, 0, out, sizeof out);
+    ssize_t len = ph_listing_pack(listing, NULL, 0, out, sizeof out, NULL, NULL);
     g_assert_cmpint(len, >, 0);
     size_t next = 4; /* the kernel used four of them, and asks for the fifth */
-    len = ph_listing_pack(listing, NULL, cookie_of(3), out, sizeof out);
+    len = ph_listing_pack(listing, NULL, cookie_of(3), out, sizeof out, NULL, NULL);
     g_assert_cmpint(len, >, 0);
     check(out, (size_t) len, &next, &cookie);
     ph_listing_free(listing);
@@ -88,14 +88,14 @@ static void test_beyond(void)
 {
     char out[4096] __attribute__((aligned(8)));
     struct ph_listing *part = make(555555, false);
-    g_assert_cmpint(ph_listing_pack(part, NULL, 0, out, sizeof out), ==, -1);
-    g_assert_cmpint(ph_listing_pack(part, NULL, 555555, out, sizeof out), >, 0);
-    g_assert_cmpint(ph_listing_pack(part, NULL, 999999, out, sizeof out), ==, -1);
+    g_assert_cmpint(ph_listing_pack(part, NULL, 0, out, sizeof out, NULL, NULL), ==, -1);
+    g_assert_cmpint(ph_listing_pack(part, NULL, 555555, out, sizeof out, NULL, NULL), >, 0);
+    g_assert_cmpint(ph_listing_pack(part, NULL, 999999, out, sizeof out, NULL, NULL), ==, -1);
     /* Behind the last entry of a part that is not the end, the server knows more. */
-    g_assert_cmpint(ph_listing_pack(part, NULL, cookie_of(ENTRIES - 1), out, sizeof out), ==, -1);
+    g_assert_cmpint(ph_listing_pack(part, NULL, cookie_of(ENTRIES - 1), out, sizeof out, NULL, NULL), ==, -1);
     ph_listing_free(part);
     struct ph_listing *last = make(555555, true);
-    g_assert_cmpint(ph_listing_pack(last, NULL, cookie_of(ENTRIES - 1), out, sizeof out), ==, 0);
+    g_assert_cmpint(ph_listing_pack(last, NULL, cookie_of(ENTRIES - 1), out, sizeof out, NULL, NULL), ==, 0);
     ph_listing_free(last);
 }
 
