@@ -154,6 +154,13 @@ static void end_session_action(struct ph_switch *all, const struct ph_action *ac
         ph_pool_push(all->pool, end_session, ending);
 }
 
+static void run_on_pool(void *call);
+
+static void log_action(const struct ph_action *action)
+{
+    ph_log("%.*s", (int) action->message->len, (const char *) action->message->data);
+}
+
 void ph_perform(struct ph_switch *all, struct ph_actions *actions, gboolean may_wait)
 {
     for (size_t i = 0; i < actions->count; i++) {
@@ -170,6 +177,12 @@ void ph_perform(struct ph_switch *all, struct ph_actions *actions, gboolean may_
             break;
         case PH_ACTION_END_SESSION:
             end_session_action(all, action, may_wait);
+            break;
+        case PH_ACTION_RUN:
+            ph_pool_push(all->pool, run_on_pool, action->call);
+            break;
+        case PH_ACTION_LOG:
+            log_action(action);
             break;
         }
     }

@@ -22,6 +22,7 @@ enum {
     ENDING_LOOK_MS = 10,       /* how often the way to the end is looked at */
     COMMANDS_END_MS = 10000,   /* for commands that are under way when the server ends */
     CONNECTIONS_END_MS = 2000, /* for the last words to clients */
+    TICK_MS = 250,             /* how often the core is told the time */
     WORKERS_DEFAULT_MAX = 8,
 };
 
@@ -168,6 +169,17 @@ static void start(struct serving *serving)
     serving->all.loops = ph_loops_new(workers, serving->all.pool, ph_connection_run);
 }
 
+/* Time passes for leases. */
+static gboolean tick(gpointer data)
+{
+    struct serving *serving = data;
+    struct ph_actions actions = {0};
+
+    ph_server_tick(serving->all.core, (uint64_t) g_get_monotonic_time() / 1000, &actions);
+    ph_perform(&serving->all, &actions, FALSE);
+    return G_SOURCE_CONTINUE;
+}
+
 /* The line that says where to connect to; scripts read it. */
 static void say_ready(struct serving *serving)
 {
@@ -188,12 +200,14 @@ static void run(struct serving *serving)
 {
     guint terminate = g_unix_signal_add(SIGTERM, on_signal, serving);
     guint interrupt = g_unix_signal_add(SIGINT, on_signal, serving);
+    guint ticks = g_timeout_add(TICK_MS, tick, serving);
 
     serving->loop = g_main_loop_new(NULL, FALSE);
     say_ready(serving);
     g_main_loop_run(serving->loop);
     g_source_remove(terminate);
     g_source_remove(interrupt);
+    g_source_remove(ticks);
     g_main_loop_unref(serving->loop);
 }
 

@@ -70,11 +70,14 @@ static void on_end_session(struct world *world, void *data)
     ending->store->end_session(ending->store->self, ending->session);
 }
 
+static void on_execute(struct world *world, void *data);
+
 static void perform_one(struct world *world, const struct ph_action *action)
 {
     struct sim_conn *conn = action->conn ? ph_server_conn_data(action->conn) : NULL;
     struct ph_fault fault = {.status = action->status};
     struct ending_session *ending;
+    struct running *running;
     switch (action->kind) {
     case PH_ACTION_SEND:
         if (conn->closed[SIM_END_SERVER])
@@ -98,6 +101,15 @@ static void perform_one(struct world *world, const struct ph_action *action)
         ending->store = action->export->store;
         ending->session = action->session;
         sim_after(world, sim_below(world, END_SESSION_US), on_end_session, ending, g_free);
+        break;
+    case PH_ACTION_RUN:
+        running = g_new0(struct running, 1);
+        running->call = action->call;
+        sim_after(world, sim_below(world, DISK_US), on_execute, running, g_free);
+        break;
+    case PH_ACTION_LOG:
+        sim_trace_line(&world->result->trace, world->now_us, "server", "%.*s", (int) action->message->len,
+                       (const char *) action->message->data);
         break;
     }
 }

@@ -8,6 +8,7 @@
 #include "runtime/base/blob.h"
 #include "runtime/wire/frame.h"
 
+struct ph_server_call;
 struct ph_server_conn;
 struct ph_server_export;
 
@@ -15,17 +16,20 @@ enum ph_action_kind {
     PH_ACTION_SEND = 1,    /* HEADER, MESSAGE, PAYLOAD go to CONN */
     PH_ACTION_CLOSE,       /* CONN is told STATUS and closed; REASON for the log */
     PH_ACTION_END_SESSION, /* the store of EXPORT closes all handles of SESSION; may wait */
+    PH_ACTION_RUN,         /* CALL, which was parked, is executed again, and done; may wait */
+    PH_ACTION_LOG,         /* MESSAGE is text (without an end of line) for who looks after the server */
 };
 
 struct ph_action {
     enum ph_action_kind kind;
-    struct ph_server_conn *conn; /* a reference of its own; NULL for END_SESSION */
+    struct ph_server_conn *conn; /* a reference of its own; SEND and CLOSE only */
     struct ph_frame_header header;
     struct ph_blob *message, *payload; /* references of their own; NULL for none */
     uint32_t status;
     const char *reason; /* static text */
     const struct ph_server_export *export;
     uint64_t session;
+    struct ph_server_call *call;
 };
 
 enum { PH_ACTIONS_INLINE = 2 };

@@ -127,7 +127,7 @@ static struct ph_server_call *admit(struct arrival *arrival)
     return ph_server_call_new(conn, arrival->frame, arrival->cost);
 }
 
-/* The requester no longer waits: a lock is not waited for any longer.. */
+/* The requester no longer waits: neither a lock nor leases of others are waited for any longer.. */
 static void cancel(struct ph_server_conn *conn, uint64_t id)
 {
     struct ph_server_call *call;
@@ -136,8 +136,11 @@ static void cancel(struct ph_server_conn *conn, uint64_t id)
         return;
     LIST_FOREACH(call, &conn->calls, of_conn)
     {
-        if (call->frame->header.id == id)
-            call->cancelled = true;
+        if (call->frame->header.id != id)
+            continue;
+        call->cancelled = true;
+        ph_server_unpark(call, PH_ST_CANCELLED);
+        return;
     }
 }
 

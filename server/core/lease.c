@@ -161,6 +161,13 @@ bool ph_leases_taken(const struct ph_leases *leases, const struct ph_lease_sessi
     return lease != NULL && lease->mode == PH_LEASE_EXCLUSIVE && lease->session != own;
 }
 
+bool ph_leases_holds(const struct ph_leases *leases, const struct ph_lease_session *session, uint64_t object)
+{
+    const struct ph_lease_object *entry = ph_lease_object_find(leases, session->space, object);
+
+    return entry != NULL && ph_lease_of(entry, session) != NULL;
+}
+
 /* Claims that run, other than CLAIM itself. */
 struct others {
     size_t slot, space;
@@ -256,10 +263,10 @@ bool ph_leases_release(struct ph_leases *leases, struct ph_lease_session *sessio
     if (lease == NULL)
         return false;
     ph_lease_drop(leases, lease);
-    ph_lease_settle(leases);
     /* Not for each: half of what may be asked for at a time. */
     if (session->recalled_count <= PH_RECALLS_AT_ONCE / 2)
         ph_lease_recall_more(leases, session);
+    ph_lease_settle(leases);
     return true;
 }
 
@@ -269,11 +276,8 @@ bool ph_leases_keep_shared(struct ph_leases *leases, struct ph_lease_session *se
 
     if (lease == NULL)
         return false;
-    /* What was asked for altogether cannot be kept: others count on its being gone. */
-    if (lease->keep == PH_LEASE_NONE)
-        return ph_leases_release(leases, session, id);
     if (lease->mode == PH_LEASE_EXCLUSIVE)
-        ph_lease_change(leases, lease, PH_LEASE_SHARED, false);
+        ph_lease_weaken(leases, lease);
     ph_lease_settle(leases);
     return true;
 }
@@ -301,4 +305,5 @@ void ph_leases_changed_outside(struct ph_leases *leases, size_t space, uint64_t 
     {
         ph_lease_recall(leases, lease, PH_LEASE_NONE);
     }
+    ph_lease_settle(leases);
 }

@@ -74,6 +74,7 @@ struct ph_lease_key {
 struct ph_lease_claim {
     enum ph_lease_state state;
     uint64_t lease; /* of an acquire that was granted */
+    bool refused;   /* an acquire whose session's own lease on the object is recalled */
     /* private */
     struct ph_lease_session *own; /* looked at only while it waits */
     uint32_t mode;                /* of an acquire */
@@ -180,11 +181,19 @@ void ph_leases_claim_end(struct ph_leases *leases, struct ph_lease_claim *claim)
 /* A change of OBJECT (or PH_LEASE_ALL) by nobody who could wait: all leases on it are recalled. */
 void ph_leases_changed_outside(struct ph_leases *leases, size_t space, uint64_t object);
 
+/* The same for a change of OBJECT by OWN, which holds a lease on it, that must not wait: what its kernel gives back
+ * because of a recall. Leases of others are recalled, and CLAIM runs at once. R-9.11-9. */
+void ph_leases_claim_at_once(struct ph_leases *leases, struct ph_lease_claim *claim,
+                             struct ph_lease_session *own, uint64_t object);
+
+/* Whether SESSION holds a lease on OBJECT, recalled or not. */
+bool ph_leases_holds(const struct ph_leases *leases, const struct ph_lease_session *session, uint64_t object);
+
 /* ---- Asking for leases, and giving them back ---- */
 
 /* A lease of at least MODE on OBJECT. CLAIM is idle. True when it is granted at once, its id in CLAIM->lease;
  * the session's own SHARED lease gets the new mode and a new id. False when it waits (the hook GO tells), or, with
- * CLAIM still idle, when the limit on leases is reached. */
+ * CLAIM idle, when its own lease is recalled (CLAIM->refused; also where that comes while it waits) or the limit on leases is reached. */
 bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
                        struct ph_lease_session *session, uint64_t object, enum ph_lease_mode mode);
 
@@ -195,8 +204,8 @@ enum ph_lease_mode ph_leases_mode(const struct ph_leases *leases, const struct p
 /* SESSION gives ID back. False, and nothing done, where that is not current. */
 bool ph_leases_release(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id);
 
-/* SESSION keeps ID as SHARED; where all of it was asked for it is released. False, and nothing done, where ID
- * is not current. */
+/* SESSION keeps ID as SHARED; where all of it was asked for it remains recalled. False, and nothing done, where
+ * ID is not current. */
 bool ph_leases_keep_shared(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id);
 
 /* ---- Time ---- */

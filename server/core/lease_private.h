@@ -106,8 +106,11 @@ struct ph_lease *ph_lease_of(const struct ph_lease_object *object, const struct 
 struct ph_lease *ph_lease_add(struct ph_leases *leases, struct ph_lease_session *session, size_t space,
                               uint64_t object, enum ph_lease_mode mode);
 
-/* LEASE gets MODE; under a new id if so wanted. It is not recalled then. */
-void ph_lease_change(struct ph_leases *leases, struct ph_lease *lease, enum ph_lease_mode mode, bool renew);
+/* LEASE, which is not recalled, gets MODE under a new id. */
+void ph_lease_renew(struct ph_leases *leases, struct ph_lease *lease, enum ph_lease_mode mode);
+
+/* The EXCLUSIVE lease is SHARED from now on; what was asked for altogether still is. */
+void ph_lease_weaken(struct ph_leases *leases, struct ph_lease *lease);
 
 /* It is gone: its waiters are to be looked at. */
 void ph_lease_drop(struct ph_leases *leases, struct ph_lease *lease);

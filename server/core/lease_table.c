@@ -103,6 +103,19 @@ static void count_exclusive(struct ph_leases *leases, enum ph_lease_mode before,
     __atomic_store_n(&leases->exclusives, count, __ATOMIC_RELEASE);
 }
 
+/* Into the list of its session where it belongs, as the last one. */
+static void enlist(struct ph_lease *lease)
+{
+    struct ph_lease_session *session = lease->session;
+
+    if (ph_lease_is_recalled(lease)) {
+        TAILQ_INSERT_TAIL(&session->recalled, lease, of_session);
+        session->recalled_count++;
+    } else {
+        TAILQ_INSERT_TAIL(&session->held, lease, of_session);
+    }
+}
+
 struct ph_lease *ph_lease_add(struct ph_leases *leases, struct ph_lease_session *session, size_t space,
                               uint64_t object, enum ph_lease_mode mode)
 {
@@ -116,7 +129,7 @@ struct ph_lease *ph_lease_add(struct ph_leases *leases, struct ph_lease_session 
     lease->mode = lease->keep = (unsigned) mode & 3;
     name_lease(leases, lease);
     LIST_INSERT_HEAD(&lease->object->holders, lease, of_object);
-    TAILQ_INSERT_TAIL(&session->held, lease, of_session);
+    enlist(lease);
     session->count++;
     leases->count++;
     leases->space[space].leases++;
@@ -137,16 +150,23 @@ static void unlist(struct ph_lease *lease)
     }
 }
 
-void ph_lease_change(struct ph_leases *leases, struct ph_lease *lease, enum ph_lease_mode mode, bool renew)
+void ph_lease_renew(struct ph_leases *leases, struct ph_lease *lease, enum ph_lease_mode mode)
 {
-    unlist(lease);
-    TAILQ_INSERT_TAIL(&lease->session->held, lease, of_session);
     count_exclusive(leases, (enum ph_lease_mode) lease->mode, mode);
     lease->mode = lease->keep = (unsigned) mode & 3;
-    if (renew) {
-        ph_table_remove(&leases->ids, &lease->node);
-        name_lease(leases, lease);
-    }
+    ph_table_remove(&leases->ids, &lease->node);
+    name_lease(leases, lease);
+    ph_lease_touch(leases, lease->object);
+}
+
+void ph_lease_weaken(struct ph_leases *leases, struct ph_lease *lease)
+{
+    unlist(lease);
+    count_exclusive(leases, (enum ph_lease_mode) lease->mode, PH_LEASE_SHARED);
+    lease->mode = PH_LEASE_SHARED;
+    if (lease->keep != PH_LEASE_NONE)
+        lease->keep = PH_LEASE_SHARED;
+    enlist(lease);
     ph_lease_touch(leases, lease->object);
 }
 
@@ -178,8 +198,8 @@ void ph_lease_recall(struct ph_leases *leases, struct ph_lease *lease, enum ph_l
     unlist(lease);
     lease->keep = (unsigned) keep & 3;
     lease->recalled_ms = leases->now_ms;
-    TAILQ_INSERT_TAIL(&session->recalled, lease, of_session);
-    session->recalled_count++;
+    enlist(lease);
+    ph_lease_touch(leases, lease->object);
     if (!session->lost)
         leases->hooks.recall(leases->hooks.data, session, lease->object->object, lease->id, keep);
 }

@@ -10,9 +10,8 @@ static bool in_the_way(const struct ph_lease *lease, const struct ph_lease_key *
     bool alone = key->purpose == PH_LEASE_TO_CHANGE ||
                  (key->purpose == PH_LEASE_TO_HOLD && claim->mode == PH_LEASE_EXCLUSIVE);
 
-    /* Its own lease that was recalled is given back before it gets another. */
     if (lease->session == claim->own)
-        return key->purpose == PH_LEASE_TO_HOLD && ph_lease_is_recalled(lease);
+        return false;
     return alone || lease->mode == PH_LEASE_EXCLUSIVE;
 }
 
@@ -38,8 +37,7 @@ static bool is_blocked(struct ph_leases *leases, struct ph_lease_object *object,
         blocked = true;
         if (!recall)
             break;
-        if (lease->session != key->claim->own)
-            ph_lease_recall(leases, lease, may_keep(key));
+        ph_lease_recall(leases, lease, may_keep(key));
     }
     return blocked;
 }
@@ -126,7 +124,7 @@ static void hold(struct ph_leases *leases, struct ph_lease_claim *claim)
     if (lease == NULL)
         lease = ph_lease_add(leases, claim->own, claim->space, key->object, (enum ph_lease_mode) claim->mode);
     else if (lease->mode < claim->mode)
-        ph_lease_change(leases, lease, (enum ph_lease_mode) claim->mode, true);
+        ph_lease_renew(leases, lease, (enum ph_lease_mode) claim->mode);
     claim->lease = lease == NULL ? 0 : lease->id;
 }
 
@@ -164,6 +162,23 @@ static void go(struct ph_leases *leases, struct ph_lease_claim *claim)
         leases->hooks.go(leases->hooks.data, claim);
 }
 
+/* Whether the session of an acquire is asked for the lease that it has: it may be unable to give that back before
+ * what it acquires for has gone on without. R-9.1-5. */
+static bool is_refused(const struct ph_lease_object *object, const struct ph_lease_key *key)
+{
+    const struct ph_lease *own = key->purpose == PH_LEASE_TO_HOLD ? ph_lease_of(object, key->claim->own) : NULL;
+
+    return own != NULL && ph_lease_is_recalled(own);
+}
+
+static void refuse(struct ph_leases *leases, struct ph_lease_claim *claim)
+{
+    unqueue(leases, claim);
+    claim->state = PH_LEASE_IDLE;
+    claim->refused = true;
+    leases->hooks.go(leases->hooks.data, claim);
+}
+
 /* KEY is, or is not, in its turn. True when its claim went. */
 static bool look_at_key(struct ph_leases *leases, struct ph_lease_key *key, bool blocked)
 {
@@ -189,7 +204,13 @@ static bool look_at_object(struct ph_leases *leases, struct ph_lease_object *obj
     {
         bool holds = key->purpose == PH_LEASE_TO_HOLD;
         bool in_turn = !behind && (first || !holds);
-        bool blocked = !in_turn || is_blocked(leases, object, key, true) ||
+        bool blocked;
+
+        if (is_refused(object, key)) {
+            refuse(leases, key->claim);
+            return true;
+        }
+        blocked = !in_turn || is_blocked(leases, object, key, true) ||
                        (holds && is_changing(leases, object->space, object->object));
 
         if (look_at_key(leases, key, blocked))
@@ -340,6 +361,22 @@ bool ph_leases_claim(struct ph_leases *leases, struct ph_lease_claim *claim, str
     return true;
 }
 
+void ph_leases_claim_at_once(struct ph_leases *leases, struct ph_lease_claim *claim,
+                             struct ph_lease_session *own, uint64_t object)
+{
+    struct ph_lease_object *entry = ph_lease_object_find(leases, own->space, object);
+
+    claim->own = own;
+    claim->space = own->space;
+    claim->count = 1;
+    claim->key[0] =
+        (struct ph_lease_key){.object = object, .purpose = PH_LEASE_TO_CHANGE, .claim = claim};
+    if (entry != NULL)
+        is_blocked(leases, entry, &claim->key[0], true);
+    run(leases, claim);
+    ph_lease_settle(leases);
+}
+
 bool ph_lease_claim_covers(const struct ph_lease_claim *claim, const struct ph_lease_want *wants,
                            size_t count)
 {
@@ -380,7 +417,10 @@ bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
     struct ph_lease *lease = entry == NULL ? NULL : ph_lease_of(entry, session);
 
     claim->lease = 0;
-    if (lease != NULL && lease->mode >= mode && !ph_lease_is_recalled(lease)) {
+    claim->refused = lease != NULL && ph_lease_is_recalled(lease);
+    if (claim->refused)
+        return false;
+    if (lease != NULL && lease->mode >= mode) {
         claim->lease = lease->id;
         return true;
     }

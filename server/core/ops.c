@@ -13,6 +13,23 @@ static struct ph_server_call *of(struct ph_call *call)
     return call->context;
 }
 
+/* The session that was just opened caches. Guard held. */
+static void begin_caching(struct ph_server_call *call, const Pohmel__SessionOpenRequest *request,
+                          Pohmel__SessionOpenReply *reply)
+{
+    struct ph_session *session = call->conn->session;
+    enum ph_lease_mode mode;
+
+    ph_server_session_caches(call->server, session, request->host.data, request->host.len);
+    if (!session->caches)
+        return;
+    reply->leases = true;
+    reply->watched = session->entry->export->watched;
+    reply->root->lease = ph_leases_grant(call->server->leases, session->lease, NULL, reply->root->object,
+                                         call->since, &mode);
+    reply->root->lease_mode = (uint32_t) mode;
+}
+
 static uint32_t session_open(void *self, struct ph_call *call, const Pohmel__SessionOpenRequest *request,
                              Pohmel__SessionOpenReply *reply)
 {
@@ -45,6 +62,8 @@ static uint32_t session_open(void *self, struct ph_call *call, const Pohmel__Ses
     ph_server_enter(server, &of(call)->actions);
     status = ph_session_open(of(call)->conn, request->client.data, request->session, entry,
                              request->read_only, &call->fault);
+    if (status == PH_ST_OK && request->leases)
+        begin_caching(of(call), request, reply);
     ph_server_leave(server);
     return status;
 }
@@ -53,7 +72,7 @@ static uint32_t session_close(void *self, struct ph_call *call, const Pohmel__Se
                               Pohmel__Nothing *reply)
 {
     ph_server_enter(self, &of(call)->actions);
-    ph_session_end(self, of(call)->session);
+    ph_session_end(self, of(call)->session, false);
     ph_server_leave(self);
     return PH_ST_OK;
 }
@@ -145,19 +164,17 @@ static void settle_all(struct ph_call *call, const Pohmel__TransactReply *reply,
     }
 }
 
-static uint32_t transact(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
-                         Pohmel__TransactReply *reply)
+/* The store does it, its handles charged to the session. */
+static uint32_t transact_charged(struct ph_call *call, const Pohmel__TransactRequest *request,
+                                 Pohmel__TransactReply *reply)
 {
-    const struct ph_session *session = of(call)->session;
-    struct ph_store *store = session->entry->export->store;
+    struct ph_store *store = of(call)->session->entry->export->store;
     struct opening *openings = ph_arena_alloc0(call->arena, request->n_changes, sizeof(*openings));
     uint32_t status = PH_ST_OK;
     size_t charged = 0;
 
     if (openings == NULL)
         return PH_ST_NO_MEMORY;
-    if (session->read_only)
-        return PH_ST_READ_ONLY;
     for (; charged < request->n_changes && status == PH_ST_OK; charged++) {
         openings[charged] = opens(request->changes[charged]);
         if (openings[charged].handle != 0)
@@ -166,6 +183,46 @@ static uint32_t transact(void *self, struct ph_call *call, const Pohmel__Transac
     if (status == PH_ST_OK)
         status = store->transact(store->self, call, request, reply);
     settle_all(call, reply, openings, charged);
+    return status;
+}
+
+/* CREATE cut another file than the one that had the name before: who caches that one is told now. */
+static void check_found(struct ph_call *call, const struct ph_change_plan *plan,
+                        const Pohmel__TransactReply *reply)
+{
+    struct ph_server *server = of(call)->server;
+    const Pohmel__CreateResult *result =
+        plan->found != 0 && reply->n_results == 1 ? reply->results[0]->create : NULL;
+
+    if (result == NULL || result->created || result->attr == NULL || result->attr->object == plan->found)
+        return;
+    ph_server_changed_outside(server, of(call)->session->entry->index, result->attr->object,
+                              &of(call)->actions);
+}
+
+static uint32_t transact(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
+                         Pohmel__TransactReply *reply)
+{
+    struct ph_change_plan plan;
+    uint32_t status;
+
+    if (of(call)->session->read_only)
+        return PH_ST_READ_ONLY;
+    for (;;) {
+        ph_server_plan(of(call), request, &plan);
+        status = ph_server_claim(of(call), &plan);
+        if (status != PH_ST_OK)
+            return status;
+        status = transact_charged(call, plan.request, reply);
+        if (!ph_server_plan_raced(of(call), &plan, status))
+            break;
+        /* A name was given to another object in between: again, with that one. */
+        reply->n_results = 0;
+        call->payload_used = 0;
+        call->fault = (struct ph_fault){0};
+    }
+    if (status == PH_ST_OK)
+        check_found(call, &plan, reply);
     return status;
 }
 
@@ -329,7 +386,112 @@ static uint32_t lock_test(void *self, struct ph_call *call, const Pohmel__LockTe
     return PH_ST_OK;
 }
 
-/* Leases and reclaiming have no handlers: they are answered UNSUPPORTED in this version. */
+static uint32_t refuse_cacheless(struct ph_call *call)
+{
+    return ph_fault_set(&call->fault, PH_ST_WRONG_STATE, "the session was opened without leases");
+}
+
+/* Guard held. OK: the lease is in *ID. */
+static uint32_t acquire(struct ph_server_call *call, const Pohmel__LeaseAcquireRequest *request, uint64_t *id)
+{
+    struct ph_session *session = call->session;
+    struct ph_leases *leases = call->server->leases;
+    bool granted = call->attempts > 0; /* it waited for this */
+
+    if (session->ended)
+        return PH_ST_NO_SESSION;
+    if (!granted)
+        granted = ph_leases_acquire(leases, &call->claim, session->lease, request->object,
+                                    (enum ph_lease_mode) request->mode);
+    if (!granted && call->claim.state == PH_LEASE_WAITING) {
+        call->attempts++;
+        return ph_server_park(call);
+    }
+    if (call->claim.refused)
+        return ph_fault_set(&call->call.fault, PH_ST_NO_LEASE, "the lease that it has is to be given back first");
+    *id = call->claim.lease;
+    return *id != 0 ? PH_ST_OK
+                    : ph_fault_set(&call->call.fault, PH_ST_LIMIT, "the session holds all leases that it may");
+}
+
+/* Attributes under the lease ID, which is in force already: nothing can change behind them. */
+static uint32_t describe_grant(struct ph_call *call, const Pohmel__LeaseAcquireRequest *request, uint64_t id,
+                               Pohmel__LeaseGrant *grant)
+{
+    const struct ph_store *store = of(call)->session->entry->export->store;
+    Pohmel__GetattrRequest ask = POHMEL__GETATTR_REQUEST__INIT;
+    Pohmel__GetattrReply answer = POHMEL__GETATTR_REPLY__INIT;
+    Pohmel__Caller nobody = POHMEL__CALLER__INIT;
+    uint32_t status;
+
+    if (grant == NULL)
+        return PH_ST_NO_MEMORY;
+    if (store->ops->getattr == NULL)
+        return PH_ST_UNSUPPORTED;
+    ask.caller = &nobody;
+    ask.object = request->object;
+    status = store->ops->getattr(store->self, call, &ask, &answer);
+    pohmel__lease_grant__init(grant);
+    grant->lease = id;
+    grant->object = request->object;
+    grant->mode = request->mode;
+    grant->attr = answer.attr;
+    return status;
+}
+
+static uint32_t lease_acquire(void *self, struct ph_call *call, const Pohmel__LeaseAcquireRequest *request,
+                              Pohmel__LeaseAcquireReply *reply)
+{
+    struct ph_server *server = self;
+    struct ph_session *session = of(call)->session;
+    uint32_t status;
+    uint64_t id = 0;
+
+    if (!session->caches)
+        return refuse_cacheless(call);
+    if (session->read_only && request->mode == PH_LEASE_EXCLUSIVE)
+        return ph_fault_set(&call->fault, PH_ST_UNSUPPORTED, "a read-only session has nothing to change");
+    ph_server_enter(server, &of(call)->actions);
+    status = acquire(of(call), request, &id);
+    ph_server_leave(server);
+    if (status != PH_ST_OK)
+        return status;
+    reply->grant = PH_ARENA_NEW(call->arena, Pohmel__LeaseGrant);
+    status = describe_grant(call, request, id, reply->grant);
+    ph_server_enter(server, &of(call)->actions);
+    if (status != PH_ST_OK && session->lease != NULL)
+        ph_leases_release(server->leases, session->lease, id);
+    else if (status == PH_ST_OK && session->lease != NULL &&
+             ph_leases_mode(server->leases, session->lease, id) != PH_LEASE_NONE)
+        reply->grant->mode = (uint32_t) ph_leases_mode(server->leases, session->lease, id);
+    ph_server_leave(server);
+    if (status == PH_ST_OK) {
+        reply->grant->attr->lease = id;
+        reply->grant->attr->lease_mode = reply->grant->mode;
+    }
+    return status;
+}
+
+/* Nothing is written back in this version: `flush` and `applied` number nothing. Ids that are not current are
+ * ignored: they were released before, or replaced. */
+static uint32_t lease_release(void *self, struct ph_call *call, const Pohmel__LeaseReleaseRequest *request,
+                              Pohmel__LeaseReleaseReply *reply)
+{
+    struct ph_server *server = self;
+    struct ph_session *session = of(call)->session;
+
+    if (!session->caches)
+        return refuse_cacheless(call);
+    ph_server_enter(server, &of(call)->actions);
+    for (size_t i = 0; i < request->n_leases && session->lease != NULL; i++)
+        ph_leases_release(server->leases, session->lease, request->leases[i]);
+    for (size_t i = 0; i < request->n_kept && session->lease != NULL; i++)
+        ph_leases_keep_shared(server->leases, session->lease, request->kept[i]);
+    ph_server_leave(server);
+    return PH_ST_OK;
+}
+
+/* Glimpses and reclaiming have no handlers: they are answered UNSUPPORTED in this version. */
 const struct ph_session_ops ph_server_session_ops = {
     .session_open = session_open,
     .session_close = session_close,
@@ -339,4 +501,6 @@ const struct ph_session_ops ph_server_session_ops = {
     .lock = lock,
     .unlock = unlock,
     .lock_test = lock_test,
+    .lease_acquire = lease_acquire,
+    .lease_release = lease_release,
 };

@@ -6,6 +6,7 @@
 
 /* Numbers of the fields that are looked at (idl/objects.proto, idl/session.proto, idl/changes.proto). */
 enum {
+    FIELD_READ_OBJECT = 2, /* of all requests that read; LOOKUP's is called parent */
     FIELD_READ_LENGTH = 5,
     FIELD_TRANSACT_CHANGES = 1,
     FIELD_WRITE_STABLE = 8,
@@ -119,4 +120,32 @@ bool ph_peek_slow(uint16_t command, const uint8_t *message, size_t len)
     if (command == PH_CMD_CLOSE)
         return false;
     return info->cost == PH_COST_DISK;
+}
+
+uint64_t ph_peek_read_object(uint16_t command, const uint8_t *message, size_t len)
+{
+    struct cursor cursor = {.at = message, .end = message + len};
+    uint64_t object = 0;
+
+    switch (command) {
+    case PH_CMD_LOOKUP:
+    case PH_CMD_GETATTR:
+    case PH_CMD_READLINK:
+    case PH_CMD_ACCESS:
+    case PH_CMD_READDIR:
+    case PH_CMD_OPEN:
+    case PH_CMD_READ:
+    case PH_CMD_SEEK:
+    case PH_CMD_GETXATTR:
+    case PH_CMD_LISTXATTR:
+        break;
+    default:
+        return 0;
+    }
+    /* Of a field that comes twice the decoder takes the last. */
+    while (next_field(&cursor)) {
+        if (cursor.number == FIELD_READ_OBJECT && cursor.layout == LAYOUT_VARINT)
+            object = cursor.value;
+    }
+    return object;
 }

@@ -17,4 +17,8 @@ uint32_t ph_peek_wanted(uint16_t command, const uint8_t *message, size_t len);
  * takes long is not wrong, only taken over. */
 bool ph_peek_slow(uint16_t command, const uint8_t *message, size_t len);
 
+/* The object, or the directory, that a reading request names first; 0 for a request that names none, or
+ * whose answer no lease concerns. */
+uint64_t ph_peek_read_object(uint16_t command, const uint8_t *message, size_t len);
+
 #endif

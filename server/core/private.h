@@ -7,6 +7,7 @@
 #include "ph_dispatch.h"
 #include "runtime/base/limits.h"
 #include "server/core/handles.h"
+#include "server/core/lease.h"
 #include "server/core/range_lock.h"
 #include "server/core/server_core.h"
 #include "server/core/slot.h"
@@ -28,6 +29,7 @@ struct ph_server {
     size_t running, session_count;
     struct ph_table clients; /* sessions, by client */
     struct ph_locks *locks;
+    struct ph_leases *leases;
     struct ph_actions *out; /* of the step that is being made */
     LIST_HEAD(, ph_server_conn) conns;
     struct ph_server_call *spare; /* calls kept for the next request */
@@ -69,6 +71,8 @@ struct ph_session {
     size_t running;
     struct ph_handles handles;
     struct ph_lock_session locks;
+    struct ph_lease_session *lease; /* NULL for one that does not cache; guard */
+    bool caches;                    /* it has had one since it was opened */
     struct ph_slot slots[PH_SESSION_SLOTS];
 };
 
@@ -83,6 +87,14 @@ struct ph_server_call {
     uint32_t status;
     struct ph_blob *message, *payload; /* of the reply */
     struct ph_actions actions;         /* of what the handler set in motion */
+    struct ph_lease_claim claim;       /* what it concerns, where that matters to others */
+    uint64_t since;                    /* what it reads is not older than this, by the clock of the leases */
+    unsigned attempts;                 /* times that a name belonged to another object than expected */
+    bool plain_rename;                 /* the store cannot be told that a name must be free */
+    bool parked;                       /* it is to be executed again */
+    bool waits;                        /* until its claim goes; guard */
+    bool settled;                      /* it waits, and is done with being executed; guard */
+    uint32_t verdict;                  /* what its wait came to: OK, or it is answered this */
     LIST_ENTRY(ph_server_call) of_conn;
     struct ph_server_call *next_spare;
 };
@@ -96,6 +108,69 @@ extern const struct ph_session_ops ph_server_session_ops;
 /* Puts itself before the store's own functions where the session is charged. */
 void ph_server_wrap_store(struct ph_export_entry *entry);
 
+/* ---- parking.c: calls that wait for leases of others ---- */
+
+/* CALL is to be executed again when its claim has gone; guard held. Returns PENDING, or CANCELLED. */
+uint32_t ph_server_park(struct ph_server_call *call);
+
+/* The wait of CALL is over with STATUS; nothing where it does not wait. Guard held. */
+void ph_server_unpark(struct ph_server_call *call, uint32_t status);
+
+/* A parked call was executed up to its wait, and is not touched by its thread any more. Guard held. */
+void ph_server_settle(struct ph_server_call *call);
+
+/* All waits of calls of SESSION, or of all sessions (NULL), are over with STATUS. Guard held. */
+void ph_server_unpark_all(struct ph_server *server, const struct ph_session *session, uint32_t status);
+
+/* Whether CALL, which reads, was parked for what somebody else holds exclusively. */
+bool ph_server_reading_waits(struct ph_server_call *call);
+
+/* ---- grants.c: leases on what was read ---- */
+
+/* Puts leases into the attributes of REPLY. False when CALL was parked instead. */
+bool ph_server_grant(struct ph_server_call *call, ProtobufCMessage *reply);
+
+/* ---- plan.c: which objects a change concerns ---- */
+
+struct ph_change_plan {
+    const Pohmel__TransactRequest *request; /* what the store is to be given */
+    size_t count;
+    struct ph_lease_want wants[PH_LEASE_CLAIM_KEYS];
+    bool expects;   /* it names objects that the client did not name */
+    bool laundered; /* where the session holds a lease on its one object it must not wait */
+    bool mixed;     /* the client named some of them as well */
+    uint64_t found; /* object that CREATE is expected to find; 0 for none */
+    uint32_t raced; /* status that means that a name was given to another object meanwhile */
+    Pohmel__TransactRequest own;
+    Pohmel__Change change, *changes;
+    union {
+        Pohmel__CreateRequest create;
+        Pohmel__RemoveRequest remove;
+        Pohmel__RmdirRequest rmdir;
+        Pohmel__RenameRequest rename;
+    };
+};
+
+/* Finds out what REQUEST concerns; asks the store for the objects that names stand for. */
+void ph_server_plan(struct ph_server_call *call, const Pohmel__TransactRequest *request,
+                    struct ph_change_plan *plan);
+
+/* Claims for CALL what PLAN says. OK: it may go on; PENDING: it is parked; else it is answered this. */
+uint32_t ph_server_claim(struct ph_server_call *call, const struct ph_change_plan *plan);
+
+/* Whether the store's answer means that names were given to other objects meanwhile, so that it is to be
+ * planned again. RENAME may have to do without the store's help; the call remembers. */
+bool ph_server_plan_raced(struct ph_server_call *call, const struct ph_change_plan *plan, uint32_t status);
+
+/* ---- recalls.c: what the leases have done ---- */
+
+/* The table of leases of SERVER. */
+struct ph_leases *ph_server_leases_new(struct ph_server *server);
+
+/* Makes SESSION one that caches, if it can. Guard held. */
+void ph_server_session_caches(struct ph_server *server, struct ph_session *session, const uint8_t *host,
+                              size_t host_len);
+
 /* The export of that name, or (empty name) the only one; NULL with FAULT. */
 const struct ph_export_entry *ph_server_find_export(struct ph_server *server, const uint8_t *name, size_t len,
                                                     struct ph_fault *fault);
@@ -105,8 +180,9 @@ uint32_t ph_session_open(struct ph_server_conn *conn, const uint8_t client[PH_CL
                          uint64_t number, const struct ph_export_entry *entry, bool read_only,
                          struct ph_fault *fault);
 
-/* Ends SESSION: locks, waits, and, when nothing of it runs, all else. Guard held. */
-void ph_session_end(struct ph_server *server, struct ph_session *session);
+/* Ends SESSION: locks, waits, and, when nothing of it runs, all else. LOST: its client may not know, and go on
+ * using its leases until they expire. Guard held. */
+void ph_session_end(struct ph_server *server, struct ph_session *session, bool lost);
 
 /* A call of SESSION is done; the last one of an ended session takes it along. Guard held. */
 void ph_session_call_done(struct ph_server *server, struct ph_session *session);

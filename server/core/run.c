@@ -79,11 +79,23 @@ struct ph_blob *ph_server_words(const struct ph_fault *fault)
     return blob;
 }
 
-void ph_server_execute(struct ph_server_call *call)
+/* A parked call begins at its start. */
+static void begin_again(struct ph_server_call *call)
+{
+    call->parked = false;
+    ph_arena_reset(call->call.arena, arena_cap(&call->frame->header));
+    ph_blob_unref(call->call.payload_out);
+    call->call.payload_out = NULL;
+    call->call.payload_used = 0;
+    call->call.fault = (struct ph_fault){0};
+    call->status = PH_ST_OK;
+}
+
+/* Decodes and executes; *REPLY is what is to be sent. */
+static void dispatch(struct ph_server_call *call, ProtobufCMessage **reply)
 {
     const struct ph_export_entry *entry = call->session == NULL ? NULL : call->session->entry;
     const struct ph_frame *frame = call->frame;
-    ProtobufCMessage *reply = NULL;
     struct ph_dispatch dispatch = {
         .session_ops = &ph_server_session_ops,
         .session = call->server,
@@ -92,9 +104,26 @@ void ph_server_execute(struct ph_server_call *call)
     };
 
     call->status = ph_dispatch_request(&dispatch, frame->header.command, frame->message,
-                                       frame->header.message_len, &call->call, &reply);
+                                       frame->header.message_len, &call->call, reply);
+}
+
+void ph_server_execute(struct ph_server_call *call)
+{
+    ProtobufCMessage *reply = NULL;
+
+    if (call->parked)
+        begin_again(call);
+    call->since = ph_leases_clock(call->server->leases);
+    if (call->verdict != PH_ST_OK)
+        call->status = call->verdict;
+    else if (!ph_server_reading_waits(call))
+        dispatch(call, &reply);
+    if (reply != NULL && !ph_server_grant(call, reply))
+        reply = NULL;
     if (call->status == PH_PENDING)
         return;
+    if (call->status != PH_ST_OK && call->call.fault.status == PH_ST_OK)
+        ph_fault_set(&call->call.fault, call->status, "%s", ph_status_text(call->status));
     call->message = encode(reply);
     if (call->message != NULL && call->message->len > PH_MESSAGE_MAX_BYTES) {
         ph_blob_unref(call->message);
@@ -130,6 +159,8 @@ void ph_server_reply(struct ph_server_conn *conn, const struct ph_frame_header *
     };
     action->message = message == NULL ? NULL : ph_blob_ref(message);
     action->payload = payload == NULL ? NULL : ph_blob_ref(payload);
+    if (conn->session != NULL && conn->session->lease != NULL)
+        ph_lease_session_answered(conn->session->lease);
 }
 
 void ph_server_lock_answer(void *data, struct ph_lock_session *locks, uint64_t request, uint32_t status)
@@ -162,6 +193,7 @@ static void finish(struct ph_server_call *call)
     struct ph_server_conn *conn = call->conn;
     const struct ph_frame_header *header = &call->frame->header;
 
+    ph_leases_claim_end(call->server->leases, &call->claim);
     LIST_REMOVE(call, of_conn);
     call->server->running--;
     conn->credits -= call->cost;
@@ -190,6 +222,14 @@ void ph_server_done(struct ph_server_call *call, struct ph_actions *actions)
     struct ph_blob *message = call->message, *payload = call->payload, *unsent = call->call.payload_out;
     bool keep;
 
+    if (call->parked) {
+        *actions = call->actions;
+        call->actions = (struct ph_actions){0};
+        ph_server_enter(server, actions);
+        ph_server_settle(call);
+        ph_server_leave(server);
+        return;
+    }
     /* First what the handler set in motion: it came before the answer. */
     *actions = call->actions;
     call->actions = (struct ph_actions){0};

@@ -31,6 +31,7 @@ struct ph_server *ph_server_new(const struct ph_server_export *exports, size_t c
     server->guard = *guard;
     server->seed = seed;
     server->locks = ph_locks_new(seed, ph_server_lock_answer, server);
+    server->leases = ph_server_leases_new(server);
     LIST_INIT(&server->conns);
     return server;
 }
@@ -41,6 +42,7 @@ void ph_server_free(struct ph_server *server)
         return;
     ph_server_free_spare(server);
     ph_locks_free(server->locks);
+    ph_leases_free(server->leases);
     ph_table_clear(&server->clients);
     free(server->exports);
     free(server);
@@ -100,7 +102,7 @@ void ph_server_conn_closed(struct ph_server_conn *conn, struct ph_actions *actio
         LIST_REMOVE(conn, of_server);
     conn->listed = false;
     if (conn->session != NULL)
-        ph_session_end(conn->server, conn->session);
+        ph_session_end(conn->server, conn->session, true);
     ph_server_leave(conn->server);
 }
 

@@ -7,6 +7,7 @@
  *   frame arrives     -> ph_server_frame    -> actions, perhaps a call to run
  *   call, any thread  -> ph_server_execute, then ph_server_done -> actions
  *   connection closed -> ph_server_conn_closed -> actions
+ *   time passes       -> ph_server_tick     -> actions
  *
  * Whoever gets actions performs them in order (actions.h), then clears them.
  *
@@ -20,6 +21,9 @@
  * A connection may have PH_SESSION_CREDITS in use; whoever sends more is told
  * NO_CREDIT and cut off. A lock that waits gives its credits back at once (the waits have a limit
  * of their own), though the reply that ends the wait still carries them.
+ *
+ * Leases. What a call reads or changes is claimed first (lease.h). Where others hold leases that stand in
+ * its way, it is parked: it is done with for its thread, has no answer, and comes again, as an action to run it, when they have given them back.
  *
  * Ids of requests. That they are unique among those in flight is in the
  * requester's own interest and not checked. */
@@ -43,6 +47,7 @@ struct ph_server_export {
     const char *name;
     struct ph_store *store;
     bool read_only; /* changes are refused before the store is asked */
+    bool watched;   /* ph_server_changed_outside is called for what others change; clients are told */
 };
 
 /* Keeps two threads from being inside the core at once. */
@@ -86,11 +91,23 @@ enum ph_admission ph_server_frame(struct ph_server_conn *conn, struct ph_frame *
 /* Executes CALL. May wait, when it was admitted as slow. */
 void ph_server_execute(struct ph_server_call *call);
 
-/* CALL was executed: its answer is recorded and handed out. CALL is gone afterwards. */
+/* CALL was executed: its answer is recorded and handed out, or it is parked. The caller must not touch it afterwards. */
 void ph_server_done(struct ph_server_call *call, struct ph_actions *actions);
 
+/* OBJECT (0: all objects) of the export EXPORT_INDEX was changed by somebody else than this server: all leases on it are taken back. */
+void ph_server_changed_outside(struct ph_server *server, size_t export_index, uint64_t object,
+                               struct ph_actions *actions);
+
+/* It is NOW_MS, of a clock that never goes back. To be called a few times a second:
+ * leases expire by it, who does not answer a recall is fenced, and calls that wait are
+ * answered when the server shuts down. */
+void ph_server_tick(struct ph_server *server, uint64_t now_ms, struct ph_actions *actions);
+
+/* Leases held by all sessions. */
+size_t ph_server_leases(struct ph_server *server);
+
 /* For the log: command, status and words of a call that was executed, the
- * status being PH_PENDING for a lock that waits. */
+ * status being PH_PENDING for a lock that waits, and for a call that is parked. */
 struct ph_call_summary {
     uint16_t command;
     uint32_t status;

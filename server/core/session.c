@@ -65,14 +65,22 @@ static void free_session(struct ph_server *server, struct ph_session *session)
     free(session);
 }
 
-void ph_session_end(struct ph_server *server, struct ph_session *session)
+void ph_session_end(struct ph_server *server, struct ph_session *session, bool lost)
 {
+    struct ph_lease_session *lease = session->lease;
+
     if (session->ended)
         return;
     session->ended = true;
     server->session_count--;
     ph_table_remove(&server->clients, &session->node);
     ph_locks_end_session(server->locks, &session->locks);
+    ph_server_unpark_all(server, session, PH_ST_NO_SESSION);
+    session->lease = NULL;
+    if (lease != NULL && lost)
+        ph_lease_session_lost(server->leases, lease);
+    else if (lease != NULL)
+        ph_lease_session_end(server->leases, lease);
     session->conn->session = NULL;
     session->conn->state = PH_CONN_ENDED;
     session->conn = NULL;
@@ -101,9 +109,10 @@ uint32_t ph_session_open(struct ph_server_conn *conn, const uint8_t client[PH_CL
     if (session != NULL) {
         struct ph_server_conn *older = session->conn;
 
-        ph_session_end(server, session);
+        ph_session_end(server, session, false);
         ph_server_close(older, PH_ST_NO_SESSION, "the client opened a newer session");
     }
+    ph_leases_client_is_back(server->leases, client);
     session = PH_CORE_NEW(struct ph_session);
     memcpy(session->client, client, PH_CLIENT_ID_BYTES);
     session->id = ++server->last_session;

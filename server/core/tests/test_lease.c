@@ -288,11 +288,19 @@ static void test_kept_as_shared(void)
     g_assert_cmpint(ph_leases_mode(world.leases, world.one, id), ==, PH_LEASE_SHARED);
     g_assert_false(ph_leases_exclusive(world.leases));
     g_assert_cmpuint(grant(&world, world.two, FILE_A), !=, 0);
-    /* What was asked for altogether cannot be kept. */
+    g_assert_true(ph_leases_release(world.leases, world.one, id));
+    g_assert_true(ph_leases_release(world.leases, world.two, grant(&world, world.two, FILE_A)));
+    /* What is asked for altogether remains asked for. */
+    id = acquire(&world, world.one, FILE_A, PH_LEASE_EXCLUSIVE);
     g_assert_false(claim(&world, &change, world.two, FILE_A, true));
+    assert_recalls(&world, 2);
     g_assert_true(ph_leases_keep_shared(world.leases, world.one, id));
-    g_assert_cmpint(ph_leases_mode(world.leases, world.one, id), ==, PH_LEASE_NONE);
+    g_assert_cmpint(ph_leases_mode(world.leases, world.one, id), ==, PH_LEASE_SHARED);
+    g_assert_cmpuint(ph_lease_session_recalled(world.one), ==, 1);
+    g_assert_false(went(&world, &change));
+    g_assert_true(ph_leases_release(world.leases, world.one, id));
     g_assert_true(went(&world, &change));
+    assert_recalls(&world, 2);
     ph_leases_claim_end(world.leases, &change);
     tear_down(&world);
 }
@@ -368,11 +376,15 @@ static void test_both_want_to_upgrade(void)
     ones = grant(&world, world.one, FILE_A);
     twos = grant(&world, world.two, FILE_A);
     g_assert_false(ph_leases_acquire(world.leases, &first, world.one, FILE_A, PH_LEASE_EXCLUSIVE));
-    g_assert_false(ph_leases_acquire(world.leases, &second, world.two, FILE_A, PH_LEASE_EXCLUSIVE));
     assert_recalls(&world, 1);
+    /* Whose own lease is asked for gives that back first. */
+    g_assert_false(ph_leases_acquire(world.leases, &second, world.two, FILE_A, PH_LEASE_EXCLUSIVE));
+    g_assert_cmpint(second.state, ==, PH_LEASE_IDLE);
+    g_assert_true(second.refused);
     g_assert_true(ph_leases_release(world.leases, world.two, twos));
     g_assert_true(went(&world, &first));
     g_assert_cmpint(ph_leases_mode(world.leases, world.one, ones), ==, PH_LEASE_NONE);
+    g_assert_false(ph_leases_acquire(world.leases, &second, world.two, FILE_A, PH_LEASE_EXCLUSIVE));
     assert_recalls(&world, 2);
     g_assert_true(ph_leases_release(world.leases, world.one, first.lease));
     g_assert_true(went(&world, &second));
@@ -380,20 +392,45 @@ static void test_both_want_to_upgrade(void)
     tear_down(&world);
 }
 
-static void test_own_recalled_lease_is_given_back_first(void)
+static void test_refused_while_it_waits(void)
 {
     struct world world;
-    struct ph_lease_claim again = {0};
+    struct ph_lease_claim upgrade = {0};
     uint64_t id;
 
     set_up(&world);
     id = grant(&world, world.one, FILE_A);
+    grant(&world, world.two, FILE_A);
+    g_assert_false(ph_leases_acquire(world.leases, &upgrade, world.one, FILE_A, PH_LEASE_EXCLUSIVE));
+    g_assert_cmpint(upgrade.state, ==, PH_LEASE_WAITING);
     ph_leases_changed_outside(world.leases, 0, FILE_A);
-    assert_recalls(&world, 1);
-    g_assert_false(ph_leases_acquire(world.leases, &again, world.one, FILE_A, PH_LEASE_SHARED));
-    g_assert_true(ph_leases_release(world.leases, world.one, id));
-    g_assert_true(went(&world, &again));
-    g_assert_cmpuint(again.lease, >, id);
+    g_assert_true(went(&world, &upgrade));
+    g_assert_true(upgrade.refused);
+    g_assert_cmpint(ph_leases_mode(world.leases, world.one, id), ==, PH_LEASE_SHARED); /* until it is released */
+    tear_down(&world);
+}
+
+static void test_laundered_writes_do_not_wait(void)
+{
+    struct world world;
+    struct ph_lease_claim change, laundered = {0};
+
+    set_up(&world);
+    grant(&world, world.one, FILE_A);
+    grant(&world, world.two, FILE_A);
+    g_assert_false(claim(&world, &change, NULL, FILE_A, true));
+    g_assert_true(ph_leases_holds(world.leases, world.one, FILE_A));
+    ph_leases_claim_at_once(world.leases, &laundered, world.one, FILE_A);
+    g_assert_cmpint(laundered.state, ==, PH_LEASE_RUNNING);
+    g_assert_false(went(&world, &change));
+    ph_leases_claim_end(world.leases, &laundered);
+    assert_recalls(&world, 2);
+    ph_leases_claim_end(world.leases, &change);
+    /* Alone, it has the leases of others taken back as any change. */
+    grant(&world, world.three, FILE_B);
+    ph_leases_claim_at_once(world.leases, &laundered, world.one, FILE_B);
+    assert_recalls(&world, 3);
+    ph_leases_claim_end(world.leases, &laundered);
     tear_down(&world);
 }
 
@@ -651,7 +688,8 @@ int main(int argc, char **argv)
     g_test_add_func("/lease/what-is-recalled-is-not-named-again", test_recalled_is_not_named_again);
     g_test_add_func("/lease/first-come-first-served", test_first_come_first_served);
     g_test_add_func("/lease/two-that-upgrade-both-get-it", test_both_want_to_upgrade);
-    g_test_add_func("/lease/own-recalled-lease-is-given-back-first", test_own_recalled_lease_is_given_back_first);
+    g_test_add_func("/lease/an-acquire-is-refused-when-its-own-lease-is-recalled", test_refused_while_it_waits);
+    g_test_add_func("/lease/laundered-writes-do-not-wait", test_laundered_writes_do_not_wait);
     g_test_add_func("/lease/several-objects-together", test_several_objects);
     g_test_add_func("/lease/everything-on-an-export", test_everything);
     g_test_add_func("/lease/everything-in-portions", test_everything_is_recalled_in_portions);

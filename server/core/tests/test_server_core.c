@@ -69,7 +69,7 @@ static void perform(struct world *world, struct ph_actions *actions)
         } else if (action->kind == PH_ACTION_CLOSE) {
             client->closes++;
             client->close_status = action->status;
-        } else {
+        } else if (action->kind == PH_ACTION_SEND) {
             client->replies++;
             client->header = action->header;
             g_byte_array_set_size(client->message, 0);

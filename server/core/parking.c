@@ -1,0 +1,128 @@
+/* Calls that wait until others have given their leases back. No thread waits with them: a
+ * parked call is done with like one that was answered, and executed from its start when it may go. */
+#include "server/core/peek.h"
+#include "server/core/private.h"
+
+uint32_t ph_server_park(struct ph_server_call *call)
+{
+    if (call->cancelled) {
+        ph_leases_claim_end(call->server->leases, &call->claim);
+        return PH_ST_CANCELLED;
+    }
+    call->parked = true;
+    call->waits = call->claim.state == PH_LEASE_WAITING;
+    return PH_PENDING;
+}
+
+static void run_again(struct ph_server_call *call)
+{
+    call->settled = false;
+    ph_actions_add(call->server->out, PH_ACTION_RUN)->call = call;
+}
+
+void ph_server_unpark(struct ph_server_call *call, uint32_t status)
+{
+    if (!call->waits)
+        return;
+    if (status != PH_ST_OK)
+        ph_leases_claim_end(call->server->leases, &call->claim);
+    call->waits = false;
+    call->verdict = status;
+    if (call->settled)
+        run_again(call);
+}
+
+void ph_server_settle(struct ph_server_call *call)
+{
+    call->settled = true;
+    if (!call->waits)
+        run_again(call);
+}
+
+static void unpark_of(struct ph_server_conn *conn, const struct ph_session *session, uint32_t status)
+{
+    struct ph_server_call *call;
+
+    LIST_FOREACH(call, &conn->calls, of_conn)
+    {
+        if (session == NULL || call->session == session)
+            ph_server_unpark(call, status);
+    }
+}
+
+void ph_server_unpark_all(struct ph_server *server, const struct ph_session *session, uint32_t status)
+{
+    struct ph_server_conn *conn;
+
+    if (session != NULL) {
+        unpark_of(session->conn, session, status);
+        return;
+    }
+    LIST_FOREACH(conn, &server->conns, of_server)
+    {
+        unpark_of(conn, NULL, status);
+    }
+}
+
+/* Guard held. */
+static uint32_t claim(struct ph_server_call *call, const struct ph_lease_want *wants, size_t count)
+{
+    struct ph_session *session = call->session;
+    struct ph_leases *leases = call->server->leases;
+
+    if (ph_lease_claim_covers(&call->claim, wants, count))
+        return PH_ST_OK;
+    /* What it has is given up first: who waits holds nothing that others wait for. */
+    ph_leases_claim_end(leases, &call->claim);
+    if (session->ended)
+        return PH_ST_NO_SESSION;
+    ph_leases_claim(leases, &call->claim, session->lease, session->entry->index, wants, count);
+    return call->claim.state == PH_LEASE_WAITING ? ph_server_park(call) : PH_ST_OK;
+}
+
+/* Whether it goes whoever holds what. Guard held. */
+static bool must_not_wait(const struct ph_server_call *call, const struct ph_change_plan *plan)
+{
+    const struct ph_lease_session *own = call->session->lease;
+
+    return plan->laundered && own != NULL &&
+           ph_leases_holds(call->server->leases, own, plan->wants[0].object);
+}
+
+uint32_t ph_server_claim(struct ph_server_call *call, const struct ph_change_plan *plan)
+{
+    uint32_t status = PH_ST_OK;
+
+    ph_server_enter(call->server, &call->actions);
+    if (must_not_wait(call, plan)) {
+        ph_leases_claim_end(call->server->leases, &call->claim);
+        ph_leases_claim_at_once(call->server->leases, &call->claim, call->session->lease,
+                                plan->wants[0].object);
+    } else {
+        status = claim(call, plan->wants, plan->count);
+    }
+    call->since = ph_leases_clock(call->server->leases);
+    ph_server_leave(call->server);
+    return status;
+}
+
+bool ph_server_reading_waits(struct ph_server_call *call)
+{
+    const struct ph_frame *frame = call->frame;
+    struct ph_server *server = call->server;
+    struct ph_lease_want want = {0};
+
+    if (call->session == NULL || !ph_leases_exclusive(server->leases))
+        return false;
+    want.object = ph_peek_read_object(frame->header.command, frame->message, frame->header.message_len);
+    if (want.object == 0)
+        return false;
+    ph_server_enter(server, &call->actions);
+    call->status = PH_ST_OK;
+    /* Only where it must wait: a claim that it holds already is for what it found before. */
+    if (ph_leases_taken(server->leases, call->session->lease, call->session->entry->index, want.object))
+        call->status = claim(call, &want, 1);
+    call->since = ph_leases_clock(server->leases);
+    ph_server_leave(server);
+    return call->status != PH_ST_OK;
+}
