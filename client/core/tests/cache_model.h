@@ -97,6 +97,7 @@ struct model {
     struct ph_random random;
     uint64_t server_ms;
     bool watched;
+    unsigned changes_per_mille; /* among what the client asks for */
     struct server server;
     struct kernel kernel;
     struct call calls[CALLS];

@@ -116,8 +116,7 @@ void kernel_change_done(struct model *m, const struct call *call, bool kept)
         k->name_stamp[call->dir2][call->name2]++;
         k->name[call->dir2][call->name2] = *from;
     }
-    if (call->kind != LINK)
-        from->there = false;
+    from->there = false; /* gone; or made, and known from the reply only */
     if (!call->alone || (call->kind == RENAME && !kept))
         raise_epoch(m);
 }

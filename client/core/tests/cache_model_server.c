@@ -237,6 +237,8 @@ void server_others(struct model *m)
 {
     struct other *other = &m->server.others[model_pick(m, OTHERS)];
     if (!other->active) {
+        if (!ph_random_chance(&m->random, 60))
+            return;
         *other = draw(m);
         if (other->name_op && ph_random_chance(&m->random, 400))
             other->object = NOBODY;
