@@ -193,6 +193,13 @@ bool ph_cache_is_leased(const struct ph_cache *cache, uint64_t object, uint64_t 
     return ph_cache_valid_ms(cache, object, now_ms) > 0;
 }
 
+bool ph_cache_unchanged(const struct ph_cache *cache, uint64_t object, const struct ph_cache_ask *ask,
+                        uint64_t now_ms)
+{
+    const struct ph_cache_object *o = ph_cache_find(cache, object);
+    return ph_cache_covered(cache, object, ask, now_ms) && ph_cache_untouched(cache, o, ask->clock, 0);
+}
+
 bool ph_cache_is_held(const struct ph_cache *cache, uint64_t object)
 {
     const struct ph_cache_object *o = ph_cache_find(cache, object);

@@ -237,6 +237,10 @@ bool ph_cache_is_held(const struct ph_cache *cache, uint64_t object);
 bool ph_cache_covered(const struct ph_cache *cache, uint64_t object, const struct ph_cache_ask *ask,
                       uint64_t now_ms);
 
+/* The same for data that this mount may have changed itself: it did not, and is not doing so, since ASK. */
+bool ph_cache_unchanged(const struct ph_cache *cache, uint64_t object, const struct ph_cache_ask *ask,
+                        uint64_t now_ms);
+
 /* The object that NAME in DIRECTORY was last known to stand for, whether or not that may be served; 0: none.
  */
 uint64_t ph_cache_entry_object(const struct ph_cache *cache, uint64_t directory, const void *name,

@@ -141,6 +141,11 @@ bool ph_coherence_read_sent(struct ph_coherence *coherence, uint64_t object);
 void ph_coherence_read_end(struct ph_coherence *coherence, uint64_t object, bool covered, uint64_t offset,
                            uint64_t len);
 
+/* The same for a read whose data is at hand since ASK, under a lease and not changed; false when it is not
+ * right any more, and the read goes on as PH_READ_PLAIN or PH_READ_ACQUIRE say. */
+bool ph_coherence_read_at_hand(struct ph_coherence *coherence, uint64_t object,
+                               const struct ph_cache_ask *ask);
+
 /* Whether the kernel may keep the pages that it has of OBJECT when the file is opened. */
 bool ph_coherence_keeps_pages(struct ph_coherence *coherence, uint64_t object);
 

@@ -20,6 +20,24 @@ bool ph_coherence_read_sent(struct ph_coherence *coherence, uint64_t object)
     return covered;
 }
 
+bool ph_coherence_read_at_hand(struct ph_coherence *coherence, uint64_t object,
+                               const struct ph_cache_ask *ask)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    uint64_t now_ms = ph_coherence_now(coherence);
+    bool right = ph_cache_unchanged(coherence->cache, object, ask, now_ms);
+    if (right) {
+        ph_busy_read_begin(coherence->busy, object);
+        right = ph_busy_read_cover(coherence->busy, object);
+        if (right)
+            ph_cache_pages(coherence->cache, object, now_ms);
+        else
+            ph_busy_read_end(coherence->busy, object, false);
+    }
+    pthread_mutex_unlock(&coherence->mutex);
+    return right;
+}
+
 void ph_coherence_read_end(struct ph_coherence *coherence, uint64_t object, bool covered, uint64_t offset,
                            uint64_t len)
 {

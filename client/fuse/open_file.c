@@ -27,8 +27,28 @@ void ph_open_unref(struct ph_open *open)
     if (open == NULL || atomic_fetch_sub(&open->refs, 1) != 1)
         return;
     ph_listing_free(open->listing);
+    ph_blob_unref(open->data);
     pthread_mutex_destroy(&open->mutex);
     g_free(open);
+}
+
+void ph_open_keep_data(struct ph_open *open, struct ph_blob *data, const struct ph_cache_ask *ask)
+{
+    pthread_mutex_lock(&open->mutex);
+    ph_blob_unref(open->data);
+    open->data = data != NULL ? ph_blob_ref(data) : NULL;
+    if (ask != NULL)
+        open->data_ask = *ask;
+    pthread_mutex_unlock(&open->mutex);
+}
+
+struct ph_blob *ph_open_data(struct ph_open *open, struct ph_cache_ask *ask)
+{
+    pthread_mutex_lock(&open->mutex);
+    struct ph_blob *data = open->data != NULL ? ph_blob_ref(open->data) : NULL;
+    *ask = open->data_ask;
+    pthread_mutex_unlock(&open->mutex);
+    return data;
 }
 
 bool ph_open_alive(struct ph_mount *mount, const struct ph_open *open)

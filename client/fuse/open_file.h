@@ -6,15 +6,18 @@
 
 #include "client/core/cache.h"
 #include "client/fuse/mount.h"
+#include "runtime/base/blob.h"
 
 struct ph_listing;
 
 struct ph_open {
     uint64_t object;
     uint64_t handle;
-    bool direct;                   /* goes past the kernel's pages; fixed once open */
-    uint64_t generation;           /* of the session that the handle belongs to */
-    pthread_mutex_t mutex;         /* guards what follows */
+    bool direct;           /* goes past the kernel's pages; fixed once open */
+    uint64_t generation;   /* of the session that the handle belongs to */
+    pthread_mutex_t mutex; /* guards what follows */
+    struct ph_blob *data;  /* files: all of a small one, as it was at DATA_ASK; or NULL */
+    struct ph_cache_ask data_ask;
     struct ph_listing *listing;    /* directories: entries read ahead; NULL until needed */
     struct ph_cache_listing whole; /* whether all of them were heard of under one lease */
     _Atomic int refs;
@@ -30,6 +33,12 @@ static inline struct ph_open *ph_open_of(const struct fuse_file_info *info)
 {
     return (struct ph_open *) (uintptr_t) info->fh;
 }
+
+/* The data of the file came with its opening, and is right as long as it is not changed since ASK. */
+void ph_open_keep_data(struct ph_open *open, struct ph_blob *data, const struct ph_cache_ask *ask);
+
+/* What was kept: a reference, or NULL; with *ASK. */
+struct ph_blob *ph_open_data(struct ph_open *open, struct ph_cache_ask *ask);
 
 /* Whether the server still knows the handle: it does not after a new session. */
 bool ph_open_alive(struct ph_mount *mount, const struct ph_open *open);

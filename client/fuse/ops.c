@@ -27,8 +27,10 @@ static void init(void *data, struct fuse_conn_info *conn)
      * with listings are of no use while the kernel keeps them for no time. */
     conn->want = wanted & conn->capable;
     ph_coherence_set_epochs(mount->coherence, conn->proto_minor >= EPOCHS_SINCE_MINOR);
+    /* An object's target never changes; attributes with listings can be kept under leases. */
     if (mount->caching)
-        conn->want |= (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO) & conn->capable;
+        conn->want |=
+            (FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO) & conn->capable;
     /* Permissions by access lists; this also makes the kernel check them (session.c does
      * that for exports without lists). */
     const struct ph_link_info *info = ph_link_info(mount->link);

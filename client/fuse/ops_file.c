@@ -116,8 +116,31 @@ static void send_acquire(struct ph_request *request)
     ph_request_sent(request, ph_send_lease_acquire(request->mount->stub, &message, NULL, acquired, request));
 }
 
+/* Answers from what came with the opening of the file, if that is still right. */
+static bool read_at_hand(struct ph_mount *mount, struct ph_open *open, fuse_req_t req, size_t size,
+                         off_t offset)
+{
+    struct ph_cache_ask ask;
+    struct ph_blob *data = open->direct ? NULL : ph_open_data(open, &ask);
+    if (data == NULL)
+        return false;
+    bool right = ph_coherence_read_at_hand(mount->coherence, open->object, &ask);
+    if (right) {
+        size_t from = MIN((size_t) offset, data->len);
+        fuse_reply_buf(req, (const char *) data->data + from, MIN(size, data->len - from));
+        ph_coherence_read_end(mount->coherence, open->object, true, (uint64_t) offset, size);
+    }
+    /* The kernel keeps what it was given; and what is not right will not become so. */
+    if (!right || (size_t) offset + size >= data->len)
+        ph_open_keep_data(open, NULL, NULL);
+    ph_blob_unref(data);
+    return right;
+}
+
 void ph_op_read(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset, struct fuse_file_info *info)
 {
+    if (read_at_hand(ph_mount_of(req), ph_open_of(info), req, size, offset))
+        return;
     struct ph_request *request = begin_open(req, info);
     if (request == NULL)
         return;

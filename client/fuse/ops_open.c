@@ -74,6 +74,10 @@ static void open_done(void *data, const struct ph_reply *reply)
     info.keep_cache = S_ISREG(opened->attr->mode) && keeps_pages(mount, opened->attr);
     info.direct_io = S_ISREG(opened->attr->mode) && goes_direct(request->flags);
     open->direct = info.direct_io;
+    if (reply->payload != NULL && !open->direct) {
+        struct ph_cache_ask ask = ph_coherence_ask(mount->coherence);
+        ph_open_keep_data(open, reply->payload, &ask);
+    }
     ph_request_settle(request);
     if (fuse_reply_open(request->req, &info) != 0) {
         ph_open_send_close(mount, open->object, open->handle);
@@ -97,6 +101,7 @@ static void send_open(fuse_req_t req, fuse_ino_t object, int flags, bool directo
     message.access = directory ? ACCESS_READ : access_of(flags);
     message.execute = !directory && (flags & EXECUTING) != 0;
     message.directory = directory;
+    message.data_max = !directory && request->mount->caching ? PH_SMALL_FILE_MAX_BYTES : 0;
     ph_request_sent(request, ph_send_open(request->mount->stub, &message, NULL, open_done, request));
 }
 

@@ -29,6 +29,7 @@ enum {
     PH_TARGET_MAX_BYTES = 4095,
     PH_FAULT_TEXT_MAX_BYTES = 255, /* words behind a status, in the payload of its reply */
     PH_XATTR_MAX_BYTES = 64 * 1024,
+    PH_SMALL_FILE_MAX_BYTES = 32 * 1024, /* whose data may come with OPEN; costs no credit more */
     PH_GROUPS_MAX = 1024,
 
     /* What one session may hold at the server. */
