@@ -27,6 +27,7 @@ struct ph_config {
     char *state_dir;  /* NULL for the default */
     unsigned workers; /* 0 for as many as there are processors */
     bool verbose;
+    bool no_watch; /* changes of other programs are not looked for */
 };
 
 enum {

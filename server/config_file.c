@@ -60,6 +60,16 @@ static gboolean set_verbose(struct reader *reader, struct ph_export_config *expo
     return parse_bool(value, &reader->config->verbose);
 }
 
+static gboolean set_watch(struct reader *reader, struct ph_export_config *export, const char *value)
+{
+    bool watch = true;
+
+    if (!parse_bool(value, &watch))
+        return FALSE;
+    reader->config->no_watch = !watch;
+    return TRUE;
+}
+
 static gboolean set_directory(struct reader *reader, struct ph_export_config *export, const char *value)
 {
     g_free(export->directory);
@@ -88,6 +98,7 @@ static const struct key server_keys[] = {
     {"state-dir", "a path that begins with '/'", set_server_state_dir},
     {"workers", "a number from 1 to 64", set_workers},
     {"verbose", "true or false", set_verbose},
+    {"watch", "true or false", set_watch},
     {NULL, NULL, NULL},
 };
 

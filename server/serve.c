@@ -16,6 +16,7 @@
 #include "server/log.h"
 #include "server/notify.h"
 #include "server/store/posix.h"
+#include "server/watch.h"
 
 enum {
     POOL_THREADS_MAX = 256,    /* a connection uses a few of them at a time (connection.c) */
@@ -33,6 +34,7 @@ struct serving {
     pthread_mutex_t mutex; /* the guard of the core */
     struct ph_switch all;
     struct ph_listeners *listeners;
+    struct ph_watch *watch; /* NULL where that is not wanted */
     GMainLoop *loop;
     gint64 ending_since_us; /* 0 while not ending */
     gint64 closing_since_us;
@@ -113,6 +115,7 @@ static void take_down(struct serving *serving)
         _exit(EXIT_FAILURE);
     }
     ph_listeners_free(serving->listeners);
+    ph_watch_free(serving->watch);
     ph_loops_free(serving->all.loops);
     ph_pool_free(serving->all.pool);
     ph_server_free(serving->all.core);
@@ -153,6 +156,42 @@ static gboolean open_stores(struct serving *serving, GError **error)
     return TRUE;
 }
 
+/* Clients that open a session from now on are told whether others' changes are noticed. */
+static void tell_watched(struct serving *serving, size_t export_index)
+{
+    bool watched = ph_watch_active(serving->watch, export_index);
+
+    pthread_mutex_lock(&serving->mutex);
+    serving->exports[export_index].watched = watched;
+    pthread_mutex_unlock(&serving->mutex);
+}
+
+static void on_changed_outside(void *data, size_t export_index, uint64_t object)
+{
+    struct serving *serving = data;
+    struct ph_actions actions = {0};
+
+    if (object == 0)
+        tell_watched(serving, export_index);
+    ph_server_changed_outside(serving->all.core, export_index, object, &actions);
+    ph_perform(&serving->all, &actions, FALSE);
+}
+
+static void watch_exports(struct serving *serving)
+{
+    g_autofree struct ph_watch_export *exports = g_new0(struct ph_watch_export, serving->open_stores);
+
+    for (guint i = 0; i < serving->open_stores; i++) {
+        const struct ph_export_config *export = serving->config->exports->pdata[i];
+
+        exports[i] = (struct ph_watch_export){export->name, export->directory, serving->exports[i].store};
+    }
+    serving->watch = ph_watch_new(exports, serving->open_stores, on_changed_outside, serving);
+    for (guint i = 0; i < serving->open_stores; i++)
+        tell_watched(serving, i);
+    ph_watch_start(serving->watch);
+}
+
 static void start(struct serving *serving)
 {
     const struct ph_server_guard guard = {guard_enter, guard_leave, &serving->mutex};
@@ -167,6 +206,8 @@ static void start(struct serving *serving)
     serving->all.core = ph_server_new(serving->exports, serving->open_stores, &guard, seed);
     serving->all.pool = ph_pool_new(POOL_THREADS_MAX + workers);
     serving->all.loops = ph_loops_new(workers, serving->all.pool, ph_connection_run);
+    if (!serving->config->no_watch)
+        watch_exports(serving);
 }
 
 /* Time passes for leases. */

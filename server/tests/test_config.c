@@ -22,7 +22,7 @@ static char *fill_in(const char *text)
 static const struct file_case file_cases[] = {
     {"[export a]\ndirectory=@DIR@\n", NULL},
     {"# all there "
-     "is\n[server]\nlisten=127.0.0.1:0;[::1]:7;unix:/run/x;\nstate-dir=/tmp/s\nworkers=4\nverbose=true\n"
+     "is\n[server]\nlisten=127.0.0.1:0;[::1]:7;unix:/run/x;\nstate-dir=/tmp/s\nworkers=4\nverbose=true\nwatch=false\n"
      "[export a]\ndirectory=@DIR@\nread-only=true\nsize-limit=10G\nstate-dir=/tmp/t\n",
      NULL},
     {"[export home]\ndirectory=@DIR@\nsize-limit=10X\n",
@@ -46,8 +46,10 @@ static const struct file_case file_cases[] = {
      "[server] workers: \"0\" is not a number of workers; expected a number from 1 to 64"},
     {"[server]\nworkers=many\n[export a]\ndirectory=@DIR@\n",
      "[server] workers: \"many\" is not a number of workers; expected a number from 1 to 64"},
+    {"[server]\nwatch=sometimes\n",
+     "[server] watch: \"sometimes\" is not a yes or no; expected true or false"},
     {"[server]\nport=1025\n",
-     "[server] port: there is no such key; expected one of listen, state-dir, workers, verbose"},
+     "[server] port: there is no such key; expected one of listen, state-dir, workers, verbose, watch"},
     {"[exports]\nhome=/home\n", "[exports]: there is no such group; expected [server] or [export NAME]"},
     {"[export a/b]\ndirectory=@DIR@\n",
      "[export a/b]: \"a/b\" is not a name for an export; expected 1 to 255 bytes of text without '/'"},
@@ -89,7 +91,7 @@ struct argument_case {
 
 static const struct argument_case argument_cases[] = {
     {"--export @DIR@", NULL},
-    {"--export a=@DIR@ --listen [::1]:0 --listen :99 --workers 3 --read-only --size-limit 1t", NULL},
+    {"--export a=@DIR@ --listen [::1]:0 --listen :99 --workers 3 --read-only --no-watch --size-limit 1t", NULL},
     {"--export @DIR@ --size-limit 10X",
      "--size-limit: \"10X\" is not a size; expected a number with K, M, G or T"},
     {"--export @DIR@ --size-limit -5", "--size-limit: \"-5\" is not a size"},
@@ -133,7 +135,7 @@ static void test_command_line_wins(void)
 {
     g_autofree char *path = g_build_filename(directory, "c.conf", NULL);
     g_autofree char *content = fill_in(
-        "[server]\nlisten=127.0.0.1:1\nworkers=2\n[export a]\ndirectory=/does/not/exist\nsize-limit=1G\n");
+        "[server]\nlisten=127.0.0.1:1\nworkers=2\nwatch=true\n[export a]\ndirectory=/does/not/exist\nsize-limit=1G\n");
     g_autofree char *export = g_strconcat("a=", directory, NULL);
     char *arguments[] = {(char *) "pohmel-server",
                          (char *) "--config",
@@ -145,6 +147,7 @@ static void test_command_line_wins(void)
                          (char *) "--export",
                          export,
                          (char *) "--read-only",
+                         (char *) "--no-watch",
                          NULL};
     enum ph_config_request request;
     g_autoptr(GError) error = NULL;
@@ -163,6 +166,7 @@ static void test_command_line_wins(void)
     g_assert_cmpuint(config->listen->len, ==, 1);
     g_assert_cmpstr(config->listen->pdata[0], ==, "[::1]:5");
     g_assert_cmpuint(config->workers, ==, 7);
+    g_assert_true(config->no_watch);
     g_unlink(path);
 }
 
