@@ -7,10 +7,10 @@
  *
  * Claims. A command says what it is about to read or change. Reading conflicts with an
  * EXCLUSIVE lease of another session, changing with any. A claim that conflicts
- * waits until those leases are gone; they are recalled at once. Claims do not exclude each other. While one waits, and
- * while a changing one runs, nothing new is granted to others on its objects. Of those that wait
- * for an object each waits only for leases, which their holders can always give back, for commands that are being
- * executed, and for acquires that came before it: no wait can close a circle.
+ * waits until those leases are gone; they are recalled at once. Claims do not exclude each other. While one
+ * waits, and while a changing one runs, nothing new is granted to others on its objects. Of those that wait
+ * for an object each waits only for leases, which their holders can always give back, for commands that are
+ * being executed, and for acquires that came before it: no wait can close a circle.
  *
  * Time comes in ticks only. What happened between two ticks is dated by the later one where that makes the
  * server wait longer (answers), and by the earlier one elsewhere (recalls).
@@ -98,7 +98,8 @@ struct ph_lease_hooks {
     void *data;
 };
 
-/* A table for SPACES exports with their boot epochs. SEED is random; it keeps peers from choosing what collides. */
+/* A table for SPACES exports with their boot epochs. SEED is random; it keeps peers from choosing what
+ * collides. */
 struct ph_leases *ph_leases_new(const uint64_t *epochs, size_t spaces, uint64_t seed,
                                 const struct ph_lease_hooks *hooks);
 
@@ -140,7 +141,8 @@ void ph_leases_client_is_back(struct ph_leases *leases, const uint8_t *client);
 /* The clock, to be asked before a reading begins. Any thread, without the mutex. */
 uint64_t ph_leases_clock(const struct ph_leases *leases);
 
-/* Whether any session holds an EXCLUSIVE lease, so that reading may conflict. Any thread, without the mutex. */
+/* Whether any session holds an EXCLUSIVE lease, so that reading may conflict. Any thread, without the mutex.
+ */
 bool ph_leases_exclusive(const struct ph_leases *leases);
 
 /* Whether any session may hold leases. Any thread, without the mutex. */
@@ -173,7 +175,8 @@ bool ph_leases_claim(struct ph_leases *leases, struct ph_lease_claim *claim, str
                      size_t space, const struct ph_lease_want *wants, size_t count);
 
 /* Whether CLAIM runs and has all of WANTS. */
-bool ph_lease_claim_covers(const struct ph_lease_claim *claim, const struct ph_lease_want *wants, size_t count);
+bool ph_lease_claim_covers(const struct ph_lease_claim *claim, const struct ph_lease_want *wants,
+                           size_t count);
 
 /* The command is done, or given up while it waited: CLAIM is idle. Fine for one that is idle. */
 void ph_leases_claim_end(struct ph_leases *leases, struct ph_lease_claim *claim);
@@ -181,8 +184,8 @@ void ph_leases_claim_end(struct ph_leases *leases, struct ph_lease_claim *claim)
 /* A change of OBJECT (or PH_LEASE_ALL) by nobody who could wait: all leases on it are recalled. */
 void ph_leases_changed_outside(struct ph_leases *leases, size_t space, uint64_t object);
 
-/* The same for a change of OBJECT by OWN, which holds a lease on it, that must not wait: what its kernel gives back
- * because of a recall. Leases of others are recalled, and CLAIM runs at once. R-9.11-9. */
+/* The same for a change of OBJECT by OWN, which holds a lease on it, that must not wait: what its kernel
+ * gives back because of a recall. Leases of others are recalled, and CLAIM runs at once. R-9.11-9. */
 void ph_leases_claim_at_once(struct ph_leases *leases, struct ph_lease_claim *claim,
                              struct ph_lease_session *own, uint64_t object);
 
@@ -192,8 +195,9 @@ bool ph_leases_holds(const struct ph_leases *leases, const struct ph_lease_sessi
 /* ---- Asking for leases, and giving them back ---- */
 
 /* A lease of at least MODE on OBJECT. CLAIM is idle. True when it is granted at once, its id in CLAIM->lease;
- * the session's own SHARED lease gets the new mode and a new id. False when it waits (the hook GO tells), or, with
- * CLAIM idle, when its own lease is recalled (CLAIM->refused; also where that comes while it waits) or the limit on leases is reached. */
+ * the session's own SHARED lease gets the new mode and a new id. False when it waits (the hook GO tells), or,
+ * with CLAIM idle, when its own lease is recalled (CLAIM->refused; also where that comes while it waits) or
+ * the limit on leases is reached. */
 bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
                        struct ph_lease_session *session, uint64_t object, enum ph_lease_mode mode);
 
@@ -204,8 +208,8 @@ enum ph_lease_mode ph_leases_mode(const struct ph_leases *leases, const struct p
 /* SESSION gives ID back. False, and nothing done, where that is not current. */
 bool ph_leases_release(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id);
 
-/* SESSION keeps ID as SHARED; where all of it was asked for it remains recalled. False, and nothing done, where
- * ID is not current. */
+/* SESSION keeps ID as SHARED; where all of it was asked for it remains recalled. False, and nothing done,
+ * where ID is not current. */
 bool ph_leases_keep_shared(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id);
 
 /* ---- Time ---- */

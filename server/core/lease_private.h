@@ -43,8 +43,8 @@ struct ph_lease_session {
     uint8_t client[PH_LEASE_CLIENT_BYTES];
     char who[PH_LEASE_WHO_BYTES];
     bool lost;
-    bool answered;        /* since the last tick */
-    uint64_t answered_ms; /* tick that dated the last answer */
+    bool answered;                 /* since the last tick */
+    uint64_t answered_ms;          /* tick that dated the last answer */
     struct ph_lease_list held;     /* least recently used first */
     struct ph_lease_list recalled; /* the oldest recall first */
     size_t count, recalled_count;
@@ -55,10 +55,10 @@ struct ph_lease_session {
 struct ph_lease_space {
     uint64_t epoch;
     size_t leases;
-    uint64_t changed;        /* clock, when all was changed last */
-    size_t running;          /* claims of all that run */
-    struct ph_lease_keys waiting; /* claims of all that wait */
-    bool touched;                 /* these are to be looked at */
+    uint64_t changed;              /* clock, when all was changed last */
+    size_t running;                /* claims of all that run */
+    struct ph_lease_keys waiting;  /* claims of all that wait */
+    bool touched;                  /* these are to be looked at */
     struct ph_lease_claim outside; /* of all, by nobody */
     LIST_HEAD(, ph_lease_session) all;
 };

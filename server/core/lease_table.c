@@ -13,10 +13,9 @@ static uint64_t object_hash(const struct ph_leases *leases, size_t space, uint64
 
 struct ph_lease_object *ph_lease_object_find(const struct ph_leases *leases, size_t space, uint64_t object)
 {
-    struct ph_table_node *node =
-        leases->objects.count == 0
-            ? NULL
-            : ph_table_first(&leases->objects, object_hash(leases, space, object));
+    struct ph_table_node *node = leases->objects.count == 0
+                                     ? NULL
+                                     : ph_table_first(&leases->objects, object_hash(leases, space, object));
 
     for (; node != NULL; node = ph_table_next(node)) {
         struct ph_lease_object *entry = PH_TABLE_ENTRY(node, struct ph_lease_object, node);

@@ -162,11 +162,12 @@ static void go(struct ph_leases *leases, struct ph_lease_claim *claim)
         leases->hooks.go(leases->hooks.data, claim);
 }
 
-/* Whether the session of an acquire is asked for the lease that it has: it may be unable to give that back before
- * what it acquires for has gone on without. R-9.1-5. */
+/* Whether the session of an acquire is asked for the lease that it has: it may be unable to give that back
+ * before what it acquires for has gone on without. R-9.1-5. */
 static bool is_refused(const struct ph_lease_object *object, const struct ph_lease_key *key)
 {
-    const struct ph_lease *own = key->purpose == PH_LEASE_TO_HOLD ? ph_lease_of(object, key->claim->own) : NULL;
+    const struct ph_lease *own =
+        key->purpose == PH_LEASE_TO_HOLD ? ph_lease_of(object, key->claim->own) : NULL;
 
     return own != NULL && ph_lease_is_recalled(own);
 }
@@ -211,7 +212,7 @@ static bool look_at_object(struct ph_leases *leases, struct ph_lease_object *obj
             return true;
         }
         blocked = !in_turn || is_blocked(leases, object, key, true) ||
-                       (holds && is_changing(leases, object->space, object->object));
+                  (holds && is_changing(leases, object->space, object->object));
 
         if (look_at_key(leases, key, blocked))
             return true;
@@ -369,8 +370,7 @@ void ph_leases_claim_at_once(struct ph_leases *leases, struct ph_lease_claim *cl
     claim->own = own;
     claim->space = own->space;
     claim->count = 1;
-    claim->key[0] =
-        (struct ph_lease_key){.object = object, .purpose = PH_LEASE_TO_CHANGE, .claim = claim};
+    claim->key[0] = (struct ph_lease_key){.object = object, .purpose = PH_LEASE_TO_CHANGE, .claim = claim};
     if (entry != NULL)
         is_blocked(leases, entry, &claim->key[0], true);
     run(leases, claim);
@@ -424,15 +424,13 @@ bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
         claim->lease = lease->id;
         return true;
     }
-    if (lease == NULL &&
-        (session->count >= PH_SESSION_LEASES_MAX || leases->count >= PH_SERVER_LEASES_MAX))
+    if (lease == NULL && (session->count >= PH_SESSION_LEASES_MAX || leases->count >= PH_SERVER_LEASES_MAX))
         return false;
     claim->own = session;
     claim->space = session->space;
     claim->mode = mode;
     claim->count = 1;
-    claim->key[0] =
-        (struct ph_lease_key){.object = object, .purpose = PH_LEASE_TO_HOLD, .claim = claim};
+    claim->key[0] = (struct ph_lease_key){.object = object, .purpose = PH_LEASE_TO_HOLD, .claim = claim};
     if ((entry == NULL || (entry->queue == NULL && !is_blocked(leases, entry, &claim->key[0], false))) &&
         !is_changing(leases, session->space, object)) {
         hold(leases, claim);

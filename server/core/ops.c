@@ -25,8 +25,8 @@ static void begin_caching(struct ph_server_call *call, const Pohmel__SessionOpen
         return;
     reply->leases = true;
     reply->watched = session->entry->export->watched;
-    reply->root->lease = ph_leases_grant(call->server->leases, session->lease, NULL, reply->root->object,
-                                         call->since, &mode);
+    reply->root->lease =
+        ph_leases_grant(call->server->leases, session->lease, NULL, reply->root->object, call->since, &mode);
     reply->root->lease_mode = (uint32_t) mode;
 }
 
@@ -408,10 +408,12 @@ static uint32_t acquire(struct ph_server_call *call, const Pohmel__LeaseAcquireR
         return ph_server_park(call);
     }
     if (call->claim.refused)
-        return ph_fault_set(&call->call.fault, PH_ST_NO_LEASE, "the lease that it has is to be given back first");
+        return ph_fault_set(&call->call.fault, PH_ST_NO_LEASE,
+                            "the lease that it has is to be given back first");
     *id = call->claim.lease;
-    return *id != 0 ? PH_ST_OK
-                    : ph_fault_set(&call->call.fault, PH_ST_LIMIT, "the session holds all leases that it may");
+    return *id != 0
+               ? PH_ST_OK
+               : ph_fault_set(&call->call.fault, PH_ST_LIMIT, "the session holds all leases that it may");
 }
 
 /* Attributes under the lease ID, which is in force already: nothing can change behind them. */

@@ -180,8 +180,8 @@ uint32_t ph_session_open(struct ph_server_conn *conn, const uint8_t client[PH_CL
                          uint64_t number, const struct ph_export_entry *entry, bool read_only,
                          struct ph_fault *fault);
 
-/* Ends SESSION: locks, waits, and, when nothing of it runs, all else. LOST: its client may not know, and go on
- * using its leases until they expire. Guard held. */
+/* Ends SESSION: locks, waits, and, when nothing of it runs, all else. LOST: its client may not know, and go
+ * on using its leases until they expire. Guard held. */
 void ph_session_end(struct ph_server *server, struct ph_session *session, bool lost);
 
 /* A call of SESSION is done; the last one of an ended session takes it along. Guard held. */

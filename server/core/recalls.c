@@ -32,8 +32,7 @@ static void send_event(struct ph_server_conn *conn, uint16_t command, const Prot
     blob->len = ph_encode(event, blob->data);
     action = ph_actions_add(conn->server->out, PH_ACTION_SEND);
     action->conn = ph_server_conn_ref(conn);
-    action->header =
-        (struct ph_frame_header){.kind = PH_FRAME_EVENT, .command = command, .slot = PH_NO_SLOT};
+    action->header = (struct ph_frame_header){.kind = PH_FRAME_EVENT, .command = command, .slot = PH_NO_SLOT};
     action->message = blob;
 }
 

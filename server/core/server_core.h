@@ -23,7 +23,8 @@
  * of their own), though the reply that ends the wait still carries them.
  *
  * Leases. What a call reads or changes is claimed first (lease.h). Where others hold leases that stand in
- * its way, it is parked: it is done with for its thread, has no answer, and comes again, as an action to run it, when they have given them back.
+ * its way, it is parked: it is done with for its thread, has no answer, and comes again, as an action to run
+ * it, when they have given them back.
  *
  * Ids of requests. That they are unique among those in flight is in the
  * requester's own interest and not checked. */
@@ -91,10 +92,12 @@ enum ph_admission ph_server_frame(struct ph_server_conn *conn, struct ph_frame *
 /* Executes CALL. May wait, when it was admitted as slow. */
 void ph_server_execute(struct ph_server_call *call);
 
-/* CALL was executed: its answer is recorded and handed out, or it is parked. The caller must not touch it afterwards. */
+/* CALL was executed: its answer is recorded and handed out, or it is parked. The caller must not touch it
+ * afterwards. */
 void ph_server_done(struct ph_server_call *call, struct ph_actions *actions);
 
-/* OBJECT (0: all objects) of the export EXPORT_INDEX was changed by somebody else than this server: all leases on it are taken back. */
+/* OBJECT (0: all objects) of the export EXPORT_INDEX was changed by somebody else than this server: all
+ * leases on it are taken back. */
 void ph_server_changed_outside(struct ph_server *server, size_t export_index, uint64_t object,
                                struct ph_actions *actions);
 

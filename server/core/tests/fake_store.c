@@ -26,6 +26,8 @@ struct ph_fake_store {
     pthread_mutex_t mutex;
     pthread_cond_t let_go;
     bool free_to_go;
+    void (*before_change)(void *data);
+    void *before_change_data;
     struct file file[FILES_MAX];
     size_t files;
     struct handle handle[HANDLES_MAX];
@@ -134,6 +136,9 @@ static uint32_t lookup(void *self, struct ph_call *call, const Pohmel__LookupReq
 
     pthread_mutex_lock(&fake->mutex);
     file = find_name(fake, request->names[0]);
+    reply->directory = PH_ARENA_NEW(call->arena, Pohmel__Attr);
+    fill_attr(call->arena, reply->directory, PH_OBJECT_ROOT, NULL);
+    reply->failure = file == NULL ? PH_ST_NOT_FOUND : PH_ST_OK;
     if (file != NULL) {
         reply->found = ph_arena_alloc0(call->arena, 1, sizeof(*reply->found));
         reply->n_found = 1;
@@ -141,7 +146,7 @@ static uint32_t lookup(void *self, struct ph_call *call, const Pohmel__LookupReq
         fill_attr(call->arena, reply->found[0], file->object, file);
     }
     pthread_mutex_unlock(&fake->mutex);
-    return file == NULL ? ph_fault_set(&call->fault, PH_ST_NOT_FOUND, "no such file in memory") : PH_ST_OK;
+    return PH_ST_OK;
 }
 
 static uint32_t getattr(void *self, struct ph_call *call, const Pohmel__GetattrRequest *request,
@@ -242,6 +247,41 @@ static uint32_t write_object(void *self, struct ph_call *call, const Pohmel__Wri
     return PH_ST_OK;
 }
 
+static uint32_t remove_name(void *self, struct ph_call *call, const Pohmel__RemoveRequest *request,
+                            Pohmel__NameResult *reply)
+{
+    struct ph_fake_store *fake = self;
+    struct file *file = find_name(fake, request->name);
+
+    if (file == NULL)
+        return PH_ST_NOT_FOUND;
+    if (request->object != 0 && request->object != file->object)
+        return PH_ST_MISMATCH;
+    file->name[0] = '\0';
+    file->object = 0;
+    return PH_ST_OK;
+}
+
+static uint32_t rename_name(void *self, struct ph_call *call, const Pohmel__RenameRequest *request,
+                            Pohmel__NameResult *reply)
+{
+    struct ph_fake_store *fake = self;
+    struct file *file = find_name(fake, request->old_name), *old = find_name(fake, request->new_name);
+
+    if (file == NULL)
+        return PH_ST_NOT_FOUND;
+    if (old != NULL && (request->flags & 1) != 0)
+        return PH_ST_EXISTS;
+    if ((request->object != 0 && request->object != file->object) ||
+        (request->replaced != 0 && (old == NULL || old->object != request->replaced)))
+        return PH_ST_MISMATCH;
+    if (old != NULL)
+        old->name[0] = '\0';
+    memset(file->name, 0, sizeof(file->name));
+    memcpy(file->name, request->new_name.data, request->new_name.len);
+    return PH_ST_OK;
+}
+
 static const struct ph_store_ops ops = {
     .ids_grant = ids_grant,
     .lookup = lookup,
@@ -250,6 +290,8 @@ static const struct ph_store_ops ops = {
     .read = read_object,
     .create = create,
     .write = write_object,
+    .remove = remove_name,
+    .rename = rename_name,
 };
 
 static uint32_t transact(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
@@ -263,6 +305,8 @@ static uint32_t transact(void *self, struct ph_call *call, const Pohmel__Transac
     reply->results = ph_arena_alloc0(call->arena, 1, sizeof(*reply->results));
     reply->results[0] = result;
     reply->n_results = 1;
+    if (fake->before_change != NULL)
+        fake->before_change(fake->before_change_data);
     pthread_mutex_lock(&fake->mutex);
     fake->transactions++;
     status = ph_dispatch_change(&ops, fake, call, request->changes[0], result);
@@ -331,6 +375,27 @@ void ph_fake_store_free(struct ph_fake_store *fake)
     pthread_cond_destroy(&fake->let_go);
     pthread_mutex_destroy(&fake->mutex);
     free(fake);
+}
+
+void ph_fake_store_give_name(struct ph_fake_store *fake, const char *name, uint64_t object)
+{
+    ProtobufCBinaryData bytes = {strlen(name), (uint8_t *) name};
+    struct file *file;
+
+    pthread_mutex_lock(&fake->mutex);
+    file = find_name(fake, bytes);
+    if (file == NULL)
+        file = &fake->file[fake->files++];
+    memset(file, 0, sizeof(*file));
+    memcpy(file->name, name, bytes.len);
+    file->object = object;
+    pthread_mutex_unlock(&fake->mutex);
+}
+
+void ph_fake_store_before_change(struct ph_fake_store *fake, void (*call)(void *data), void *data)
+{
+    fake->before_change = call;
+    fake->before_change_data = data;
 }
 
 void ph_fake_store_let_go(struct ph_fake_store *fake)

@@ -24,4 +24,10 @@ unsigned ph_fake_store_handles(struct ph_fake_store *fake);
 unsigned ph_fake_store_ended(struct ph_fake_store *fake);
 unsigned ph_fake_store_hanging(struct ph_fake_store *fake);
 
+/* NAME belongs to OBJECT from now on, whatever it belonged to. */
+void ph_fake_store_give_name(struct ph_fake_store *fake, const char *name, uint64_t object);
+
+/* CALL(DATA) is called before each transaction; NULL for none. */
+void ph_fake_store_before_change(struct ph_fake_store *fake, void (*call)(void *data), void *data);
+
 #endif

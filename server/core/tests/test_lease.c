@@ -1,129 +1,5 @@
-/* The promises of the lease table, each by its name. */
-#include <glib.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "runtime/base/limits.h"
-#include "server/core/lease.h"
-
-enum { SPACES = 2, FILE_A = 10, FILE_B = 11, DIRECTORY = 12, TICK_MS = 250 };
-
-#define EPOCH UINT64_C(7)
-
-struct recall {
-    struct ph_lease_session *session;
-    uint64_t object, lease;
-    enum ph_lease_mode keep;
-};
-
-struct world {
-    struct ph_leases *leases;
-    GArray *recalls;   /* struct recall */
-    GPtrArray *gone;   /* claims that went after a wait */
-    GPtrArray *fenced; /* sessions */
-    unsigned expired;
-    struct ph_lease_session *one, *two, *three;
-};
-
-static void on_recall(void *data, struct ph_lease_session *session, uint64_t object, uint64_t lease,
-                      enum ph_lease_mode keep)
-{
-    struct world *world = data;
-    struct recall recall = {session, object, lease, keep};
-
-    g_array_append_val(world->recalls, recall);
-}
-
-static void on_go(void *data, struct ph_lease_claim *claim)
-{
-    g_ptr_array_add(((struct world *) data)->gone, claim);
-}
-
-static void on_fence(void *data, struct ph_lease_session *session)
-{
-    struct world *world = data;
-
-    g_ptr_array_add(world->fenced, session);
-    ph_lease_session_lost(world->leases, session);
-}
-
-static void on_expired(void *data, struct ph_lease_session *session)
-{
-    ((struct world *) data)->expired++;
-}
-
-static struct ph_lease_session *session_new(struct world *world, uint8_t who)
-{
-    uint8_t client[PH_LEASE_CLIENT_BYTES] = {who};
-
-    return ph_lease_session_new(world->leases, 0, client, world, "host");
-}
-
-static void set_up(struct world *world)
-{
-    static const uint64_t epochs[SPACES] = {EPOCH, EPOCH + 1};
-    const struct ph_lease_hooks hooks = {on_recall, on_go, on_fence, on_expired, world};
-
-    *world = (struct world){.leases = ph_leases_new(epochs, SPACES, 4711, &hooks)};
-    world->recalls = g_array_new(FALSE, FALSE, sizeof(struct recall));
-    world->gone = g_ptr_array_new();
-    world->fenced = g_ptr_array_new();
-    world->one = session_new(world, 1);
-    world->two = session_new(world, 2);
-    world->three = session_new(world, 3);
-    ph_leases_tick(world->leases, 1000);
-}
-
-static void tear_down(struct world *world)
-{
-    ph_leases_free(world->leases);
-    g_array_unref(world->recalls);
-    g_ptr_array_unref(world->gone);
-    g_ptr_array_unref(world->fenced);
-}
-
-/* A lease on what was just read. */
-static uint64_t grant(struct world *world, struct ph_lease_session *session, uint64_t object)
-{
-    enum ph_lease_mode mode;
-
-    return ph_leases_grant(world->leases, session, NULL, object, ph_leases_clock(world->leases), &mode);
-}
-
-static bool claim(struct world *world, struct ph_lease_claim *claim, struct ph_lease_session *own,
-                  uint64_t object, bool change)
-{
-    const struct ph_lease_want want = {object, change};
-
-    *claim = (struct ph_lease_claim){0};
-    return ph_leases_claim(world->leases, claim, own, 0, &want, 1);
-}
-
-static uint64_t acquire(struct world *world, struct ph_lease_session *session, uint64_t object,
-                        enum ph_lease_mode mode)
-{
-    struct ph_lease_claim holder = {0};
-
-    g_assert_true(ph_leases_acquire(world->leases, &holder, session, object, mode));
-    g_assert_cmpuint(holder.lease, !=, 0);
-    return holder.lease;
-}
-
-static const struct recall *recalled(const struct world *world, guint index)
-{
-    g_assert_cmpuint(index, <, world->recalls->len);
-    return &g_array_index(world->recalls, struct recall, index);
-}
-
-static void assert_recalls(const struct world *world, guint count)
-{
-    g_assert_cmpuint(world->recalls->len, ==, count);
-}
-
-static bool went(const struct world *world, const struct ph_lease_claim *claim)
-{
-    return g_ptr_array_find(world->gone, claim, NULL);
-}
+/* The promises of the lease table, each by its name: what is granted, and who waits for whom. */
+#include "server/core/tests/lease_world.h"
 
 static void test_shared_by_many(void)
 {
@@ -136,8 +12,8 @@ static void test_shared_by_many(void)
     g_assert_cmpuint(id, !=, 0);
     g_assert_cmpuint(grant(&world, world.two, FILE_A), !=, 0);
     /* What is held already is named again. */
-    g_assert_cmpuint(ph_leases_grant(world.leases, world.one, NULL, FILE_A, ph_leases_clock(world.leases), &mode),
-                     ==, id);
+    g_assert_cmpuint(
+        ph_leases_grant(world.leases, world.one, NULL, FILE_A, ph_leases_clock(world.leases), &mode), ==, id);
     g_assert_cmpint(mode, ==, PH_LEASE_SHARED);
     g_assert_cmpuint(ph_leases_count(world.leases), ==, 2);
     tear_down(&world);
@@ -346,8 +222,7 @@ static void test_first_come_first_served(void)
 
     set_up(&world);
     acquire(&world, world.one, FILE_A, PH_LEASE_SHARED);
-    g_assert_false(
-        ph_leases_acquire(world.leases, &exclusive, world.two, FILE_A, PH_LEASE_EXCLUSIVE));
+    g_assert_false(ph_leases_acquire(world.leases, &exclusive, world.two, FILE_A, PH_LEASE_EXCLUSIVE));
     g_assert_false(claim(&world, &change, NULL, FILE_A, true));
     g_assert_false(ph_leases_acquire(world.leases, &shared, world.three, FILE_A, PH_LEASE_SHARED));
     assert_recalls(&world, 1);
@@ -406,7 +281,8 @@ static void test_refused_while_it_waits(void)
     ph_leases_changed_outside(world.leases, 0, FILE_A);
     g_assert_true(went(&world, &upgrade));
     g_assert_true(upgrade.refused);
-    g_assert_cmpint(ph_leases_mode(world.leases, world.one, id), ==, PH_LEASE_SHARED); /* until it is released */
+    g_assert_cmpint(ph_leases_mode(world.leases, world.one, id), ==,
+                    PH_LEASE_SHARED); /* until it is released */
     tear_down(&world);
 }
 
@@ -505,175 +381,6 @@ static void test_everything_is_recalled_in_portions(void)
     tear_down(&world);
 }
 
-static void test_changed_outside(void)
-{
-    struct world world;
-    enum ph_lease_mode mode;
-    uint64_t since, id;
-
-    set_up(&world);
-    since = ph_leases_clock(world.leases);
-    id = grant(&world, world.one, FILE_A);
-    ph_leases_changed_outside(world.leases, 0, FILE_A);
-    ph_leases_changed_outside(world.leases, 0, FILE_A);
-    assert_recalls(&world, 1);
-    g_assert_cmpuint(ph_leases_grant(world.leases, world.two, NULL, FILE_A, since, &mode), ==, 0);
-    g_assert_cmpuint(grant(&world, world.two, FILE_A), !=, 0); /* read afterwards */
-    g_assert_cmpuint(grant(&world, world.two, FILE_B), !=, 0);
-    ph_leases_changed_outside(world.leases, 0, PH_LEASE_ALL);
-    ph_leases_changed_outside(world.leases, 0, PH_LEASE_ALL);
-    assert_recalls(&world, 3);
-    g_assert_true(ph_leases_release(world.leases, world.one, id));
-    g_assert_true(ph_leases_release(world.leases, world.two, recalled(&world, 1)->lease));
-    g_assert_cmpuint(grant(&world, world.one, FILE_A), ==, 0);
-    g_assert_true(ph_leases_release(world.leases, world.two, recalled(&world, 2)->lease));
-    g_assert_cmpuint(grant(&world, world.one, FILE_A), !=, 0);
-    g_assert_cmpuint(world.gone->len, ==, 0);
-    ph_leases_changed_outside(world.leases, 1, PH_LEASE_ALL); /* another export */
-    assert_recalls(&world, 3);
-    tear_down(&world);
-}
-
-static void test_orderly_end(void)
-{
-    struct world world;
-    struct ph_lease_claim change;
-
-    set_up(&world);
-    grant(&world, world.one, FILE_A);
-    g_assert_false(claim(&world, &change, world.two, FILE_A, true));
-    ph_lease_session_end(world.leases, world.one);
-    g_assert_true(went(&world, &change));
-    ph_leases_claim_end(world.leases, &change);
-    g_assert_cmpuint(ph_leases_count(world.leases), ==, 0);
-    tear_down(&world);
-}
-
-static void test_left_behind_until_it_expires(void)
-{
-    const uint64_t kept_ms = PH_LEASE_TTL_MS + PH_LEASE_TTL_MS / 1000 * (1000 - PH_LEASE_RATE_PER_MILLE);
-    struct world world;
-    struct ph_lease_claim change;
-    uint64_t answered_ms = 5000;
-
-    set_up(&world);
-    grant(&world, world.one, FILE_A);
-    ph_lease_session_answered(world.one);
-    /* The answer may have been given just before the tick that dates it. */
-    ph_leases_tick(world.leases, answered_ms);
-    ph_lease_session_lost(world.leases, world.one);
-    g_assert_false(claim(&world, &change, world.two, FILE_A, true));
-    assert_recalls(&world, 0); /* there is nobody to ask */
-    g_assert_cmpuint(ph_leases_next(world.leases), ==, answered_ms + kept_ms);
-    ph_leases_tick(world.leases, answered_ms + kept_ms - 1);
-    g_assert_false(went(&world, &change));
-    ph_leases_tick(world.leases, answered_ms + kept_ms);
-    g_assert_true(went(&world, &change));
-    g_assert_cmpuint(world.expired, ==, 1);
-    ph_leases_claim_end(world.leases, &change);
-    tear_down(&world);
-}
-
-static void test_back_again(void)
-{
-    struct world world;
-    struct ph_lease_claim change;
-
-    set_up(&world);
-    grant(&world, world.one, FILE_A);
-    ph_lease_session_lost(world.leases, world.one);
-    g_assert_false(claim(&world, &change, world.two, FILE_A, true));
-    session_new(&world, 3); /* somebody else */
-    g_assert_false(went(&world, &change));
-    session_new(&world, 1);
-    g_assert_true(went(&world, &change));
-    ph_leases_claim_end(world.leases, &change);
-    tear_down(&world);
-}
-
-static void test_mute_holder_is_fenced(void)
-{
-    struct world world;
-    struct ph_lease_claim change;
-    uint64_t now_ms = 1000;
-
-    set_up(&world);
-    grant(&world, world.one, FILE_A);
-    grant(&world, world.two, FILE_B);
-    g_assert_false(claim(&world, &change, world.two, FILE_A, true));
-    g_assert_cmpuint(ph_leases_next(world.leases), ==, now_ms + PH_RECALL_TIMEOUT_MS);
-    for (; now_ms < 1000 + PH_RECALL_TIMEOUT_MS; now_ms += TICK_MS) {
-        ph_lease_session_answered(world.one); /* it talks, but does not answer */
-        ph_leases_tick(world.leases, now_ms);
-        g_assert_cmpuint(world.fenced->len, ==, 0);
-    }
-    ph_leases_tick(world.leases, now_ms);
-    g_assert_cmpuint(world.fenced->len, ==, 1);
-    g_assert_true(world.fenced->pdata[0] == world.one);
-    /* It may use its lease as long as it does not know. */
-    g_assert_false(went(&world, &change));
-    ph_leases_tick(world.leases, now_ms + PH_LEASE_TTL_MS);
-    g_assert_false(went(&world, &change));
-    ph_leases_tick(world.leases, now_ms + 2 * PH_LEASE_TTL_MS);
-    g_assert_true(went(&world, &change));
-    ph_leases_claim_end(world.leases, &change);
-    tear_down(&world);
-}
-
-static void test_silent_holder_is_fenced_and_gone(void)
-{
-    struct world world;
-    struct ph_lease_claim change;
-
-    set_up(&world);
-    grant(&world, world.one, FILE_A);
-    ph_leases_tick(world.leases, 1000000);
-    g_assert_cmpuint(ph_leases_count(world.leases), ==, 1); /* nobody wants it */
-    g_assert_false(claim(&world, &change, world.two, FILE_A, true));
-    ph_leases_tick(world.leases, 1000000 + PH_RECALL_TIMEOUT_MS);
-    g_assert_cmpuint(world.fenced->len, ==, 1);
-    g_assert_true(went(&world, &change));
-    ph_leases_claim_end(world.leases, &change);
-    tear_down(&world);
-}
-
-static void test_dropped_waits_let_others_go(void)
-{
-    struct world world;
-    struct ph_lease_claim exclusive = {0}, reading, change;
-
-    set_up(&world);
-    acquire(&world, world.one, FILE_A, PH_LEASE_EXCLUSIVE);
-    g_assert_false(ph_leases_acquire(world.leases, &exclusive, world.two, FILE_A, PH_LEASE_EXCLUSIVE));
-    g_assert_false(claim(&world, &reading, world.three, FILE_A, false));
-    g_assert_true(ph_leases_release(world.leases, world.one, recalled(&world, 0)->lease));
-    g_assert_true(went(&world, &exclusive));
-    g_assert_false(went(&world, &reading));
-    g_assert_false(claim(&world, &change, world.three, FILE_A, true));
-    ph_leases_claim_end(world.leases, &reading);
-    ph_leases_claim_end(world.leases, &change);
-    g_assert_cmpint(reading.state, ==, PH_LEASE_IDLE);
-    ph_lease_session_end(world.leases, world.two);
-    g_assert_false(went(&world, &change));
-    g_assert_cmpuint(grant(&world, world.one, FILE_A), !=, 0);
-    tear_down(&world);
-}
-
-static void test_limit_costs_leases_only(void)
-{
-    struct world world;
-    struct ph_lease_claim one_more = {0};
-
-    set_up(&world);
-    for (uint64_t i = 0; i < PH_SESSION_LEASES_MAX; i++)
-        g_assert_cmpuint(grant(&world, world.one, 1000 + i), !=, 0);
-    g_assert_cmpuint(grant(&world, world.one, FILE_A), ==, 0);
-    g_assert_false(ph_leases_acquire(world.leases, &one_more, world.one, FILE_A, PH_LEASE_SHARED));
-    g_assert_cmpint(one_more.state, ==, PH_LEASE_IDLE);
-    g_assert_cmpuint(grant(&world, world.two, FILE_A), !=, 0);
-    tear_down(&world);
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -688,18 +395,11 @@ int main(int argc, char **argv)
     g_test_add_func("/lease/what-is-recalled-is-not-named-again", test_recalled_is_not_named_again);
     g_test_add_func("/lease/first-come-first-served", test_first_come_first_served);
     g_test_add_func("/lease/two-that-upgrade-both-get-it", test_both_want_to_upgrade);
-    g_test_add_func("/lease/an-acquire-is-refused-when-its-own-lease-is-recalled", test_refused_while_it_waits);
+    g_test_add_func("/lease/an-acquire-is-refused-when-its-own-lease-is-recalled",
+                    test_refused_while_it_waits);
     g_test_add_func("/lease/laundered-writes-do-not-wait", test_laundered_writes_do_not_wait);
     g_test_add_func("/lease/several-objects-together", test_several_objects);
     g_test_add_func("/lease/everything-on-an-export", test_everything);
     g_test_add_func("/lease/everything-in-portions", test_everything_is_recalled_in_portions);
-    g_test_add_func("/lease/changed-behind-the-server", test_changed_outside);
-    g_test_add_func("/lease/gone-with-an-orderly-end", test_orderly_end);
-    g_test_add_func("/lease/left-behind-until-it-expires", test_left_behind_until_it_expires);
-    g_test_add_func("/lease/gone-when-the-client-is-back", test_back_again);
-    g_test_add_func("/lease/a-mute-holder-is-fenced", test_mute_holder_is_fenced);
-    g_test_add_func("/lease/a-silent-holder-is-fenced-and-gone", test_silent_holder_is_fenced_and_gone);
-    g_test_add_func("/lease/a-dropped-wait-lets-others-go", test_dropped_waits_let_others_go);
-    g_test_add_func("/lease/a-limit-costs-leases-only", test_limit_costs_leases_only);
     return g_test_run();
 }

@@ -1,0 +1,71 @@
+/* The core with a store in memory and clients that cache, stepped by hand. */
+#ifndef PH_SERVER_CORE_TESTS_CACHING_WORLD_H
+#define PH_SERVER_CORE_TESTS_CACHING_WORLD_H
+
+#include <glib.h>
+
+#include "ph_dispatch.h"
+#include "server/core/server_core.h"
+#include "server/core/tests/fake_store.h"
+
+struct world {
+    struct ph_fake_store *fake;
+    struct ph_server_export export;
+    struct ph_server *server;
+    GByteArray *log;
+    bool inside, hold_runs;
+    GQueue runs; /* calls that may be run again, while they are held */
+};
+
+struct client {
+    struct world *world;
+    struct ph_server_conn *conn;
+    uint64_t next_id;
+    uint32_t next_sequence;
+    uint32_t close_status;
+    unsigned fenced;
+    GHashTable *replies; /* id -> struct reply */
+    GPtrArray *recalls;  /* Pohmel__RecallEvent, packed as GBytes */
+};
+
+struct reply {
+    uint32_t status;
+    GBytes *message;
+};
+
+void world_init(struct world *world);
+void world_clear(struct world *world);
+void world_tick(struct world *world, uint64_t now_ms);
+
+/* Lets the calls that were held run. */
+void world_let_run(struct world *world);
+
+/* CACHES: its session has leases. */
+void client_init(struct client *client, struct world *world, uint8_t who, uint64_t number, bool caches);
+void client_clear(struct client *client);
+
+/* Sends a request, which is run; its id. */
+uint64_t client_send(struct client *client, uint16_t command, const ProtobufCMessage *message);
+uint64_t client_change(struct client *client, Pohmel__Change *change, uint32_t payload_len);
+void client_cancel(struct client *client, uint64_t id);
+
+/* Status of the answer to ID, PH_PENDING for none yet. */
+uint32_t client_status(struct client *client, uint64_t id);
+
+/* The message of the answer to ID, which was OK; pohmel__..._free_unpacked by the caller. */
+ProtobufCMessage *client_message(struct client *client, uint64_t id, const ProtobufCMessageDescriptor *type);
+
+/* Shorthands. LEASE is filled with the lease in the answer. */
+uint64_t client_getattr(struct client *client, uint64_t object, uint64_t *lease);
+uint64_t client_lookup(struct client *client, const char *name, uint64_t *lease, uint64_t *directory_lease);
+uint64_t client_create(struct client *client, const char *name, uint64_t object, bool truncate);
+uint64_t client_remove(struct client *client, const char *name, uint64_t expected);
+uint64_t client_rename(struct client *client, const char *from, const char *to);
+uint64_t client_acquire(struct client *client, uint64_t object, uint32_t mode);
+uint64_t client_acquired(struct client *client, uint64_t id);
+void client_release(struct client *client, uint64_t lease, bool keep);
+
+/* The INDEXth recall: its lease, and the mode that may be kept. */
+uint64_t client_recalled(struct client *client, guint index, uint64_t object, uint32_t keep);
+
+#endif
