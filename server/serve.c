@@ -192,6 +192,17 @@ static void watch_exports(struct serving *serving)
     ph_watch_start(serving->watch);
 }
 
+/* Time passes for leases. */
+static gboolean tick(gpointer data)
+{
+    struct serving *serving = data;
+    struct ph_actions actions = {0};
+
+    ph_server_tick(serving->all.core, (uint64_t) g_get_monotonic_time() / 1000, &actions);
+    ph_perform(&serving->all, &actions, FALSE);
+    return G_SOURCE_CONTINUE;
+}
+
 static void start(struct serving *serving)
 {
     const struct ph_server_guard guard = {guard_enter, guard_leave, &serving->mutex};
@@ -206,19 +217,9 @@ static void start(struct serving *serving)
     serving->all.core = ph_server_new(serving->exports, serving->open_stores, &guard, seed);
     serving->all.pool = ph_pool_new(POOL_THREADS_MAX + workers);
     serving->all.loops = ph_loops_new(workers, serving->all.pool, ph_connection_run);
+    tick(serving); /* what happens from now on is dated by it */
     if (!serving->config->no_watch)
         watch_exports(serving);
-}
-
-/* Time passes for leases. */
-static gboolean tick(gpointer data)
-{
-    struct serving *serving = data;
-    struct ph_actions actions = {0};
-
-    ph_server_tick(serving->all.core, (uint64_t) g_get_monotonic_time() / 1000, &actions);
-    ph_perform(&serving->all, &actions, FALSE);
-    return G_SOURCE_CONTINUE;
 }
 
 /* The line that says where to connect to; scripts read it. */

@@ -313,6 +313,107 @@ static void test_pool_finishes_all(void)
     g_assert_cmpuint(__atomic_load_n(&jobs_done, __ATOMIC_RELAXED), ==, 10000);
 }
 
+/* A session with leases on a socket. */
+static struct ph_test_client *join_caching(struct world *world, uint8_t who)
+{
+    struct ph_test_client *client = join(world, 0);
+    Pohmel__SessionOpenRequest open = POHMEL__SESSION_OPEN_REQUEST__INIT;
+    uint8_t id[16] = {who};
+
+    open.client = (ProtobufCBinaryData){sizeof(id), id};
+    open.session = atomic_fetch_add(&sessions, 1);
+    open.leases = true;
+    g_assert_cmpuint(ph_test_status(client, PH_CMD_SESSION_OPEN, &open.base), ==, PH_ST_OK);
+    return client;
+}
+
+static void send_getattr_root(struct ph_test_client *client)
+{
+    Pohmel__GetattrRequest getattr = POHMEL__GETATTR_REQUEST__INIT;
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+
+    getattr.caller = &caller;
+    getattr.object = PH_OBJECT_ROOT;
+    ph_test_send(client, PH_CMD_GETATTR, PH_NO_SLOT, 0, &getattr.base, NULL);
+}
+
+static void give_back(struct ph_test_client *client, const struct ph_frame *recall)
+{
+    Pohmel__LeaseReleaseRequest release = POHMEL__LEASE_RELEASE_REQUEST__INIT;
+    Pohmel__RecallEvent *event =
+        pohmel__recall_event__unpack(NULL, recall->header.message_len, recall->message);
+    uint64_t lease;
+
+    g_assert_nonnull(event);
+    lease = event->lease;
+    release.leases = &lease;
+    release.n_leases = 1;
+    ph_test_send(client, PH_CMD_LEASE_RELEASE, PH_NO_SLOT, 0, &release.base, NULL);
+    pohmel__recall_event__free_unpacked(event, NULL);
+}
+
+struct holder {
+    struct ph_test_client *client;
+    atomic_bool stop;
+    unsigned recalls;
+};
+
+/* Asks for the root's attributes again and again, and gives back what is recalled. */
+static void *hold_root(void *data)
+{
+    struct holder *holder = data;
+
+    send_getattr_root(holder->client);
+    while (!atomic_load(&holder->stop)) {
+        struct ph_frame *frame = ph_test_receive(holder->client, 10);
+
+        if (frame == NULL)
+            continue;
+        if (frame->header.kind == PH_FRAME_EVENT) {
+            g_assert_cmpuint(frame->header.command, ==, PH_CMD_RECALL);
+            holder->recalls++;
+            give_back(holder->client, frame);
+        } else if (frame->header.command == PH_CMD_GETATTR) {
+            g_assert_cmpuint(frame->header.status, ==, PH_ST_OK);
+            send_getattr_root(holder->client);
+        }
+        ph_frame_free(frame);
+    }
+    return NULL;
+}
+
+/* The promise: changes wait for those who cache, over sockets and threads, and all of them come to their end.
+ */
+static void test_changes_wait_for_leases(void)
+{
+    enum { HOLDERS = 3, CHANGES = 200 };
+    struct world world;
+    struct holder holder[HOLDERS];
+    struct ph_test_client *writer;
+    pthread_t thread[HOLDERS];
+    unsigned recalls = 0;
+
+    world_init(&world, LOOPS);
+    writer = join(&world, 100);
+    for (unsigned i = 0; i < HOLDERS; i++) {
+        holder[i] = (struct holder){.client = join_caching(&world, (uint8_t) (i + 1))};
+        g_assert_cmpint(pthread_create(&thread[i], NULL, hold_root, &holder[i]), ==, 0);
+    }
+    for (unsigned i = 0; i < CHANGES; i++)
+        g_assert_cmpuint(ph_test_create(writer, i % 8, i % 2 == 0 ? "one" : "two", 1000 + i, 0), ==,
+                         PH_ST_OK);
+    for (unsigned i = 0; i < HOLDERS; i++) {
+        atomic_store(&holder[i].stop, true);
+        pthread_join(thread[i], NULL);
+        recalls += holder[i].recalls;
+        ph_test_client_free(holder[i].client);
+    }
+    g_assert_cmpuint(recalls, >=, HOLDERS); /* the root is leased with the opening of the session */
+    g_assert_cmpuint(ph_fake_store_transactions(world.fake), >=, CHANGES);
+    ph_test_client_free(writer);
+    world_clear(&world);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -324,5 +425,6 @@ int main(int argc, char **argv)
     g_test_add_func("/serving/flood-beyond-credits", test_flood_beyond_credits);
     g_test_add_func("/serving/crowd-of-clients", test_crowd);
     g_test_add_func("/serving/pool-finishes-what-was-pushed", test_pool_finishes_all);
+    g_test_add_func("/serving/changes-wait-for-leases", test_changes_wait_for_leases);
     return g_test_run();
 }
