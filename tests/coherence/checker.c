@@ -148,27 +148,18 @@ static struct point *points_of(struct ph_event **events, size_t count)
     return points;
 }
 
-enum ph_verdict ph_check_object(const struct ph_object *object, unsigned index, struct ph_event *events,
-                                size_t count, uint64_t origin_ns, FILE *out)
+static enum ph_verdict judge(const struct ph_object *object, struct ph_event **events, size_t count,
+                             uint64_t origin_ns, FILE *out)
 {
     struct search search = {.object = object};
-    struct ph_event **mine = calloc(count + 1, sizeof(struct ph_event *)), *culprit = NULL;
-    enum ph_verdict verdict = PH_VERDICT_UNDECIDED;
-    struct point *points;
-    size_t used = 0;
+    struct point *points = points_of(events, count);
+    struct ph_event *culprit = NULL;
+    enum ph_verdict verdict;
 
-    for (size_t i = 0; i < count; i++) {
-        if (events[i].object == index)
-            mine[used++] = &events[i];
-    }
-    points = points_of(mine, used);
     ph_config_set_add(&search.now, (struct ph_config){0, 0});
-    if (object->model == PH_MODEL_NAMES)
-        ph_names_mark_races(mine, used);
-    if (object->model != PH_MODEL_NAMES || ph_names_number(mine, used))
-        verdict = go_through(&search, points, 2 * used, &culprit);
+    verdict = go_through(&search, points, 2 * count, &culprit);
     if (verdict == PH_VERDICT_BAD) {
-        struct ph_finding finding = {object, mine, used, culprit, &search.tried, origin_ns};
+        struct ph_finding finding = {object, events, count, culprit, &search.tried, origin_ns};
 
         ph_report_finding(&finding, out);
     }
@@ -176,6 +167,53 @@ enum ph_verdict ph_check_object(const struct ph_object *object, unsigned index, 
     ph_config_set_free(&search.tried);
     ph_config_set_free(&search.after);
     free(points);
+    return verdict;
+}
+
+/* The number of links of a file and its names change one shortly after the other, on every
+ * filesystem: what was seen of the one and of the other is judged apart. */
+static bool sees_links(const struct ph_event *event)
+{
+    return event->deed == PH_COUNT || event->deed == PH_ALIVE;
+}
+
+static enum ph_verdict judge_names(const struct ph_object *object, struct ph_event **events, size_t count,
+                                   uint64_t origin_ns, FILE *out)
+{
+    struct ph_event **some = calloc(count + 1, sizeof(struct ph_event *));
+    enum ph_verdict verdict = PH_VERDICT_GOOD;
+
+    ph_names_mark_races(events, count);
+    if (!ph_names_number(events, count))
+        verdict = PH_VERDICT_UNDECIDED;
+    for (unsigned links = 0; links < 2 && verdict == PH_VERDICT_GOOD; links++) {
+        size_t used = 0;
+
+        for (size_t i = 0; i < count; i++) {
+            if (!ph_model_is_read(events[i]) || sees_links(events[i]) == links)
+                some[used++] = events[i];
+        }
+        verdict = judge(object, some, used, origin_ns, out);
+    }
+    free(some);
+    return verdict;
+}
+
+enum ph_verdict ph_check_object(const struct ph_object *object, unsigned index, struct ph_event *events,
+                                size_t count, uint64_t origin_ns, FILE *out)
+{
+    struct ph_event **mine = calloc(count + 1, sizeof(struct ph_event *));
+    enum ph_verdict verdict;
+    size_t used = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (events[i].object == index)
+            mine[used++] = &events[i];
+    }
+    if (object->model == PH_MODEL_NAMES)
+        verdict = judge_names(object, mine, used, origin_ns, out);
+    else
+        verdict = judge(object, mine, used, origin_ns, out);
     free(mine);
     return verdict;
 }

@@ -5,7 +5,7 @@
 
 #include "tests/coherence/models.h"
 
-enum { STATES_SHOWN = 6, CHANGES_SHOWN = 5, OVERLAPPING_SHOWN = 12, TEXT_BYTES = 200 };
+enum { STATES_SHOWN = 6, CHANGES_SHOWN = 5, OVERLAPPING_SHOWN = 12, LOOKS_SHOWN = 3, TEXT_BYTES = 200 };
 
 static void print_event(const struct ph_finding *finding, const struct ph_event *event, FILE *out)
 {
@@ -84,12 +84,36 @@ static void print_overlapping(const struct ph_finding *finding, FILE *out)
     }
 }
 
-/* Who stored the value, and who saw it last or saw what came after it. */
+/* Whether two events are looks at the same thing. */
+static bool same_look(const struct ph_event *one, const struct ph_event *two)
+{
+    return one->deed == two->deed && one->slot == two->slot &&
+           (one->deed != PH_ALIVE || one->value == two->value);
+}
+
+static void print_looks_before(const struct ph_finding *finding, FILE *out)
+{
+    const struct ph_event *last[LOOKS_SHOWN];
+    unsigned count = 0;
+
+    for (size_t i = finding->count; i > 0 && count < LOOKS_SHOWN && ph_model_is_read(finding->culprit); i--) {
+        const struct ph_event *event = finding->events[i - 1];
+
+        if (event != finding->culprit && event->end_ns <= finding->culprit->end_ns &&
+            same_look(event, finding->culprit))
+            last[count++] = event;
+    }
+    if (count)
+        fprintf(out, "  the last to look before it:\n");
+    while (count > 0)
+        print_event(finding, last[--count], out);
+}
+
 static void print_source(const struct ph_finding *finding, FILE *out)
 {
-    const struct ph_event *culprit = finding->culprit, *stored = NULL, *seen = NULL;
+    const struct ph_event *culprit = finding->culprit, *stored = NULL;
 
-    if (culprit->deed != PH_GET && culprit->deed != PH_NAMED)
+    if (culprit->deed != PH_GET && (culprit->deed != PH_NAMED || !culprit->value))
         return;
     for (size_t i = 0; i < finding->count; i++) {
         const struct ph_event *event = finding->events[i];
@@ -97,16 +121,10 @@ static void print_source(const struct ph_finding *finding, FILE *out)
         if ((event->deed == PH_SET || event->deed == PH_ADD || event->deed == PH_PUT) &&
             event->value == culprit->value && (culprit->deed == PH_GET || event->slot == culprit->slot))
             stored = event;
-        if (event->deed == culprit->deed && event->slot == culprit->slot && event->end_ns < culprit->begin_ns)
-            seen = event;
     }
-    fprintf(out, "  what it saw was %s\n", stored ? "stored by:" : "never stored");
+    fprintf(out, "  what it saw was %s\n", stored ? "stored by:" : "never stored here");
     if (stored)
         print_event(finding, stored, out);
-    if (seen) {
-        fprintf(out, "  the last to look before it:\n");
-        print_event(finding, seen, out);
-    }
 }
 
 void ph_report_finding(const struct ph_finding *finding, FILE *out)
@@ -119,4 +137,5 @@ void ph_report_finding(const struct ph_finding *finding, FILE *out)
     print_changes_before(finding, out);
     print_overlapping(finding, out);
     print_source(finding, out);
+    print_looks_before(finding, out);
 }
