@@ -406,12 +406,13 @@ static void test_changes_wait_for_leases(void)
         atomic_store(&holder[i].stop, true);
         pthread_join(thread[i], NULL);
         recalls += holder[i].recalls;
-        ph_test_client_free(holder[i].client);
     }
     g_assert_cmpuint(recalls, >=, HOLDERS); /* the root is leased with the opening of the session */
     g_assert_cmpuint(ph_fake_store_transactions(world.fake), >=, CHANGES);
-    ph_test_client_free(writer);
     world_clear(&world);
+    for (unsigned i = 0; i < HOLDERS; i++)
+        ph_test_client_free(holder[i].client);
+    ph_test_client_free(writer);
 }
 
 int main(int argc, char **argv)
