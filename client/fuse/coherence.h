@@ -107,6 +107,10 @@ void ph_coherence_changed(struct ph_coherence *coherence, struct ph_cache_change
 void ph_coherence_made(struct ph_coherence *coherence, struct ph_cache_change *change,
                        const Pohmel__Attr *attr, struct ph_told *told);
 
+/* An existing file was opened and cut by it, which could not be announced as long as it was not known which.
+ */
+void ph_coherence_cut(struct ph_coherence *coherence, uint64_t object);
+
 /* It made NAME in DIRECTORY stand for the object of ATTR. Ends the change. */
 void ph_coherence_changed_entry(struct ph_coherence *coherence, struct ph_cache_change *change,
                                 uint64_t directory, const char *name, const Pohmel__Attr *attr,

@@ -193,6 +193,13 @@ void ph_coherence_changed(struct ph_coherence *coherence, struct ph_cache_change
     pthread_mutex_unlock(&coherence->mutex);
 }
 
+void ph_coherence_cut(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_forget_attr(coherence->cache, object);
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
 void ph_coherence_made(struct ph_coherence *coherence, struct ph_cache_change *change,
                        const Pohmel__Attr *attr, struct ph_told *told)
 {

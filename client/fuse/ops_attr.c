@@ -65,15 +65,16 @@ static uint64_t handle_of(struct ph_mount *mount, const struct fuse_file_info *i
 
 void ph_op_getattr(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
 {
+    struct ph_mount *mount = ph_mount_of(req);
     bool statx = ph_hook_note()->statx;
     struct stat known;
     struct ph_told told;
-    if (ph_coherence_getattr(ph_mount_of(req)->coherence, object, &told)) {
+    if (ph_coherence_getattr(mount->coherence, object, &told)) {
         reply_attr(req, statx, &told);
-        ph_coherence_told(ph_mount_of(req)->coherence, &told, false);
+        ph_coherence_told(mount->coherence, &told, false);
         return;
     }
-    if (!statx && ph_fresh_take(ph_mount_of(req)->fresh, fuse_req_ctx(req)->pid, object,
+    if (!statx && ph_fresh_take(mount->fresh, fuse_req_ctx(req)->pid, object,
                                 (uint64_t) g_get_monotonic_time(), &known)) {
         fuse_reply_attr(req, &known, 0);
         return;

@@ -124,6 +124,7 @@ static bool read_at_hand(struct ph_mount *mount, struct ph_open *open, fuse_req_
     struct ph_blob *data = open->direct ? NULL : ph_open_data(open, &ask);
     if (data == NULL)
         return false;
+    ph_open_ref(open); /* once it is answered the kernel may close it */
     bool right = ph_coherence_read_at_hand(mount->coherence, open->object, &ask);
     if (right) {
         size_t from = MIN((size_t) offset, data->len);
@@ -134,6 +135,7 @@ static bool read_at_hand(struct ph_mount *mount, struct ph_open *open, fuse_req_
     if (!right || (size_t) offset + size >= data->len)
         ph_open_keep_data(open, NULL, NULL);
     ph_blob_unref(data);
+    ph_open_unref(open);
     return right;
 }
 

@@ -131,6 +131,8 @@ static void reply_create(struct ph_request *request, const Pohmel__Attr *attr, b
     } else {
         ph_coherence_made(mount->coherence, &request->change, attr, &told);
     }
+    if (!created && (request->flags & O_TRUNC) != 0)
+        ph_coherence_cut(mount->coherence, attr->object);
     ph_told_entry(&told, &entry);
     if (!created)
         entry.attr_timeout = 0; /* the kernel would take them whatever it has heard since */
