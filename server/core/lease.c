@@ -278,6 +278,7 @@ bool ph_leases_keep_shared(struct ph_leases *leases, struct ph_lease_session *se
         return false;
     if (lease->mode == PH_LEASE_EXCLUSIVE)
         ph_lease_weaken(leases, lease);
+    ph_lease_recall_more(leases, session); /* it may be wanted altogether by now */
     ph_lease_settle(leases);
     return true;
 }
