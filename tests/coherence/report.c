@@ -5,7 +5,7 @@
 
 #include "tests/coherence/models.h"
 
-enum { STATES_SHOWN = 6, CHANGES_SHOWN = 5, OVERLAPPING_SHOWN = 12, LOOKS_SHOWN = 3, TEXT_BYTES = 200 };
+enum { STATES_SHOWN = 6, CHANGES_SHOWN = 8, OVERLAPPING_SHOWN = 12, LOOKS_SHOWN = 3, TEXT_BYTES = 200 };
 
 static void print_event(const struct ph_finding *finding, const struct ph_event *event, FILE *out)
 {
@@ -113,13 +113,14 @@ static void print_source(const struct ph_finding *finding, FILE *out)
 {
     const struct ph_event *culprit = finding->culprit, *stored = NULL;
 
-    if (culprit->deed != PH_GET && (culprit->deed != PH_NAMED || !culprit->value))
+    if (culprit->deed != PH_GET && culprit->deed != PH_ALIVE &&
+        (culprit->deed != PH_NAMED || !culprit->value))
         return;
     for (size_t i = 0; i < finding->count; i++) {
         const struct ph_event *event = finding->events[i];
 
         if ((event->deed == PH_SET || event->deed == PH_ADD || event->deed == PH_PUT) &&
-            event->value == culprit->value && (culprit->deed == PH_GET || event->slot == culprit->slot))
+            event->value == culprit->value && (culprit->deed != PH_NAMED || event->slot == culprit->slot))
             stored = event;
     }
     fprintf(out, "  what it saw was %s\n", stored ? "stored by:" : "never stored here");
