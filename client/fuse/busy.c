@@ -64,10 +64,22 @@ void ph_busy_read_end(struct ph_busy *busy, uint64_t object, bool covered)
     trim(busy, file);
 }
 
+void ph_busy_read_answering(struct ph_busy *busy, uint64_t object)
+{
+    get(busy, object)->seen++;
+}
+
+bool ph_busy_write_spoiled(struct ph_busy *busy, uint64_t object, const struct ph_busy_write *write)
+{
+    const struct ph_busy_file *file = get(busy, object);
+    return (write->drops != file->drops || !write->covered) && write->seen != file->seen;
+}
+
 void ph_busy_write_begin(struct ph_busy *busy, uint64_t object, struct ph_busy_write *write)
 {
     struct ph_busy_file *file = get(busy, object);
     write->drops = file->drops;
+    write->seen = file->seen;
     write->next = file->writes;
     file->writes = write;
 }

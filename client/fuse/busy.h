@@ -14,6 +14,7 @@ struct ph_busy;
 struct ph_busy_write {
     uint64_t offset, size;
     uint64_t drops; /* of the file when it began */
+    uint64_t seen;  /* of the file when it began */
     bool covered;   /* a lease was held when it began */
     struct ph_busy_write *next;
 };
@@ -26,6 +27,7 @@ struct ph_busy_file {
     uint64_t answered; /* covered reads answered since the file is in the table */
     bool draining;     /* its lease is on its way back for long: no more reads are covered by it */
     uint64_t drops;    /* times that its pages were dropped since then */
+    uint64_t seen;     /* reads whose answer went to the kernel, or is about to */
     unsigned pins;
     struct ph_busy_write *writes;
 };
@@ -42,6 +44,13 @@ void ph_busy_read_end(struct ph_busy *busy, uint64_t object, bool covered);
 
 /* The read is sent, under a lease that is held: false when it cannot count on it any more. */
 bool ph_busy_read_cover(struct ph_busy *busy, uint64_t object);
+
+/* The answer to a read is about to go to the kernel. */
+void ph_busy_read_answering(struct ph_busy *busy, uint64_t object);
+
+/* Whether a read may have put pages there that the write, which is not answered yet, has not changed: pages
+ * went while it was under way, or there was no lease, and reads were answered. */
+bool ph_busy_write_spoiled(struct ph_busy *busy, uint64_t object, const struct ph_busy_write *write);
 
 /* A write came; WRITE has offset and size. It is about to be answered: true when
  * pages of the file were dropped while it was under way. */

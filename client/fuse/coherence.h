@@ -128,6 +128,9 @@ void ph_coherence_names_changed(struct ph_coherence *coherence);
 
 /* --- Data --- */
 
+/* Whether a lease on OBJECT is held, be it on its way back; true also where there are none to be had. */
+bool ph_coherence_holds(struct ph_coherence *coherence, uint64_t object);
+
 /* How a read is to go. */
 enum ph_read_way {
     PH_READ_PLAIN,   /* send it; a lease of ours covers it, or is on its way back and waits for it */
@@ -139,6 +142,9 @@ enum ph_read_way ph_coherence_read_begin(struct ph_coherence *coherence, uint64_
 
 /* It is sent now. Whether a lease covers it: that one is not given back before the read has ended. */
 bool ph_coherence_read_sent(struct ph_coherence *coherence, uint64_t object);
+
+/* Data is about to be given to the kernel. */
+void ph_coherence_read_answering(struct ph_coherence *coherence, uint64_t object);
 
 /* LEN bytes at OFFSET were given to the kernel (0: none). COVERED is what ph_coherence_read_sent said:
  * pages that are not covered are dropped again. */
@@ -156,6 +162,12 @@ bool ph_coherence_keeps_pages(struct ph_coherence *coherence, uint64_t object);
 /* A write through the page cache came (WRITE has its place and size); it was answered. */
 void ph_coherence_write_begin(struct ph_coherence *coherence, uint64_t object, struct ph_busy_write *write);
 void ph_coherence_write_end(struct ph_coherence *coherence, uint64_t object, struct ph_busy_write *write);
+
+/* Whether pages that do not show the write may be in the kernel; then they are to be dropped before it is
+ * answered: with ph_coherence_unspoil, which waits, so on a worker. */
+bool ph_coherence_write_spoiled(struct ph_coherence *coherence, uint64_t object,
+                                const struct ph_busy_write *write);
+void ph_coherence_unspoil(struct ph_coherence *coherence, uint64_t object, const struct ph_busy_write *write);
 
 /* FORGET of the kernel. */
 void ph_coherence_forget(struct ph_coherence *coherence, uint64_t object, uint64_t lookups);

@@ -1,6 +1,14 @@
 /* Pages: what the kernel may keep of the data of files. */
 #include "client/fuse/coherence_private.h"
 
+bool ph_coherence_holds(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    bool holds = !coherence->granted || ph_cache_is_held(coherence->cache, object);
+    pthread_mutex_unlock(&coherence->mutex);
+    return holds;
+}
+
 enum ph_read_way ph_coherence_read_begin(struct ph_coherence *coherence, uint64_t object)
 {
     pthread_mutex_lock(&coherence->mutex);
@@ -36,6 +44,28 @@ bool ph_coherence_read_at_hand(struct ph_coherence *coherence, uint64_t object,
     }
     pthread_mutex_unlock(&coherence->mutex);
     return right;
+}
+
+void ph_coherence_read_answering(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_busy_read_answering(coherence->busy, object);
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+bool ph_coherence_write_spoiled(struct ph_coherence *coherence, uint64_t object,
+                                const struct ph_busy_write *write)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    bool spoiled = coherence->caching && coherence->notifier != NULL &&
+                   ph_busy_write_spoiled(coherence->busy, object, write);
+    pthread_mutex_unlock(&coherence->mutex);
+    return spoiled;
+}
+
+void ph_coherence_unspoil(struct ph_coherence *coherence, uint64_t object, const struct ph_busy_write *write)
+{
+    ph_drop_range(&coherence->drops, object, write->offset, write->size);
 }
 
 void ph_coherence_read_end(struct ph_coherence *coherence, uint64_t object, bool covered, uint64_t offset,

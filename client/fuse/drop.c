@@ -223,3 +223,20 @@ void ph_drop_start(const struct ph_drop_context *context, uint64_t object, uint6
     *drop = (struct drop){.context = context, .object = object, .lease = lease, .pages = pages};
     ph_workers_run(context->workers, run_drop, drop);
 }
+
+void ph_drop_range(const struct ph_drop_context *context, uint64_t object, uint64_t offset, uint64_t len)
+{
+    const struct drop drop = {.context = context, .object = object, .pages = true};
+    const struct ph_busy_range range = {offset, len};
+    int error;
+    pthread_mutex_lock(context->mutex);
+    struct ph_busy_file *file = ph_busy_pin(context->busy, object);
+    pthread_mutex_unlock(context->mutex);
+    struct attempt *attempt = attempt_start(&drop, &range, 1);
+    while (!attempt_wait(attempt, &error) && look(&drop, file).reads > 0)
+        continue;
+    attempt_unref(attempt);
+    pthread_mutex_lock(context->mutex);
+    ph_busy_unpin(context->busy, file);
+    pthread_mutex_unlock(context->mutex);
+}

@@ -32,6 +32,10 @@ struct ph_drop_context {
     void (*done)(void *data);
 };
 
+/* Drops the pages of LEN bytes at OFFSET of OBJECT but those that writes under way hold; returns when that
+ * is done. Waits; without the mutex. */
+void ph_drop_range(const struct ph_drop_context *context, uint64_t object, uint64_t offset, uint64_t len);
+
 /* Starts it for OBJECT and its LEASE, without the mutex; CONTEXT must outlive the workers' work. PAGES: of a
  * file that may have some. */
 void ph_drop_start(const struct ph_drop_context *context, uint64_t object, uint64_t lease, bool pages);

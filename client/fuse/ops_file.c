@@ -68,6 +68,8 @@ static void read_done(void *data, const struct ph_reply *reply)
         return;
     }
     ph_request_settle(request);
+    if (request->paged)
+        ph_coherence_read_answering(request->mount->coherence, request->object);
     fuse_reply_buf(request->req, len > 0 ? (const char *) reply->payload->data : NULL, len);
     end_read(request, request->size); /* beyond the end of the file there are pages as well */
     ph_request_end(request);
@@ -75,6 +77,11 @@ static void read_done(void *data, const struct ph_reply *reply)
 
 static void send_read(struct ph_request *request)
 {
+    if (!ph_open_alive(request->mount, request->open)) {
+        fail_read(request, PH_ST_IO_ERROR);
+        ph_request_sent(request, 0);
+        return;
+    }
     Pohmel__ReadRequest message = POHMEL__READ_REQUEST__INIT;
     message.caller = &request->caller;
     message.object = request->object;
@@ -84,36 +91,6 @@ static void send_read(struct ph_request *request)
     if (request->paged)
         request->covered = ph_coherence_read_sent(request->mount->coherence, request->object);
     ph_request_sent(request, ph_send_read(request->mount->stub, &message, NULL, read_done, request));
-}
-
-/* With the lease or without: the read goes on, and without one the pages do not stay. */
-static void acquired(void *data, const struct ph_reply *reply)
-{
-    struct ph_request *request = data;
-    const Pohmel__LeaseAcquireReply *acquired = ph_reply_lease_acquire(reply);
-    if (reply->status == PH_ST_CANCELLED || !ph_open_alive(request->mount, request->open)) {
-        fail_read(request, reply->status);
-        return;
-    }
-    if (acquired != NULL) {
-        struct ph_told told;
-        Pohmel__Attr *attr = acquired->grant->attr;
-        attr->lease = acquired->grant->lease;
-        attr->lease_mode = acquired->grant->mode;
-        ph_coherence_learn(request->mount->coherence, &request->ask, attr, &told);
-        ph_coherence_told(request->mount->coherence, &told, false);
-    }
-    ph_request_again(request);
-    send_read(request);
-}
-
-/* Pages are kept under a lease; without one nobody would tell when they are out of date. */
-static void send_acquire(struct ph_request *request)
-{
-    Pohmel__LeaseAcquireRequest message = POHMEL__LEASE_ACQUIRE_REQUEST__INIT;
-    message.object = request->object;
-    message.mode = POHMEL__LEASE_MODE__MODE_SHARED;
-    ph_request_sent(request, ph_send_lease_acquire(request->mount->stub, &message, NULL, acquired, request));
 }
 
 /* Answers from what came with the opening of the file, if that is still right. */
@@ -150,10 +127,12 @@ void ph_op_read(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset, st
     request->offset = (uint64_t) offset;
     request->size = MIN(size, (size_t) PH_PAYLOAD_MAX_BYTES);
     request->paged = !request->open->direct;
-    if (request->paged && ph_coherence_read_begin(request->mount->coherence, object) == PH_READ_ACQUIRE)
-        send_acquire(request);
-    else
+    if (request->paged && ph_coherence_read_begin(request->mount->coherence, object) == PH_READ_ACQUIRE) {
+        request->fail = fail_read;
+        ph_request_acquire(request, send_read);
+    } else {
         send_read(request);
+    }
 }
 
 /* The kernel has the answer. */
@@ -174,25 +153,54 @@ static void fail_write(struct ph_request *request, uint32_t status)
     ph_request_end(request);
 }
 
+/* A write that is done, on its way to the kernel. */
+struct written {
+    struct ph_request *request;
+    struct ph_told told;
+    uint32_t size;
+    bool elsewhere; /* another client appended meanwhile: the kernel has the data in the wrong place */
+};
+
+/* The answer goes first, for the kernel holds pages until then. */
+static void answer_write(const struct written *written)
+{
+    struct ph_request *request = written->request;
+    ph_request_settle(request);
+    fuse_reply_write(request->req, written->size);
+    end_write(request, &written->told);
+    if (written->elsewhere)
+        ph_notifier_drop_range(request->mount->notifier, request->object, request->offset, request->size);
+    ph_request_end(request);
+}
+
+/* Whoever reads after the write must see it. */
+static void unspoil_and_answer(void *data)
+{
+    g_autofree struct written *written = data;
+    struct ph_request *request = written->request;
+    ph_coherence_unspoil(request->mount->coherence, request->object, &request->write);
+    answer_write(written);
+}
+
 static void write_done(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
+    struct ph_coherence *coherence = request->mount->coherence;
     const Pohmel__WriteResult *result = ph_reply_write(reply);
     if (result == NULL || result->written > request->size) {
         fail_write(request, reply->status);
         return;
     }
-    struct ph_told told;
-    ph_coherence_changed(request->mount->coherence, &request->change, result->attr, &told);
-    /* Another client appended meanwhile: the kernel has the data in the wrong
-     * place. The answer goes first, for the kernel holds the pages until then. */
-    bool elsewhere = result->offset != request->offset;
-    ph_request_settle(request);
-    fuse_reply_write(request->req, result->written);
-    end_write(request, &told);
-    if (elsewhere)
-        ph_notifier_drop_range(request->mount->notifier, request->object, request->offset, request->size);
-    ph_request_end(request);
+    struct written written = {
+        .request = request,
+        .size = result->written,
+        .elsewhere = result->offset != request->offset,
+    };
+    ph_coherence_changed(coherence, &request->change, result->attr, &written.told);
+    if (request->paged && ph_coherence_write_spoiled(coherence, request->object, &request->write))
+        ph_workers_run(request->mount->workers, unspoil_and_answer, g_memdup2(&written, sizeof written));
+    else
+        answer_write(&written);
 }
 
 static uint32_t stable_of(int flags)

@@ -9,12 +9,17 @@
 
 enum { FLAG_BITS = 3 }; /* XATTR_CREATE and XATTR_REPLACE are the protocol's bits (section 7.14) */
 
+static bool is_access_list(const char *name)
+{
+    return g_str_has_prefix(name, "system.posix_acl_");
+}
+
 /* Whether the export keeps the attribute NAME (NULL: any); answers EOPNOTSUPP
  * if not, without asking: programs look for ACLs and labels with every file. */
 static bool kept(fuse_req_t req, const char *name)
 {
     const struct ph_link_info *info = ph_link_info(ph_mount_of(req)->link);
-    bool acl = name != NULL && g_str_has_prefix(name, "system.posix_acl_");
+    bool acl = name != NULL && is_access_list(name);
     if (info->xattrs && (!acl || info->acls) && (name == NULL || strlen(name) <= PH_NAME_MAX_BYTES))
         return true;
     fuse_reply_err(req, EOPNOTSUPP);
@@ -40,17 +45,28 @@ static void reply_value(void *data, const struct ph_reply *reply)
     ph_request_end(request);
 }
 
+static void send_getxattr(struct ph_request *request)
+{
+    Pohmel__GetxattrRequest message = POHMEL__GETXATTR_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = request->object;
+    message.name = ph_name_bytes(request->name);
+    ph_request_sent(request, ph_send_getxattr(request->mount->stub, &message, NULL, reply_value, request));
+}
+
 void ph_op_getxattr(fuse_req_t req, fuse_ino_t object, const char *name, size_t size)
 {
     if (!kept(req, name))
         return;
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    request->object = object;
+    request->name = g_strdup(name);
     request->size = size;
-    Pohmel__GetxattrRequest message = POHMEL__GETXATTR_REQUEST__INIT;
-    message.caller = &request->caller;
-    message.object = object;
-    message.name = ph_name_bytes(name);
-    ph_request_sent(request, ph_send_getxattr(request->mount->stub, &message, NULL, reply_value, request));
+    /* The kernel keeps access lists, and never asks again. */
+    if (is_access_list(name) && !ph_coherence_holds(request->mount->coherence, object))
+        ph_request_acquire(request, send_getxattr);
+    else
+        send_getxattr(request);
 }
 
 void ph_op_listxattr(fuse_req_t req, fuse_ino_t object, size_t size)

@@ -43,7 +43,10 @@ struct ph_request {
     uint64_t renamed, replaced; /* objects of the names of a RENAME; 0 for not known */
     bool attr_once;             /* the kernel takes the attributes of this answer whatever it heard since */
     bool paged;                 /* READ or WRITE through the page cache */
-    bool covered;               /* READ: by a lease */
+    void (*go)(struct ph_request *request); /* what an ACQUIRE was sent for */
+    void (*fail)(struct ph_request *request,
+                 uint32_t status); /* and what when it was cancelled; NULL: finish */
+    bool covered;                  /* READ: by a lease */
 
     /* Of request.c and interrupt.c. */
     struct ph_groups *groups;
@@ -88,6 +91,10 @@ void ph_request_refuse(struct ph_request *request, int error);
 
 /* A callback for requests whose reply carries nothing: answers the status. */
 void ph_request_done(void *data, const struct ph_reply *reply);
+
+/* Asks for a lease on the request's object, then calls GO, whatever the answer was; a request that was
+ * cancelled meanwhile is ended by its `fail` instead (NULL: ph_request_finish). */
+void ph_request_acquire(struct ph_request *request, void (*go)(struct ph_request *request));
 
 /* errno for the kernel; statuses of a broken session become EIO. */
 int ph_request_errno(uint32_t status);
