@@ -35,7 +35,7 @@ class OneFilesystem(MountCase):
 
     def test_random_calls_of_three_mounts_are_linearizable(self):
         """One worker on each mount."""
-        self.check_mode("race", "-t", "3", "-w", "1", "--only", "data,attributes,replaced,names,log",
+        self.check_mode("race", "-t", "3", "-w", "1", "--only", "data,attributes,replaced,log",
                         "--allow-stale")
 
     def test_random_calls_of_several_workers_on_each_mount_are_linearizable(self):
