@@ -538,6 +538,11 @@ static void test_peek(void)
 
     g_assert_cmpuint(ph_peek_wanted(PH_CMD_READ, cut, sizeof(cut)), ==, 0);
     g_assert_cmpuint(ph_peek_wanted(PH_CMD_READ, twice, sizeof(twice)), ==, 10000);
+    /* The object stands in field 2; the last one counts, and commands that no lease concerns have none. */
+    const uint8_t object[] = {0x10, 0x05, 0x10, 0xac, 0x02};
+    g_assert_cmpuint(ph_peek_read_object(PH_CMD_GETATTR, object, sizeof(object)), ==, 300);
+    g_assert_cmpuint(ph_peek_read_object(PH_CMD_GETATTR, object, 2), ==, 5);
+    g_assert_cmpuint(ph_peek_read_object(PH_CMD_STATFS, object, sizeof(object)), ==, 0);
     g_assert_cmpuint(ph_peek_wanted(PH_CMD_LOOKUP, twice, sizeof(twice)), ==, 0);
     g_assert_true(ph_peek_slow(PH_CMD_TRANSACT, cut, sizeof(cut)));
     g_assert_true(ph_peek_slow(PH_CMD_SYNC, NULL, 0));
