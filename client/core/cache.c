@@ -200,6 +200,18 @@ bool ph_cache_unchanged(const struct ph_cache *cache, uint64_t object, const str
     return ph_cache_covered(cache, object, ask, now_ms) && ph_cache_untouched(cache, o, ask->clock, 0);
 }
 
+bool ph_cache_may_have_pages(const struct ph_cache *cache, uint64_t object)
+{
+    const struct ph_cache_object *o = ph_cache_find(cache, object);
+    return o != NULL && (o->pages || o->giving == PH_CACHE_DROPPING);
+}
+
+bool ph_cache_is_going_back(const struct ph_cache *cache, uint64_t object)
+{
+    const struct ph_cache_object *o = ph_cache_find(cache, object);
+    return o != NULL && o->lease != 0 && o->giving != PH_CACHE_KEPT;
+}
+
 bool ph_cache_is_held(const struct ph_cache *cache, uint64_t object)
 {
     const struct ph_cache_object *o = ph_cache_find(cache, object);

@@ -232,6 +232,9 @@ bool ph_cache_is_leased(const struct ph_cache *cache, uint64_t object, uint64_t 
  * kernel has dropped what it covers. */
 bool ph_cache_is_held(const struct ph_cache *cache, uint64_t object);
 
+/* Whether it is on its way back. */
+bool ph_cache_is_going_back(const struct ph_cache *cache, uint64_t object);
+
 /* Whether a lease on OBJECT was held when ASK was sent and is held still: what the reply says
  * of its data was read under it. */
 bool ph_cache_covered(const struct ph_cache *cache, uint64_t object, const struct ph_cache_ask *ask,
@@ -271,6 +274,10 @@ bool ph_cache_kernel_has(const struct ph_cache *cache, uint64_t object);
  * listing that it keeps: a drop must drop them. Returns as ph_cache_is_leased: where false, nobody will
  * tell when the pages are out of date. */
 bool ph_cache_pages(struct ph_cache *cache, uint64_t object, uint64_t now_ms);
+
+/* Whether the kernel may have pages of OBJECT: it was given some since they were dropped last, or that is
+ * being done. */
+bool ph_cache_may_have_pages(const struct ph_cache *cache, uint64_t object);
 
 /* Calls FN for each name in DIRECTORY that the kernel was told of (there or not). FN must not change the
  * cache; NAME is borrowed. Returns their number. */

@@ -5,6 +5,7 @@
 
 struct ph_busy {
     GHashTable *files; /* object -> struct ph_busy_file */
+    uint64_t last_read;
 };
 
 struct ph_busy *ph_busy_new(void)
@@ -35,32 +36,103 @@ static struct ph_busy_file *get(struct ph_busy *busy, uint64_t object)
 
 static void trim(struct ph_busy *busy, struct ph_busy_file *file)
 {
-    if (file->reads == 0 && file->writes == NULL && file->pins == 0)
+    if (file->reads == NULL && file->writes == NULL && file->attrs == 0 && file->pins == 0)
         g_hash_table_remove(busy->files, &file->object);
 }
 
-void ph_busy_read_begin(struct ph_busy *busy, uint64_t object)
-{
-    get(busy, object)->reads++;
-}
-
-bool ph_busy_read_cover(struct ph_busy *busy, uint64_t object)
+void ph_busy_read_begin(struct ph_busy *busy, uint64_t object, struct ph_busy_read *read)
 {
     struct ph_busy_file *file = get(busy, object);
-    if (file->draining)
-        return false;
-    file->covered++;
-    return true;
+    read->number = ++busy->last_read;
+    read->sent = read->covered = read->parked = false;
+    read->next = file->reads;
+    read->link = &file->reads;
+    if (file->reads != NULL)
+        file->reads->link = &read->next;
+    file->reads = read;
 }
 
-void ph_busy_read_end(struct ph_busy *busy, uint64_t object, bool covered)
+void ph_busy_read_sent(struct ph_busy *busy, uint64_t object, struct ph_busy_read *read, bool covered)
+{
+    read->sent = true;
+    read->covered = covered;
+    if (covered)
+        get(busy, object)->covered++;
+}
+
+void ph_busy_read_end(struct ph_busy *busy, uint64_t object, struct ph_busy_read *read)
 {
     struct ph_busy_file *file = get(busy, object);
-    file->reads--;
-    if (covered) {
+    *read->link = read->next;
+    if (read->next != NULL)
+        read->next->link = read->link;
+    if (read->covered) {
         file->covered--;
         file->answered++;
     }
+    trim(busy, file);
+}
+
+void ph_busy_read_park(struct ph_busy_read *read)
+{
+    read->parked = true;
+}
+
+static struct ph_busy_read *unpark(struct ph_busy_file *file)
+{
+    for (struct ph_busy_read *read = file->reads; read != NULL; read = read->next) {
+        if (read->parked) {
+            read->parked = false;
+            return read;
+        }
+    }
+    return NULL;
+}
+
+struct ph_busy_read *ph_busy_unpark(struct ph_busy *busy, uint64_t object)
+{
+    struct ph_busy_read *read = NULL;
+    GHashTableIter iter;
+    gpointer file;
+    if (object != 0) {
+        file = g_hash_table_lookup(busy->files, &object);
+        return file != NULL ? unpark(file) : NULL;
+    }
+    g_hash_table_iter_init(&iter, busy->files);
+    while (read == NULL && g_hash_table_iter_next(&iter, NULL, &file))
+        read = unpark(file);
+    return read;
+}
+
+bool ph_busy_asks_attr(const struct ph_busy *busy, uint64_t object)
+{
+    const struct ph_busy_file *file = g_hash_table_lookup(busy->files, &object);
+    return file != NULL && file->attrs > 0;
+}
+
+uint64_t ph_busy_last_read(const struct ph_busy *busy)
+{
+    return busy->last_read;
+}
+
+bool ph_busy_reads_until(const struct ph_busy_file *file, uint64_t number)
+{
+    for (const struct ph_busy_read *read = file->reads; read != NULL; read = read->next) {
+        if (read->sent && read->number <= number)
+            return true;
+    }
+    return false;
+}
+
+void ph_busy_attr_begin(struct ph_busy *busy, uint64_t object)
+{
+    get(busy, object)->attrs++;
+}
+
+void ph_busy_attr_end(struct ph_busy *busy, uint64_t object)
+{
+    struct ph_busy_file *file = get(busy, object);
+    file->attrs--;
     trim(busy, file);
 }
 
@@ -72,6 +144,8 @@ void ph_busy_read_answering(struct ph_busy *busy, uint64_t object)
 bool ph_busy_write_spoiled(struct ph_busy *busy, uint64_t object, const struct ph_busy_write *write)
 {
     const struct ph_busy_file *file = get(busy, object);
+    if (write->direct)
+        return write->seen != file->seen || file->reads != NULL;
     return (write->drops != file->drops || !write->covered) && write->seen != file->seen;
 }
 
@@ -116,32 +190,49 @@ static int by_offset(const void *a, const void *b)
     return left->offset < right->offset ? -1 : left->offset > right->offset;
 }
 
-/* Sorts; pages that are there twice stay once. */
-static size_t tidy(struct ph_busy_range *ranges, size_t count)
+size_t ph_busy_tidy(struct ph_busy_range *ranges, size_t count)
 {
     size_t kept = 0;
     qsort(ranges, count, sizeof *ranges, by_offset);
     for (size_t i = 0; i < count; i++) {
-        if (kept == 0 || ranges[kept - 1].offset != ranges[i].offset)
+        struct ph_busy_range *last = kept > 0 ? &ranges[kept - 1] : NULL;
+        if (last == NULL || ranges[i].offset > last->offset + last->len)
             ranges[kept++] = ranges[i];
+        else
+            last->len = MAX(last->len, ranges[i].offset + ranges[i].len - last->offset);
     }
     return kept;
 }
 
-size_t ph_busy_partial_pages(const struct ph_busy_file *file, uint64_t page, struct ph_busy_range *ranges,
-                             size_t max)
+/* The pages of WRITE that are filled in part: up to two. */
+static size_t partial_pages(const struct ph_busy_write *write, uint64_t page, struct ph_busy_range *out)
+{
+    uint64_t end = write->offset + write->size;
+    size_t count = 0;
+    if (!write->direct && write->offset % page != 0)
+        out[count++] = (struct ph_busy_range){write->offset / page * page, page};
+    if (!write->direct && end % page != 0)
+        out[count++] = (struct ph_busy_range){end / page * page, page};
+    return count;
+}
+
+size_t ph_busy_held_ranges(const struct ph_busy_file *file, bool partial, uint64_t page,
+                           struct ph_busy_range *ranges, size_t max)
 {
     size_t count = 0;
-    for (const struct ph_busy_write *write = file->writes; write != NULL; write = write->next) {
-        uint64_t end = write->offset + write->size;
+    for (const struct ph_busy_write *write = file->writes; partial && write != NULL; write = write->next) {
         if (count + 2 > max)
             return max + 1;
-        if (write->offset % page != 0)
-            ranges[count++] = (struct ph_busy_range){write->offset / page * page, page};
-        if (end % page != 0)
-            ranges[count++] = (struct ph_busy_range){end / page * page, page};
+        count += partial_pages(write, page, &ranges[count]);
     }
-    return tidy(ranges, count);
+    for (const struct ph_busy_read *read = file->reads; !partial && read != NULL; read = read->next) {
+        if (count == max)
+            return max + 1;
+        if (!read->sent)
+            ranges[count++] = (struct ph_busy_range){
+                read->offset / page * page, (read->size + read->offset % page + page - 1) / page * page};
+    }
+    return ph_busy_tidy(ranges, count);
 }
 
 size_t ph_busy_around(const struct ph_busy_range *ranges, size_t count, struct ph_busy_range *out)
@@ -153,6 +244,6 @@ size_t ph_busy_around(const struct ph_busy_range *ranges, size_t count, struct p
             out[used++] = (struct ph_busy_range){at, ranges[i].offset - at};
         at = ranges[i].offset + ranges[i].len;
     }
-    out[used++] = (struct ph_busy_range){at, 0};
+    out[used++] = (struct ph_busy_range){at, 0}; /* LEN 0: to the end */
     return used;
 }

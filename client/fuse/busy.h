@@ -10,24 +10,38 @@
 
 struct ph_busy;
 
+/* One read; lives in its request. It waits until it is sent: the kernel holds its pages, which are not up to
+ * date. */
+struct ph_busy_read {
+    uint64_t offset, size;
+    void (*wake)(void *data); /* for one that is parked */
+    void *data;
+    uint64_t number; /* counts up */
+    bool sent;
+    bool covered; /* by a lease */
+    bool parked;
+    struct ph_busy_read *next, **link;
+};
+
 /* One write; lives in its request. */
 struct ph_busy_write {
     uint64_t offset, size;
     uint64_t drops; /* of the file when it began */
     uint64_t seen;  /* of the file when it began */
     bool covered;   /* a lease was held when it began */
+    bool direct;    /* goes past the pages and holds none */
     struct ph_busy_write *next;
 };
 
 /* A file with something under way, or pinned. */
 struct ph_busy_file {
     uint64_t object;
-    unsigned reads;    /* not answered yet */
-    unsigned covered;  /* those of them that a lease covers */
-    uint64_t answered; /* covered reads answered since the file is in the table */
-    bool draining;     /* its lease is on its way back for long: no more reads are covered by it */
-    uint64_t drops;    /* times that its pages were dropped since then */
-    uint64_t seen;     /* reads whose answer went to the kernel, or is about to */
+    struct ph_busy_read *reads; /* not answered yet */
+    unsigned covered;           /* those of them that a lease covers */
+    unsigned attrs;             /* requests for attributes, not answered yet */
+    uint64_t answered;          /* covered reads answered since the file is in the table */
+    uint64_t drops;             /* times that its pages were dropped since then */
+    uint64_t seen;              /* reads whose answer went to the kernel, or is about to */
     unsigned pins;
     struct ph_busy_write *writes;
 };
@@ -38,18 +52,38 @@ struct ph_busy *ph_busy_new(void);
 /* NULL is fine. */
 void ph_busy_free(struct ph_busy *busy);
 
-/* A read of OBJECT came; it was answered (the answer is with the kernel). */
-void ph_busy_read_begin(struct ph_busy *busy, uint64_t object);
-void ph_busy_read_end(struct ph_busy *busy, uint64_t object, bool covered);
+/* A read of OBJECT came (READ has its place and size); it was answered (the answer is with the kernel). */
+void ph_busy_read_begin(struct ph_busy *busy, uint64_t object, struct ph_busy_read *read);
+void ph_busy_read_end(struct ph_busy *busy, uint64_t object, struct ph_busy_read *read);
 
-/* The read is sent, under a lease that is held: false when it cannot count on it any more. */
-bool ph_busy_read_cover(struct ph_busy *busy, uint64_t object);
+/* It is sent; COVERED: under a lease, which does not leave before it has ended. */
+void ph_busy_read_sent(struct ph_busy *busy, uint64_t object, struct ph_busy_read *read, bool covered);
+
+/* It waits until the lease on OBJECT has gone back. */
+void ph_busy_read_park(struct ph_busy_read *read);
+
+/* One that is parked, on OBJECT or (0) on anything, and is not any more; NULL when there is none. */
+struct ph_busy_read *ph_busy_unpark(struct ph_busy *busy, uint64_t object);
+
+/* Number of the latest read, and whether one up to NUMBER was sent and is not answered. */
+uint64_t ph_busy_last_read(const struct ph_busy *busy);
+bool ph_busy_reads_until(const struct ph_busy_file *file, uint64_t number);
+
+/* The attributes of OBJECT are asked for; they were answered. */
+void ph_busy_attr_begin(struct ph_busy *busy, uint64_t object);
+void ph_busy_attr_end(struct ph_busy *busy, uint64_t object);
+
+/* Whether attributes of OBJECT are asked for now. The kernel throws an answer away that comes after that of a
+ * write or after it was told to forget, and what asked goes on with what was known before. So such answers go
+ * first. */
+bool ph_busy_asks_attr(const struct ph_busy *busy, uint64_t object);
 
 /* The answer to a read is about to go to the kernel. */
 void ph_busy_read_answering(struct ph_busy *busy, uint64_t object);
 
-/* Whether a read may have put pages there that the write, which is not answered yet, has not changed: pages
- * went while it was under way, or there was no lease, and reads were answered. */
+/* Whether a read may have put pages there, or be about to, that the write, which is not answered yet, has not
+ * changed. Where the write went through pages: only if these went while it was under way, or there was no
+ * lease. */
 bool ph_busy_write_spoiled(struct ph_busy *busy, uint64_t object, const struct ph_busy_write *write);
 
 /* A write came; WRITE has offset and size. It is about to be answered: true when
@@ -66,10 +100,14 @@ struct ph_busy_range {
     uint64_t offset, len;
 };
 
-/* Pages of PAGE bytes that writes under way fill in part only, and that the kernel may therefore hold: up to
- * MAX into RANGES, in order, without overlaps. Returns their number, or MAX + 1 when there are more. */
-size_t ph_busy_partial_pages(const struct ph_busy_file *file, uint64_t page, struct ph_busy_range *ranges,
-                             size_t max);
+/* What the kernel may hold for writes under way that fill pages of PAGE bytes in part (PARTIAL), or for reads
+ * that were not sent: up to MAX ranges into RANGES, in order, without overlaps. Returns their number, or MAX
+ * + 1 when there are more. */
+size_t ph_busy_held_ranges(const struct ph_busy_file *file, bool partial, uint64_t page,
+                           struct ph_busy_range *ranges, size_t max);
+
+/* Sorts COUNT ranges and joins what overlaps. Returns how many are left. */
+size_t ph_busy_tidy(struct ph_busy_range *ranges, size_t count);
 
 /* What COUNT sorted RANGES leave of a file: COUNT + 1 at most into OUT. Returns their number. */
 size_t ph_busy_around(const struct ph_busy_range *ranges, size_t count, struct ph_busy_range *out);

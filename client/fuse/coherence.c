@@ -16,11 +16,20 @@ static bool kernel_has(void *data, uint64_t object)
     return ph_cache_kernel_has(coherence->cache, object);
 }
 
+/* Reads that waited for the lease on OBJECT (0: any) to go: they go on once the mutex is free. */
+static void wake_parked(struct ph_coherence *coherence, uint64_t object)
+{
+    struct ph_busy_read *read;
+    while ((read = ph_busy_unpark(coherence->busy, object)) != NULL)
+        g_queue_push_tail(&coherence->woken, read);
+}
+
 static void dropped(void *data, uint64_t object, uint64_t lease)
 {
     struct ph_coherence *coherence = data;
     if (lease != 0)
         ph_cache_dropped(coherence->cache, object, lease);
+    wake_parked(coherence, object);
 }
 
 static void drop_done(void *data)
@@ -34,6 +43,7 @@ struct ph_coherence *ph_coherence_new(bool caching)
     coherence->caching = caching;
     coherence->cache = ph_cache_new(PH_CACHE_OBJECTS_MAX, PH_CACHE_LEASES_MAX);
     coherence->busy = ph_busy_new();
+    g_queue_init(&coherence->woken);
     pthread_mutex_init(&coherence->mutex, NULL);
     coherence->drops = (struct ph_drop_context){
         .mutex = &coherence->mutex,
@@ -121,33 +131,55 @@ static int tell_kernel(struct ph_notifier *notifier, const struct ph_cache_work 
 static void do_drop(struct ph_coherence *coherence, const struct ph_cache_work *work)
 {
     uint64_t object = work->drop.object;
-    bool waits;
+    bool waits = work->drop.pages && !work->drop.is_directory;
     pthread_mutex_lock(&coherence->mutex);
     struct ph_notifier *notifier = coherence->notifier;
     struct ph_busy_file *file = ph_busy_pin(coherence->busy, object);
     uint64_t answered = file->answered;
+    bool asked = file->attrs > 0 && notifier != NULL;
     pthread_mutex_unlock(&coherence->mutex);
 
-    int error = tell_kernel(notifier, work, &waits);
+    if (asked && work->drop.is_directory && work->drop.names > 0)
+        ph_notify_epoch(notifier);
+    int error = asked ? 0 : tell_kernel(notifier, work, &waits);
 
     pthread_mutex_lock(&coherence->mutex);
     /* A read under the lease brings pages, be it that it came just now. */
     bool pages = waits || (notifier != NULL && (file->covered > 0 || file->answered != answered));
-    bool later = pages || error == -ENOENT;
-    if (!later)
+    bool later = pages || asked || error == -ENOENT;
+    if (!later) {
         ph_cache_dropped(coherence->cache, object, work->drop.lease);
+        wake_parked(coherence, object);
+    }
     ph_busy_unpin(coherence->busy, file);
     pthread_mutex_unlock(&coherence->mutex);
     if (later)
         ph_drop_start(&coherence->drops, object, work->drop.lease, pages);
 }
 
-void ph_coherence_work(struct ph_coherence *coherence)
+/* Goes on with reads that waited for a lease to go back. */
+static void go_on(struct ph_coherence *coherence)
 {
     for (;;) {
         pthread_mutex_lock(&coherence->mutex);
-        bool any = ph_cache_has_work(coherence->cache);
+        struct ph_busy_read *read = g_queue_pop_head(&coherence->woken);
         pthread_mutex_unlock(&coherence->mutex);
+        if (read == NULL)
+            return;
+        read->wake(read->data);
+    }
+}
+
+void ph_coherence_work(struct ph_coherence *coherence)
+{
+    for (;;) {
+        go_on(coherence);
+        pthread_mutex_lock(&coherence->mutex);
+        bool any = ph_cache_has_work(coherence->cache);
+        bool woken = !g_queue_is_empty(&coherence->woken);
+        pthread_mutex_unlock(&coherence->mutex);
+        if (woken)
+            continue;
         if (!any)
             return;
         g_autofree struct ph_cache_work *work = g_new(struct ph_cache_work, 1);
@@ -190,9 +222,11 @@ static void on_lost(void *data)
     pthread_mutex_lock(&coherence->mutex);
     ph_cache_lost(coherence->cache);
     coherence->granted = false;
+    wake_parked(coherence, 0);
     ph_cache_each_kernel(coherence->cache, collect, all);
     struct ph_notifier *notifier = coherence->notifier;
     pthread_mutex_unlock(&coherence->mutex);
+    ph_coherence_work(coherence);
     if (notifier == NULL)
         return;
     ph_notify_epoch(notifier);

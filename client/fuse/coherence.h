@@ -59,6 +59,11 @@ bool ph_coherence_getattr(struct ph_coherence *coherence, uint64_t object, struc
 
 /* --- Reading --- */
 
+/* The attributes of OBJECT are asked for, and were answered: what the kernel is told to forget waits for
+ * that. */
+void ph_coherence_attr_begin(struct ph_coherence *coherence, uint64_t object);
+void ph_coherence_attr_end(struct ph_coherence *coherence, uint64_t object);
+
 /* To be remembered with a request that reads, just before it is sent. */
 struct ph_cache_ask ph_coherence_ask(struct ph_coherence *coherence);
 
@@ -133,38 +138,42 @@ bool ph_coherence_holds(struct ph_coherence *coherence, uint64_t object);
 
 /* How a read is to go. */
 enum ph_read_way {
-    PH_READ_PLAIN,   /* send it; a lease of ours covers it, or is on its way back and waits for it */
-    PH_READ_ACQUIRE, /* ask for a lease first */
+    PH_READ_GO, /* send it: a lease covers it, which does not leave before it has ended; or there are none */
+    PH_READ_ACQUIRE, /* ask for a lease, then see again */
+    PH_READ_PARKED,  /* a lease is on its way back: READ's wake is called when it is gone; then see again */
 };
 
-/* A read of OBJECT through the page cache came; to be ended whatever becomes of it. */
-enum ph_read_way ph_coherence_read_begin(struct ph_coherence *coherence, uint64_t object);
+/* A read of OBJECT through the page cache came (READ has its place, size and wake); to be ended whatever
+ * becomes of it. */
+enum ph_read_way ph_coherence_read_begin(struct ph_coherence *coherence, uint64_t object,
+                                         struct ph_busy_read *read);
+enum ph_read_way ph_coherence_read_again(struct ph_coherence *coherence, uint64_t object,
+                                         struct ph_busy_read *read);
 
-/* It is sent now. Whether a lease covers it: that one is not given back before the read has ended. */
-bool ph_coherence_read_sent(struct ph_coherence *coherence, uint64_t object);
+/* It is sent though no lease was to be had. */
+void ph_coherence_read_uncovered(struct ph_coherence *coherence, uint64_t object, struct ph_busy_read *read);
 
 /* Data is about to be given to the kernel. */
 void ph_coherence_read_answering(struct ph_coherence *coherence, uint64_t object);
 
-/* LEN bytes at OFFSET were given to the kernel (0: none). COVERED is what ph_coherence_read_sent said:
- * pages that are not covered are dropped again. */
-void ph_coherence_read_end(struct ph_coherence *coherence, uint64_t object, bool covered, uint64_t offset,
-                           uint64_t len);
+/* LEN bytes at OFFSET were given to the kernel (0: none). Pages that no lease covers are dropped again. */
+void ph_coherence_read_end(struct ph_coherence *coherence, uint64_t object, struct ph_busy_read *read,
+                           uint64_t offset, uint64_t len);
 
 /* The same for a read whose data is at hand since ASK, under a lease and not changed; false when it is not
- * right any more, and the read goes on as PH_READ_PLAIN or PH_READ_ACQUIRE say. */
+ * right any more, and the read goes the other way. */
 bool ph_coherence_read_at_hand(struct ph_coherence *coherence, uint64_t object,
-                               const struct ph_cache_ask *ask);
+                               const struct ph_cache_ask *ask, struct ph_busy_read *read);
 
 /* Whether the kernel may keep the pages that it has of OBJECT when the file is opened. */
 bool ph_coherence_keeps_pages(struct ph_coherence *coherence, uint64_t object);
 
-/* A write through the page cache came (WRITE has its place and size); it was answered. */
+/* A write came (WRITE has its place and size, and whether it is direct); it was answered. */
 void ph_coherence_write_begin(struct ph_coherence *coherence, uint64_t object, struct ph_busy_write *write);
 void ph_coherence_write_end(struct ph_coherence *coherence, uint64_t object, struct ph_busy_write *write);
 
-/* Whether pages that do not show the write may be in the kernel; then they are to be dropped before it is
- * answered: with ph_coherence_unspoil, which waits, so on a worker. */
+/* Whether the kernel may have pages that do not show the write, or would throw away attributes that do; then
+ * ph_coherence_unspoil is due before it is answered. That waits, so on a worker. */
 bool ph_coherence_write_spoiled(struct ph_coherence *coherence, uint64_t object,
                                 const struct ph_busy_write *write);
 void ph_coherence_unspoil(struct ph_coherence *coherence, uint64_t object, const struct ph_busy_write *write);

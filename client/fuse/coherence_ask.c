@@ -170,10 +170,20 @@ void ph_coherence_change_all(struct ph_coherence *coherence, struct ph_cache_cha
 
 void ph_coherence_change_sent(struct ph_coherence *coherence, struct ph_cache_change *change)
 {
+    uint64_t known[PH_CACHE_CHANGE_OBJECTS];
+    unsigned count = 0;
     pthread_mutex_lock(&coherence->mutex);
     begun(change);
     ph_cache_change_sent(coherence->cache, change, ph_coherence_now(coherence));
+    struct ph_notifier *notifier = coherence->granted ? coherence->notifier : NULL;
+    for (unsigned i = 0; notifier != NULL && i < change->count; i++) {
+        if (ph_cache_kernel_has(coherence->cache, change->objects[i]))
+            known[count++] = change->objects[i];
+    }
     pthread_mutex_unlock(&coherence->mutex);
+    /* Others may see the change before we have the answer: who looks here meanwhile is to ask. */
+    for (unsigned i = 0; i < count; i++)
+        ph_notify_attr(notifier, known[i]);
 }
 
 static void end(struct ph_coherence *coherence, struct ph_cache_change *change)

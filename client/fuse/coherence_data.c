@@ -9,38 +9,60 @@ bool ph_coherence_holds(struct ph_coherence *coherence, uint64_t object)
     return holds;
 }
 
-enum ph_read_way ph_coherence_read_begin(struct ph_coherence *coherence, uint64_t object)
+/* With the mutex held. */
+static enum ph_read_way way_of(struct ph_coherence *coherence, uint64_t object, struct ph_busy_read *read)
 {
-    pthread_mutex_lock(&coherence->mutex);
-    ph_busy_read_begin(coherence->busy, object);
-    bool held = !coherence->granted || ph_cache_is_held(coherence->cache, object);
-    pthread_mutex_unlock(&coherence->mutex);
-    return held ? PH_READ_PLAIN : PH_READ_ACQUIRE;
+    if (!coherence->granted) {
+        ph_busy_read_sent(coherence->busy, object, read, false);
+        return PH_READ_GO;
+    }
+    if (!ph_cache_is_held(coherence->cache, object))
+        return PH_READ_ACQUIRE;
+    if (ph_cache_is_going_back(coherence->cache, object)) {
+        ph_busy_read_park(read);
+        return PH_READ_PARKED;
+    }
+    ph_busy_read_sent(coherence->busy, object, read, true);
+    ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
+    return PH_READ_GO;
 }
 
-bool ph_coherence_read_sent(struct ph_coherence *coherence, uint64_t object)
+enum ph_read_way ph_coherence_read_begin(struct ph_coherence *coherence, uint64_t object,
+                                         struct ph_busy_read *read)
 {
     pthread_mutex_lock(&coherence->mutex);
-    bool covered = ph_cache_is_held(coherence->cache, object) && ph_busy_read_cover(coherence->busy, object);
-    if (covered)
-        ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
+    ph_busy_read_begin(coherence->busy, object, read);
+    enum ph_read_way way = way_of(coherence, object, read);
     pthread_mutex_unlock(&coherence->mutex);
-    return covered;
+    return way;
+}
+
+enum ph_read_way ph_coherence_read_again(struct ph_coherence *coherence, uint64_t object,
+                                         struct ph_busy_read *read)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    enum ph_read_way way = way_of(coherence, object, read);
+    pthread_mutex_unlock(&coherence->mutex);
+    return way;
+}
+
+void ph_coherence_read_uncovered(struct ph_coherence *coherence, uint64_t object, struct ph_busy_read *read)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_busy_read_sent(coherence->busy, object, read, false);
+    pthread_mutex_unlock(&coherence->mutex);
 }
 
 bool ph_coherence_read_at_hand(struct ph_coherence *coherence, uint64_t object,
-                               const struct ph_cache_ask *ask)
+                               const struct ph_cache_ask *ask, struct ph_busy_read *read)
 {
     pthread_mutex_lock(&coherence->mutex);
     uint64_t now_ms = ph_coherence_now(coherence);
     bool right = ph_cache_unchanged(coherence->cache, object, ask, now_ms);
     if (right) {
-        ph_busy_read_begin(coherence->busy, object);
-        right = ph_busy_read_cover(coherence->busy, object);
-        if (right)
-            ph_cache_pages(coherence->cache, object, now_ms);
-        else
-            ph_busy_read_end(coherence->busy, object, false);
+        ph_busy_read_begin(coherence->busy, object, read);
+        ph_busy_read_sent(coherence->busy, object, read, true);
+        ph_cache_pages(coherence->cache, object, now_ms);
     }
     pthread_mutex_unlock(&coherence->mutex);
     return right;
@@ -57,8 +79,11 @@ bool ph_coherence_write_spoiled(struct ph_coherence *coherence, uint64_t object,
                                 const struct ph_busy_write *write)
 {
     pthread_mutex_lock(&coherence->mutex);
+    /* A direct write has taken the pages away before it was sent; others may have read them again since. */
     bool spoiled = coherence->caching && coherence->notifier != NULL &&
-                   ph_busy_write_spoiled(coherence->busy, object, write);
+                   (ph_busy_write_spoiled(coherence->busy, object, write) ||
+                    ph_busy_asks_attr(coherence->busy, object) ||
+                    (write->direct && ph_cache_may_have_pages(coherence->cache, object)));
     pthread_mutex_unlock(&coherence->mutex);
     return spoiled;
 }
@@ -68,15 +93,30 @@ void ph_coherence_unspoil(struct ph_coherence *coherence, uint64_t object, const
     ph_drop_range(&coherence->drops, object, write->offset, write->size);
 }
 
-void ph_coherence_read_end(struct ph_coherence *coherence, uint64_t object, bool covered, uint64_t offset,
-                           uint64_t len)
+void ph_coherence_read_end(struct ph_coherence *coherence, uint64_t object, struct ph_busy_read *read,
+                           uint64_t offset, uint64_t len)
 {
     pthread_mutex_lock(&coherence->mutex);
-    ph_busy_read_end(coherence->busy, object, covered);
+    bool covered = read->covered;
+    ph_busy_read_end(coherence->busy, object, read);
     struct ph_notifier *notifier = coherence->notifier;
     pthread_mutex_unlock(&coherence->mutex);
     if (coherence->caching && !covered && len > 0 && notifier != NULL)
         ph_notifier_drop_range(notifier, object, offset, len);
+}
+
+void ph_coherence_attr_begin(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_busy_attr_begin(coherence->busy, object);
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+void ph_coherence_attr_end(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_busy_attr_end(coherence->busy, object);
+    pthread_mutex_unlock(&coherence->mutex);
 }
 
 bool ph_coherence_keeps_pages(struct ph_coherence *coherence, uint64_t object)
@@ -91,7 +131,7 @@ void ph_coherence_write_begin(struct ph_coherence *coherence, uint64_t object, s
 {
     pthread_mutex_lock(&coherence->mutex);
     write->covered = ph_cache_is_held(coherence->cache, object);
-    if (write->covered)
+    if (write->covered && !write->direct)
         ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
     ph_busy_write_begin(coherence->busy, object, write);
     pthread_mutex_unlock(&coherence->mutex);
@@ -103,10 +143,10 @@ void ph_coherence_write_end(struct ph_coherence *coherence, uint64_t object, str
     /* Pages that were dropped meanwhile may have been read again before the write was done. */
     bool dropped = ph_busy_write_end(coherence->busy, object, write);
     bool covered = write->covered && ph_cache_is_held(coherence->cache, object);
-    if (covered)
+    if (covered && !write->direct)
         ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
     struct ph_notifier *notifier = coherence->notifier;
     pthread_mutex_unlock(&coherence->mutex);
-    if (coherence->caching && (dropped || !covered) && notifier != NULL)
+    if (coherence->caching && !write->direct && (dropped || !covered) && notifier != NULL)
         ph_notifier_drop_range(notifier, object, write->offset, write->size);
 }

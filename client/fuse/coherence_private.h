@@ -10,6 +10,7 @@ struct ph_coherence {
     pthread_mutex_t mutex;
     struct ph_cache *cache;
     struct ph_busy *busy;
+    GQueue woken;        /* struct ph_busy_read *: to go on */
     bool granted;        /* the session has leases */
     uint64_t generation; /* of the session that the cache was told of */
     bool epochs;

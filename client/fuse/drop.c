@@ -3,14 +3,16 @@
 #include <errno.h>
 #include <glib.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <unistd.h>
 
 enum {
-    PARTIAL_MAX = 64,      /* pages left out at once; with more, the first ones are waited for */
+    HELD_MAX = 256,        /* ranges left out at once; with more, the first ones are waited for */
     STUCK_MS = 20,         /* a page that nobody holds is dropped in microseconds */
     NOT_YET_US = 50,       /* until the kernel has read an answer that was written */
     NOT_YET_MAX_US = 5000, /* the pauses grow up to this */
-    PASSES = 16,           /* after so many, readers that keep coming are not waited for any more */
+    ATTR_WAIT_US = 100,    /* between looks for answers with attributes, */
+    ATTR_WAITS = 100,      /* and how many: they are answered at once whatever is recalled */
 };
 
 struct drop {
@@ -28,7 +30,7 @@ struct attempt {
     int error;
     _Atomic int refs;
     size_t count;
-    struct ph_busy_range ranges[PARTIAL_MAX + 1];
+    struct ph_busy_range ranges[2 * HELD_MAX + 1];
 };
 
 static void attempt_unref(struct attempt *attempt)
@@ -96,47 +98,54 @@ static bool attempt_wait(struct attempt *attempt, int *error)
 
 /* What is under way on the file now. */
 struct sight {
-    unsigned reads;
-    uint64_t answered;
-    size_t partial; /* pages in RANGES */
-    struct ph_busy_range ranges[PARTIAL_MAX];
+    bool reads;        /* sent and not answered */
+    uint64_t answered; /* covered reads */
+    size_t partial;    /* pages of writes, in RANGES */
+    size_t count;      /* all in RANGES */
+    struct ph_busy_range ranges[2 * HELD_MAX];
 };
 
-static struct sight look(const struct drop *drop, const struct ph_busy_file *file)
+static void look(const struct drop *drop, const struct ph_busy_file *file, struct sight *sight)
 {
-    struct sight sight = {0};
+    uint64_t page = (uint64_t) getpagesize();
+    *sight = (struct sight){0};
     pthread_mutex_lock(drop->context->mutex);
-    sight.reads = file->reads;
-    sight.answered = file->answered;
-    sight.partial = ph_busy_partial_pages(file, (uint64_t) getpagesize(), sight.ranges, PARTIAL_MAX);
+    sight->reads = ph_busy_reads_until(file, UINT64_MAX);
+    sight->answered = file->answered;
+    sight->partial = ph_busy_held_ranges(file, true, page, sight->ranges, HELD_MAX);
+    if (sight->partial > HELD_MAX)
+        sight->partial = 0;
+    size_t waiting = ph_busy_held_ranges(file, false, page, &sight->ranges[sight->partial], HELD_MAX);
+    sight->count = sight->partial + (waiting <= HELD_MAX ? waiting : 0);
     pthread_mutex_unlock(drop->context->mutex);
-    if (sight.partial > PARTIAL_MAX)
-        sight.partial = 0;
-    return sight;
+}
+
+static bool reads_under_way(const struct drop *drop, const struct ph_busy_file *file)
+{
+    pthread_mutex_lock(drop->context->mutex);
+    bool reads = ph_busy_reads_until(file, UINT64_MAX);
+    pthread_mutex_unlock(drop->context->mutex);
+    return reads;
 }
 
 static bool same_pages(const struct sight *a, const struct sight *b)
 {
-    if (a->partial != b->partial)
-        return false;
-    for (size_t i = 0; i < a->partial; i++) {
-        if (a->ranges[i].offset != b->ranges[i].offset)
-            return false;
-    }
-    return true;
+    return a->count == b->count && memcmp(a->ranges, b->ranges, a->count * sizeof a->ranges[0]) == 0;
 }
 
-/* Drops all but the pages that writes fill in part. False when other such writes came
- * in the meantime and hold it up: it is begun again then; the thread that is stuck ends with them. */
+/* Drops all but what is left out. False when other requests that hold pages came in the meantime
+ * and hold it up: it is begun again then; the thread that is stuck ends with them. */
 static bool drop_around(const struct drop *drop, const struct ph_busy_file *file, const struct sight *sight,
                         int *error)
 {
-    struct ph_busy_range around[PARTIAL_MAX + 1];
-    size_t count = ph_busy_around(sight->ranges, sight->partial, around);
+    struct ph_busy_range held[2 * HELD_MAX], around[2 * HELD_MAX + 1];
+    struct sight now;
+    memcpy(held, sight->ranges, sight->count * sizeof held[0]);
+    size_t count = ph_busy_around(held, ph_busy_tidy(held, sight->count), around);
     struct attempt *attempt = attempt_start(drop, around, count);
     bool done, same = true;
     while (!(done = attempt_wait(attempt, error)) && same) {
-        struct sight now = look(drop, file);
+        look(drop, file, &now);
         same = same_pages(sight, &now);
     }
     attempt_unref(attempt);
@@ -146,13 +155,13 @@ static bool drop_around(const struct drop *drop, const struct ph_busy_file *file
 /* Drops the pages that writes fill in part, as far as they are not held by them. */
 static void drop_partial(const struct drop *drop, const struct ph_busy_file *file, const struct sight *sight)
 {
-    struct attempt *attempts[PARTIAL_MAX];
+    struct attempt *attempts[HELD_MAX];
     int error;
     for (size_t i = 0; i < sight->partial; i++)
         attempts[i] = attempt_start(drop, &sight->ranges[i], 1);
     for (size_t i = 0; i < sight->partial; i++) {
         /* A read that is under way may hold it: that one will be answered. */
-        while (!attempt_wait(attempts[i], &error) && look(drop, file).reads > 0)
+        while (!attempt_wait(attempts[i], &error) && reads_under_way(drop, file))
             continue;
         attempt_unref(attempts[i]);
     }
@@ -174,14 +183,27 @@ static bool not_yet(const struct drop *drop, int error)
 static int drop_once(const struct drop *drop, const struct ph_busy_file *file, struct sight *sight)
 {
     int error = 0;
-    *sight = look(drop, file);
+    look(drop, file, sight);
     if (!drop->pages)
         return ph_notify_attr(drop->context->notifier, drop->object);
     while (!drop_around(drop, file, sight, &error))
-        *sight = look(drop, file);
+        look(drop, file, sight);
     if (error == 0)
         drop_partial(drop, file, sight);
     return error;
+}
+
+/* ph_busy_asks_attr */
+static void let_attrs_pass(const struct drop *drop, const struct ph_busy_file *file)
+{
+    bool under_way = true;
+    for (int i = 0; i < ATTR_WAITS && under_way; i++) {
+        pthread_mutex_lock(drop->context->mutex);
+        under_way = file->attrs > 0;
+        pthread_mutex_unlock(drop->context->mutex);
+        if (under_way)
+            g_usleep(ATTR_WAIT_US);
+    }
 }
 
 static void run_drop(void *data)
@@ -192,7 +214,7 @@ static void run_drop(void *data)
     pthread_mutex_lock(context->mutex);
     struct ph_busy_file *file = ph_busy_pin(context->busy, drop->object);
     pthread_mutex_unlock(context->mutex);
-    unsigned passes = 0;
+    let_attrs_pass(drop, file);
     for (bool ended = false; !ended;) {
         struct sight sight;
         int error = drop_once(drop, file, &sight);
@@ -204,7 +226,6 @@ static void run_drop(void *data)
         /* A read that was answered meanwhile may have brought pages back. */
         pthread_mutex_lock(context->mutex);
         ended = file->covered == 0 && file->answered == sight.answered;
-        file->draining = !ended && ++passes >= PASSES;
         drop->pages = true; /* if there were none, there are now */
         if (ended) {
             file->drops++;
@@ -231,9 +252,18 @@ void ph_drop_range(const struct ph_drop_context *context, uint64_t object, uint6
     int error;
     pthread_mutex_lock(context->mutex);
     struct ph_busy_file *file = ph_busy_pin(context->busy, object);
+    uint64_t last_read = ph_busy_last_read(context->busy);
+    pthread_mutex_unlock(context->mutex);
+    let_attrs_pass(&drop, file);
+    pthread_mutex_lock(context->mutex);
+    while (ph_busy_reads_until(file, last_read)) {
+        pthread_mutex_unlock(context->mutex);
+        g_usleep(NOT_YET_US);
+        pthread_mutex_lock(context->mutex);
+    }
     pthread_mutex_unlock(context->mutex);
     struct attempt *attempt = attempt_start(&drop, &range, 1);
-    while (!attempt_wait(attempt, &error) && look(&drop, file).reads > 0)
+    while (!attempt_wait(attempt, &error) && reads_under_way(&drop, file))
         continue;
     attempt_unref(attempt);
     pthread_mutex_lock(context->mutex);

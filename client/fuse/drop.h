@@ -32,8 +32,8 @@ struct ph_drop_context {
     void (*done)(void *data);
 };
 
-/* Drops the pages of LEN bytes at OFFSET of OBJECT but those that writes under way hold; returns when that
- * is done. Waits; without the mutex. */
+/* Waits for the reads of OBJECT that are under way, then drops the pages of LEN bytes at OFFSET, but those
+ * that writes under way hold. Without the mutex. */
 void ph_drop_range(const struct ph_drop_context *context, uint64_t object, uint64_t offset, uint64_t len);
 
 /* Starts it for OBJECT and its LEASE, without the mutex; CONTEXT must outlive the workers' work. PAGES: of a

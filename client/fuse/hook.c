@@ -17,6 +17,11 @@ const struct ph_hook_note *ph_hook_note(void)
     return &own_note;
 }
 
+bool ph_hook_maps_direct(void)
+{
+    return (atomic_load_explicit(&init_offered, memory_order_relaxed) & FUSE_DIRECT_IO_ALLOW_MMAP) != 0;
+}
+
 uint64_t ph_hook_request(void *request, size_t len, struct ph_hook_note *note)
 {
     *note = (struct ph_hook_note){0};
@@ -33,6 +38,10 @@ uint64_t ph_hook_request(void *request, size_t len, struct ph_hook_note *note)
         if (body_len >= sizeof(struct fuse_write_in))
             note->kill_privileges =
                 (((const struct fuse_write_in *) body)->write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
+        break;
+    case FUSE_READ: /* only those that come from a system call of a process name an owner */
+        if (body_len >= sizeof(struct fuse_read_in))
+            note->direct = (((const struct fuse_read_in *) body)->read_flags & FUSE_READ_LOCKOWNER) != 0;
         break;
     case FUSE_SETATTR:
         if (body_len >= sizeof(struct fuse_setattr_in))

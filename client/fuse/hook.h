@@ -15,12 +15,16 @@
 /* What the request that the calling thread works on said beyond what libfuse shows. */
 struct ph_hook_note {
     bool kill_privileges;
+    bool direct; /* READ past the page cache; through a direct file pages are read for mappings, too */
     bool statx;
     bool tmpfile;
 };
 
 /* Puts the hook between libfuse and the device. 0, or a positive errno. */
 int ph_hook_install(struct fuse_session *session);
+
+/* Whether files that go past the page cache can be mapped (Linux 6.6). After INIT. */
+bool ph_hook_maps_direct(void);
 
 /* The note of the calling thread; for operations, before they return. */
 const struct ph_hook_note *ph_hook_note(void);

@@ -47,13 +47,16 @@ static void getattr_done(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
     const Pohmel__GetattrReply *result = ph_reply_getattr(reply);
+    struct ph_coherence *coherence = request->mount->coherence;
+    uint64_t object = request->object;
     if (result == NULL) {
         ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
-        return;
+    } else {
+        struct ph_told told;
+        ph_coherence_learn(coherence, &request->ask, result->attr, &told);
+        reply_told(request, &told);
     }
-    struct ph_told told;
-    ph_coherence_learn(request->mount->coherence, &request->ask, result->attr, &told);
-    reply_told(request, &told);
+    ph_coherence_attr_end(coherence, object);
 }
 
 /* Handle to name in a request on attributes; without one the object is asked for by its id. */
@@ -81,6 +84,8 @@ void ph_op_getattr(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *inf
     }
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
     request->flags = statx ? ANSWER_STATX : ANSWER_STAT;
+    request->object = object;
+    ph_coherence_attr_begin(request->mount->coherence, object);
     Pohmel__GetattrRequest message = POHMEL__GETATTR_REQUEST__INIT;
     message.caller = &request->caller;
     message.object = object;

@@ -19,6 +19,7 @@ enum {
     ALLOCATE_KEEP_SIZE = 1 << 0, /* AllocateRequest.mode */
     ALLOCATE_PUNCH = 1 << 1,
     ALLOCATE_ZERO = 1 << 2,
+    ACQUIRE_TRIES = 100, /* for a lease that others always take away before it is used */
 };
 
 /* Starts a request through an open file; NULL when it was refused because the
@@ -45,10 +46,10 @@ static void announce(struct ph_request *request, uint64_t object)
 /* The kernel has the answer, LEN bytes of data with it. */
 static void end_read(struct ph_request *request, size_t len)
 {
-    if (request->paged)
-        ph_coherence_read_end(request->mount->coherence, request->object, request->covered, request->offset,
+    if (request->tracked)
+        ph_coherence_read_end(request->mount->coherence, request->object, &request->read, request->offset,
                               len);
-    request->paged = false;
+    request->tracked = false;
 }
 
 static void fail_read(struct ph_request *request, uint32_t status)
@@ -68,7 +69,7 @@ static void read_done(void *data, const struct ph_reply *reply)
         return;
     }
     ph_request_settle(request);
-    if (request->paged)
+    if (request->tracked)
         ph_coherence_read_answering(request->mount->coherence, request->object);
     fuse_reply_buf(request->req, len > 0 ? (const char *) reply->payload->data : NULL, len);
     end_read(request, request->size); /* beyond the end of the file there are pages as well */
@@ -88,8 +89,6 @@ static void send_read(struct ph_request *request)
     message.handle = request->open->handle;
     message.offset = request->offset;
     message.length = (uint32_t) request->size;
-    if (request->paged)
-        request->covered = ph_coherence_read_sent(request->mount->coherence, request->object);
     ph_request_sent(request, ph_send_read(request->mount->stub, &message, NULL, read_done, request));
 }
 
@@ -98,15 +97,16 @@ static bool read_at_hand(struct ph_mount *mount, struct ph_open *open, fuse_req_
                          off_t offset)
 {
     struct ph_cache_ask ask;
+    struct ph_busy_read read = {.offset = (uint64_t) offset, .size = size};
     struct ph_blob *data = open->direct ? NULL : ph_open_data(open, &ask);
     if (data == NULL)
         return false;
     ph_open_ref(open); /* once it is answered the kernel may close it */
-    bool right = ph_coherence_read_at_hand(mount->coherence, open->object, &ask);
+    bool right = ph_coherence_read_at_hand(mount->coherence, open->object, &ask, &read);
     if (right) {
         size_t from = MIN((size_t) offset, data->len);
         fuse_reply_buf(req, (const char *) data->data + from, MIN(size, data->len - from));
-        ph_coherence_read_end(mount->coherence, open->object, true, (uint64_t) offset, size);
+        ph_coherence_read_end(mount->coherence, open->object, &read, (uint64_t) offset, size);
     }
     /* The kernel keeps what it was given; and what is not right will not become so. */
     if (!right || (size_t) offset + size >= data->len)
@@ -116,9 +116,37 @@ static bool read_at_hand(struct ph_mount *mount, struct ph_open *open, fuse_req_
     return right;
 }
 
+/* A read of pages, as far as it can go now. */
+static void go(struct ph_request *request, enum ph_read_way way);
+
+static void see_again(struct ph_request *request)
+{
+    go(request, ph_coherence_read_again(request->mount->coherence, request->object, &request->read));
+}
+
+static void woken(void *data)
+{
+    see_again(data);
+}
+
+static void go(struct ph_request *request, enum ph_read_way way)
+{
+    if (way == PH_READ_PARKED)
+        return;
+    if (way == PH_READ_ACQUIRE && request->tries++ < ACQUIRE_TRIES) {
+        request->fail = fail_read;
+        ph_request_acquire(request, see_again);
+        return;
+    }
+    if (way == PH_READ_ACQUIRE)
+        ph_coherence_read_uncovered(request->mount->coherence, request->object, &request->read);
+    send_read(request);
+}
+
 void ph_op_read(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset, struct fuse_file_info *info)
 {
-    if (read_at_hand(ph_mount_of(req), ph_open_of(info), req, size, offset))
+    bool direct = ph_hook_note()->direct;
+    if (!direct && read_at_hand(ph_mount_of(req), ph_open_of(info), req, size, offset))
         return;
     struct ph_request *request = begin_open(req, info);
     if (request == NULL)
@@ -126,23 +154,24 @@ void ph_op_read(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset, st
     request->object = object;
     request->offset = (uint64_t) offset;
     request->size = MIN(size, (size_t) PH_PAYLOAD_MAX_BYTES);
-    request->paged = !request->open->direct;
-    if (request->paged && ph_coherence_read_begin(request->mount->coherence, object) == PH_READ_ACQUIRE) {
-        request->fail = fail_read;
-        ph_request_acquire(request, send_read);
-    } else {
+    request->tracked = !direct;
+    if (!request->tracked) {
         send_read(request);
+        return;
     }
+    request->read = (struct ph_busy_read){
+        .offset = request->offset, .size = request->size, .wake = woken, .data = request};
+    go(request, ph_coherence_read_begin(request->mount->coherence, object, &request->read));
 }
 
 /* The kernel has the answer. */
 static void end_write(struct ph_request *request, const struct ph_told *told)
 {
-    if (request->paged)
+    if (request->tracked)
         ph_coherence_write_end(request->mount->coherence, request->object, &request->write);
     if (told != NULL)
         ph_coherence_told(request->mount->coherence, told, false);
-    request->paged = false;
+    request->tracked = false;
 }
 
 static void fail_write(struct ph_request *request, uint32_t status)
@@ -197,7 +226,7 @@ static void write_done(void *data, const struct ph_reply *reply)
         .elsewhere = result->offset != request->offset,
     };
     ph_coherence_changed(coherence, &request->change, result->attr, &written.told);
-    if (request->paged && ph_coherence_write_spoiled(coherence, request->object, &request->write))
+    if (request->tracked && ph_coherence_write_spoiled(coherence, request->object, &request->write))
         ph_workers_run(request->mount->workers, unspoil_and_answer, g_memdup2(&written, sizeof written));
     else
         answer_write(&written);
@@ -235,10 +264,10 @@ void ph_op_write(fuse_req_t req, fuse_ino_t object, const char *data, size_t siz
     message.kill_privileges = kill_privileges;
     message.stable = stable_of(info->flags);
     message.laundered = info->writepage;
-    if (!request->open->direct) {
-        request->paged = true;
-        request->write.offset = request->offset;
-        request->write.size = size;
+    if (!info->writepage) {
+        request->tracked = true;
+        request->write =
+            (struct ph_busy_write){.offset = request->offset, .size = size, .direct = request->open->direct};
         ph_coherence_write_begin(request->mount->coherence, object, &request->write);
     }
     announce(request, object);

@@ -84,7 +84,8 @@ static void lookup_done(void *data, const struct ph_reply *reply)
     }
     const Pohmel__Attr *attr = found->n_found > 0 ? found->found[0] : NULL;
     bool absent = attr == NULL && (found->failure == PH_ST_OK || found->failure == PH_ST_NOT_FOUND);
-    ph_fresh_learn(mount->fresh, request->pid, found->directory, attr, (uint64_t) g_get_monotonic_time());
+    if (!mount->caching)
+        ph_fresh_learn(mount->fresh, request->pid, found->directory, attr, (uint64_t) g_get_monotonic_time());
     if (attr == NULL && !absent) {
         ph_request_finish(request, found->failure);
         return;

@@ -39,14 +39,15 @@ struct ph_request {
     /* For the coherence: when it asked; what it changes, if anything; a write of pages. */
     struct ph_cache_ask ask;
     struct ph_cache_change change;
+    struct ph_busy_read read;
     struct ph_busy_write write;
     uint64_t renamed, replaced; /* objects of the names of a RENAME; 0 for not known */
     bool attr_once;             /* the kernel takes the attributes of this answer whatever it heard since */
-    bool paged;                 /* READ or WRITE through the page cache */
+    bool tracked;               /* READ or WRITE that the coherence was told of */
+    unsigned tries;             /* to get a lease */
     void (*go)(struct ph_request *request); /* what an ACQUIRE was sent for */
     void (*fail)(struct ph_request *request,
                  uint32_t status); /* and what when it was cancelled; NULL: finish */
-    bool covered;                  /* READ: by a lease */
 
     /* Of request.c and interrupt.c. */
     struct ph_groups *groups;
