@@ -200,6 +200,35 @@ bool ph_cache_unchanged(const struct ph_cache *cache, uint64_t object, const str
     return ph_cache_covered(cache, object, ask, now_ms) && ph_cache_untouched(cache, o, ask->clock, 0);
 }
 
+void ph_cache_attr_told(struct ph_cache *cache, uint64_t object)
+{
+    struct ph_cache_object *o = ph_cache_find(cache, object);
+    if (o != NULL)
+        o->attr_told = true;
+}
+
+bool ph_cache_take_attr_told(struct ph_cache *cache, uint64_t object)
+{
+    struct ph_cache_object *o = ph_cache_find(cache, object);
+    bool told = o != NULL && o->attr_told;
+    if (told)
+        o->attr_told = false;
+    return told;
+}
+
+void ph_cache_set_hot(struct ph_cache *cache, uint64_t object, uint64_t until_ms)
+{
+    struct ph_cache_object *o = ph_cache_find(cache, object);
+    if (o != NULL)
+        o->hot_until_ms = until_ms;
+}
+
+bool ph_cache_is_hot(const struct ph_cache *cache, uint64_t object, uint64_t now_ms)
+{
+    const struct ph_cache_object *o = ph_cache_find(cache, object);
+    return o != NULL && now_ms < o->hot_until_ms;
+}
+
 bool ph_cache_may_have_pages(const struct ph_cache *cache, uint64_t object)
 {
     const struct ph_cache_object *o = ph_cache_find(cache, object);

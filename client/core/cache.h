@@ -275,6 +275,17 @@ bool ph_cache_kernel_has(const struct ph_cache *cache, uint64_t object);
  * tell when the pages are out of date. */
 bool ph_cache_pages(struct ph_cache *cache, uint64_t object, uint64_t now_ms);
 
+/* The kernel is about to be told attributes of OBJECT that it may keep. */
+void ph_cache_attr_told(struct ph_cache *cache, uint64_t object);
+
+/* Whether it was since this was last asked: then it has to be made to forget them. */
+bool ph_cache_take_attr_told(struct ph_cache *cache, uint64_t object);
+
+/* OBJECT was wanted by others: until UNTIL_MS its attributes are better not kept by the kernel, which loses
+ * answers to questions under way when it is made to forget. */
+void ph_cache_set_hot(struct ph_cache *cache, uint64_t object, uint64_t until_ms);
+bool ph_cache_is_hot(const struct ph_cache *cache, uint64_t object, uint64_t now_ms);
+
 /* Whether the kernel may have pages of OBJECT: it was given some since they were dropped last, or that is
  * being done. */
 bool ph_cache_may_have_pages(const struct ph_cache *cache, uint64_t object);

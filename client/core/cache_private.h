@@ -60,6 +60,8 @@ struct ph_cache_object {
     uint32_t in_reply;                       /* replies being written */
     uint8_t mode;                            /* LeaseMode */
     uint8_t giving;                          /* enum ph_cache_giving */
+    bool attr_told;                          /* to the kernel, with a timeout */
+    uint64_t hot_until_ms;                   /* others change it all the time */
     bool downgraded;                         /* the lease was EXCLUSIVE and is only SHARED now */
     bool known;                              /* ATTR is filled in */
     bool is_directory, pages;

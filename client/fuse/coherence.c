@@ -8,7 +8,10 @@
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
 
-enum { GIVE_UP_AT_ONCE = 16 }; /* leases beyond the bounds that are given up with one request */
+enum {
+    GIVE_UP_AT_ONCE = 16, /* leases beyond the bounds that are given up with one request */
+    HOT_MS = 2000,        /* after a recall an object counts as wanted by others */
+};
 
 static bool kernel_has(void *data, uint64_t object)
 {
@@ -115,9 +118,10 @@ static void send_release(struct ph_link *link, struct ph_cache_work *work)
         ph_send_lease_release(ph_link_stub(link), &message, NULL, released, NULL);
 }
 
-/* Has the kernel forget, without waiting. What it said; true in *WAITS if more is to be done that may wait.
+/* Has the kernel forget, without waiting; attributes if ATTR. What it said; true in *WAITS if more is to be
+ * done that may wait.
  */
-static int tell_kernel(struct ph_notifier *notifier, const struct ph_cache_work *work, bool *waits)
+static int tell_kernel(struct ph_notifier *notifier, const struct ph_cache_work *work, bool attr, bool *waits)
 {
     *waits = false;
     if (!work->drop.kernel || notifier == NULL)
@@ -125,7 +129,7 @@ static int tell_kernel(struct ph_notifier *notifier, const struct ph_cache_work 
     if (work->drop.is_directory && work->drop.names > 0)
         ph_notify_epoch(notifier);
     *waits = work->drop.pages && !work->drop.is_directory;
-    return *waits ? 0 : ph_notify_attr(notifier, work->drop.object);
+    return *waits || !attr ? 0 : ph_notify_attr(notifier, work->drop.object);
 }
 
 static void do_drop(struct ph_coherence *coherence, const struct ph_cache_work *work)
@@ -136,12 +140,13 @@ static void do_drop(struct ph_coherence *coherence, const struct ph_cache_work *
     struct ph_notifier *notifier = coherence->notifier;
     struct ph_busy_file *file = ph_busy_pin(coherence->busy, object);
     uint64_t answered = file->answered;
-    bool asked = file->attrs > 0 && notifier != NULL;
+    bool attr = ph_cache_take_attr_told(coherence->cache, object);
+    bool asked = attr && file->attrs > 0 && notifier != NULL;
     pthread_mutex_unlock(&coherence->mutex);
 
     if (asked && work->drop.is_directory && work->drop.names > 0)
         ph_notify_epoch(notifier);
-    int error = asked ? 0 : tell_kernel(notifier, work, &waits);
+    int error = asked ? 0 : tell_kernel(notifier, work, attr, &waits);
 
     pthread_mutex_lock(&coherence->mutex);
     /* A read under the lease brings pages, be it that it came just now. */
@@ -243,6 +248,7 @@ static void on_recall(void *data, const Pohmel__RecallEvent *recall)
     struct ph_coherence *coherence = data;
     pthread_mutex_lock(&coherence->mutex);
     ph_cache_recall(coherence->cache, recall->object, recall->lease, recall->keep);
+    ph_cache_set_hot(coherence->cache, recall->object, ph_link_now_ms() + HOT_MS);
     pthread_mutex_unlock(&coherence->mutex);
     ph_coherence_work(coherence);
 }

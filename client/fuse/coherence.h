@@ -136,6 +136,12 @@ void ph_coherence_names_changed(struct ph_coherence *coherence);
 /* Whether a lease on OBJECT is held, be it on its way back; true also where there are none to be had. */
 bool ph_coherence_holds(struct ph_coherence *coherence, uint64_t object);
 
+/* An access list of OBJECT is asked for: the kernel will keep it with the attributes. */
+void ph_coherence_access_list(struct ph_coherence *coherence, uint64_t object);
+
+/* Whether others wanted OBJECT lately: what they change all the time is better not kept by the kernel. */
+bool ph_coherence_is_hot(struct ph_coherence *coherence, uint64_t object);
+
 /* How a read is to go. */
 enum ph_read_way {
     PH_READ_GO, /* send it: a lease covers it, which does not leave before it has ended; or there are none */

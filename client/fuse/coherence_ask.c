@@ -15,9 +15,14 @@ static void hold(struct ph_coherence *coherence, struct ph_told *told, unsigned 
     ph_cache_reply_begin(coherence->cache, object);
 }
 
-static void tell_attr(struct ph_coherence *coherence, struct ph_told *told, uint64_t valid_ms)
+static void tell_attr(struct ph_coherence *coherence, struct ph_told *told, uint64_t valid_ms,
+                      uint64_t now_ms)
 {
+    if (valid_ms > 0 && ph_cache_is_hot(coherence->cache, told->attr.object, now_ms))
+        valid_ms = 0;
     told->attr_timeout = seconds(valid_ms);
+    if (valid_ms > 0)
+        ph_cache_attr_told(coherence->cache, told->attr.object);
     if (valid_ms > 0)
         hold(coherence, told, 1, told->attr.object);
 }
@@ -56,14 +61,14 @@ enum ph_cache_found ph_coherence_lookup(struct ph_coherence *coherence, uint64_t
     uint64_t entry_ms = 0, attr_ms = 0;
     *told = (struct ph_told){0};
     pthread_mutex_lock(&coherence->mutex);
-    enum ph_cache_found found =
-        ph_cache_lookup(coherence->cache, directory, name, strlen(name), ph_coherence_now(coherence),
-                        &told->attr, &entry_ms, &attr_ms);
+    uint64_t now_ms = ph_coherence_now(coherence);
+    enum ph_cache_found found = ph_cache_lookup(coherence->cache, directory, name, strlen(name), now_ms,
+                                                &told->attr, &entry_ms, &attr_ms);
     if (found != PH_CACHE_MISS)
         tell_entry(coherence, told, directory, entry_ms);
     if (found == PH_CACHE_FOUND) {
         add_reference(coherence, told);
-        tell_attr(coherence, told, attr_ms);
+        tell_attr(coherence, told, attr_ms, now_ms);
     }
     pthread_mutex_unlock(&coherence->mutex);
     return found;
@@ -74,10 +79,10 @@ bool ph_coherence_getattr(struct ph_coherence *coherence, uint64_t object, struc
     uint64_t valid_ms = 0;
     *told = (struct ph_told){0};
     pthread_mutex_lock(&coherence->mutex);
-    bool found =
-        ph_cache_getattr(coherence->cache, object, ph_coherence_now(coherence), &told->attr, &valid_ms);
+    uint64_t now_ms = ph_coherence_now(coherence);
+    bool found = ph_cache_getattr(coherence->cache, object, now_ms, &told->attr, &valid_ms);
     if (found)
-        tell_attr(coherence, told, valid_ms);
+        tell_attr(coherence, told, valid_ms, now_ms);
     pthread_mutex_unlock(&coherence->mutex);
     return found;
 }
@@ -96,7 +101,7 @@ void ph_coherence_learn(struct ph_coherence *coherence, const struct ph_cache_as
     *told = (struct ph_told){0};
     pthread_mutex_lock(&coherence->mutex);
     uint64_t now_ms = ph_coherence_now(coherence);
-    tell_attr(coherence, told, ph_cache_learn(coherence->cache, ask, attr, now_ms, &told->attr));
+    tell_attr(coherence, told, ph_cache_learn(coherence->cache, ask, attr, now_ms, &told->attr), now_ms);
     pthread_mutex_unlock(&coherence->mutex);
 }
 
@@ -120,7 +125,7 @@ void ph_coherence_learn_entry(struct ph_coherence *coherence, const struct ph_ca
                                     directory != NULL ? directory->lease : 0, name, strlen(name),
                                     found != NULL ? found->object : 0, now_ms));
     if (found != NULL)
-        tell_attr(coherence, told, attr_ms);
+        tell_attr(coherence, told, attr_ms, now_ms);
     pthread_mutex_unlock(&coherence->mutex);
 }
 
@@ -177,7 +182,7 @@ void ph_coherence_change_sent(struct ph_coherence *coherence, struct ph_cache_ch
     ph_cache_change_sent(coherence->cache, change, ph_coherence_now(coherence));
     struct ph_notifier *notifier = coherence->granted ? coherence->notifier : NULL;
     for (unsigned i = 0; notifier != NULL && i < change->count; i++) {
-        if (ph_cache_kernel_has(coherence->cache, change->objects[i]))
+        if (ph_cache_take_attr_told(coherence->cache, change->objects[i]))
             known[count++] = change->objects[i];
     }
     pthread_mutex_unlock(&coherence->mutex);
@@ -198,7 +203,7 @@ void ph_coherence_changed(struct ph_coherence *coherence, struct ph_cache_change
     *told = (struct ph_told){0};
     pthread_mutex_lock(&coherence->mutex);
     uint64_t now_ms = ph_coherence_now(coherence);
-    tell_attr(coherence, told, ph_cache_changed(coherence->cache, change, attr, now_ms, &told->attr));
+    tell_attr(coherence, told, ph_cache_changed(coherence->cache, change, attr, now_ms, &told->attr), now_ms);
     end(coherence, change);
     pthread_mutex_unlock(&coherence->mutex);
 }
@@ -218,7 +223,7 @@ void ph_coherence_made(struct ph_coherence *coherence, struct ph_cache_change *c
     uint64_t now_ms = ph_coherence_now(coherence);
     uint64_t attr_ms = ph_cache_changed(coherence->cache, change, attr, now_ms, &told->attr);
     add_reference(coherence, told);
-    tell_attr(coherence, told, attr_ms);
+    tell_attr(coherence, told, attr_ms, now_ms);
     end(coherence, change);
     pthread_mutex_unlock(&coherence->mutex);
 }
@@ -235,7 +240,7 @@ void ph_coherence_changed_entry(struct ph_coherence *coherence, struct ph_cache_
     tell_entry(
         coherence, told, directory,
         ph_cache_changed_name(coherence->cache, change, directory, name, strlen(name), attr->object, now_ms));
-    tell_attr(coherence, told, attr_ms);
+    tell_attr(coherence, told, attr_ms, now_ms);
     end(coherence, change);
     pthread_mutex_unlock(&coherence->mutex);
 }

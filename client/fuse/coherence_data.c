@@ -9,6 +9,21 @@ bool ph_coherence_holds(struct ph_coherence *coherence, uint64_t object)
     return holds;
 }
 
+void ph_coherence_access_list(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_attr_told(coherence->cache, object);
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+bool ph_coherence_is_hot(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    bool hot = ph_cache_is_hot(coherence->cache, object, ph_link_now_ms());
+    pthread_mutex_unlock(&coherence->mutex);
+    return hot;
+}
+
 /* With the mutex held. */
 static enum ph_read_way way_of(struct ph_coherence *coherence, uint64_t object, struct ph_busy_read *read)
 {

@@ -45,10 +45,10 @@ static bool keeps_pages(struct ph_mount *mount, const Pohmel__Attr *attr)
 /* Whether a handle goes past the kernel's pages. Appends do: through pages one write of a program can become
  * two requests, and another client's append come between. Under leases all writers do, where such files can
  * be mapped all the same: a write would show in the pages of this mount before others can see it. */
-static bool goes_direct(const struct ph_mount *mount, unsigned flags)
+static bool goes_direct(const struct ph_mount *mount, uint64_t object, unsigned flags)
 {
     if ((flags & O_ACCMODE) == O_RDONLY)
-        return false;
+        return mount->caching && ph_hook_maps_direct() && ph_coherence_is_hot(mount->coherence, object);
     return (flags & O_APPEND) != 0 || (mount->caching && ph_hook_maps_direct());
 }
 
@@ -75,7 +75,7 @@ static void open_done(void *data, const struct ph_reply *reply)
     struct ph_told told;
     ph_coherence_learn(mount->coherence, &request->ask, opened->attr, &told);
     info.keep_cache = S_ISREG(opened->attr->mode) && keeps_pages(mount, opened->attr);
-    info.direct_io = S_ISREG(opened->attr->mode) && goes_direct(mount, request->flags);
+    info.direct_io = S_ISREG(opened->attr->mode) && goes_direct(mount, opened->attr->object, request->flags);
     open->direct = info.direct_io;
     if (reply->payload != NULL && !open->direct) {
         struct ph_cache_ask ask = ph_coherence_ask(mount->coherence);
@@ -141,7 +141,7 @@ static void reply_create(struct ph_request *request, const Pohmel__Attr *attr, b
         entry.attr_timeout = 0; /* the kernel would take them whatever it has heard since */
     struct fuse_file_info info = {.fh = (uint64_t) (uintptr_t) open};
     info.keep_cache = keeps_pages(mount, attr);
-    info.direct_io = goes_direct(mount, request->flags);
+    info.direct_io = goes_direct(mount, attr->object, request->flags);
     open->direct = info.direct_io;
     ph_request_settle(request);
     bool failed = fuse_reply_create(request->req, &entry, &info) != 0;

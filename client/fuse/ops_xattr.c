@@ -47,6 +47,8 @@ static void reply_value(void *data, const struct ph_reply *reply)
 
 static void send_getxattr(struct ph_request *request)
 {
+    if (is_access_list(request->name))
+        ph_coherence_access_list(request->mount->coherence, request->object);
     Pohmel__GetxattrRequest message = POHMEL__GETXATTR_REQUEST__INIT;
     message.caller = &request->caller;
     message.object = request->object;
