@@ -245,11 +245,47 @@ void ph_drop_start(const struct ph_drop_context *context, uint64_t object, uint6
     ph_workers_run(context->workers, run_drop, drop);
 }
 
+/* What COUNT sorted HELD ranges leave of the LEN bytes at OFFSET (LEN above 0). Returns the number in OUT. */
+static size_t cut_out(uint64_t offset, uint64_t len, const struct ph_busy_range *held, size_t count,
+                      struct ph_busy_range *out)
+{
+    uint64_t at = offset, end = offset + len;
+    size_t used = 0;
+    for (size_t i = 0; i < count && at < end; i++) {
+        if (held[i].offset > at)
+            out[used++] = (struct ph_busy_range){at, MIN(held[i].offset, end) - at};
+        at = MAX(at, held[i].offset + held[i].len);
+    }
+    if (at < end)
+        out[used++] = (struct ph_busy_range){at, end - at};
+    return used;
+}
+
+/* One try; false when requests that came meanwhile hold it up. */
+static bool drop_range_once(const struct drop *drop, const struct ph_busy_file *file, uint64_t offset,
+                            uint64_t len)
+{
+    struct ph_busy_range held[2 * HELD_MAX], pieces[2 * HELD_MAX + 1];
+    struct sight sight, now;
+    int error;
+    look(drop, file, &sight);
+    memcpy(held, sight.ranges, sight.count * sizeof held[0]);
+    size_t count = cut_out(offset, len, held, ph_busy_tidy(held, sight.count), pieces);
+    if (count == 0)
+        return true;
+    struct attempt *attempt = attempt_start(drop, pieces, count);
+    bool done, same = true;
+    while (!(done = attempt_wait(attempt, &error)) && same) {
+        look(drop, file, &now);
+        same = now.reads || same_pages(&sight, &now);
+    }
+    attempt_unref(attempt);
+    return done;
+}
+
 void ph_drop_range(const struct ph_drop_context *context, uint64_t object, uint64_t offset, uint64_t len)
 {
     const struct drop drop = {.context = context, .object = object, .pages = true};
-    const struct ph_busy_range range = {offset, len};
-    int error;
     pthread_mutex_lock(context->mutex);
     struct ph_busy_file *file = ph_busy_pin(context->busy, object);
     uint64_t last_read = ph_busy_last_read(context->busy);
@@ -262,10 +298,8 @@ void ph_drop_range(const struct ph_drop_context *context, uint64_t object, uint6
         pthread_mutex_lock(context->mutex);
     }
     pthread_mutex_unlock(context->mutex);
-    struct attempt *attempt = attempt_start(&drop, &range, 1);
-    while (!attempt_wait(attempt, &error) && reads_under_way(&drop, file))
+    while (len > 0 && !drop_range_once(&drop, file, offset, len))
         continue;
-    attempt_unref(attempt);
     pthread_mutex_lock(context->mutex);
     ph_busy_unpin(context->busy, file);
     pthread_mutex_unlock(context->mutex);
