@@ -194,7 +194,7 @@ static void append_escaped(GString *out, const char *text)
 gboolean ph_mount_options_parse(int argc, char **argv, bool root, struct ph_mount_options *out,
                                 GError **error)
 {
-    *out = (struct ph_mount_options){.patience_s = PH_PATIENCE_DEFAULT_S};
+    *out = (struct ph_mount_options){.patience_s = PH_PATIENCE_DEFAULT_S, .cache = true};
     struct state state = {
         .out = out,
         .kernel = g_string_new(root ? "suid,dev" : "nosuid,nodev"),

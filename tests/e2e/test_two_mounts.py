@@ -8,7 +8,7 @@ import sys
 import threading
 
 from calls import attempt, read, write
-from harness import MountCase
+from harness import MountCase, wait_for
 
 PIECE = 100
 APPENDS = 400
@@ -200,8 +200,9 @@ class TwoWriters(MountCase):
             self.assertEqual(os.pread(descriptor, 99, 0), b"still here")
             os.pwrite(descriptor, b"more", 10)
             self.assertEqual(os.fstat(descriptor).st_size, 14)
-            self.assertEqual(os.fstat(descriptor).st_nlink, 0)
-            self.assertEqual(attempt(os.stat, self.here + "/f"), "ENOENT")
+            wait_for(lambda: os.fstat(descriptor).st_nlink == 0, "a file without names")
+            # What is done on the server itself is heard of a moment later.
+            wait_for(lambda: attempt(os.stat, self.here + "/f") == "ENOENT", "the removal")
             os.close(descriptor)
 
     def test_a_file_replaced_by_the_other_keeps_its_data_while_open(self):
