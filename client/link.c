@@ -192,15 +192,14 @@ struct ph_link *ph_link_open(const struct ph_link_options *options, GError **err
     return NULL;
 }
 
-void ph_link_close(struct ph_link *link)
+void ph_link_shutdown(struct ph_link *link)
 {
-    if (!link)
-        return;
     struct ph_client_actions actions;
     ph_client_actions_init(&actions);
     pthread_mutex_lock(&link->mutex);
     uint64_t now_ms = ph_link_now_ms();
-    ph_client_shutdown(link->core, now_ms + PH_CLOSE_TIMEOUT_MS, now_ms, &actions);
+    if (!link->core_closed)
+        ph_client_shutdown(link->core, now_ms + PH_CLOSE_TIMEOUT_MS, now_ms, &actions);
     ph_link_finish(link, &actions);
     g_main_context_wakeup(link->context); /* its deadline has changed */
 
@@ -208,5 +207,12 @@ void ph_link_close(struct ph_link *link)
     while (!link->core_closed)
         pthread_cond_wait(&link->changed, &link->mutex);
     pthread_mutex_unlock(&link->mutex);
+}
+
+void ph_link_close(struct ph_link *link)
+{
+    if (!link)
+        return;
+    ph_link_shutdown(link);
     link_stop(link);
 }

@@ -110,9 +110,12 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
         ph_daemon_report_ready(report);
     wait_for_end(session, signal_fd);
     ph_session_stop(session);
-    ph_link_close(link);
-    ph_session_free(session);
-    ph_coherence_free(coherence);
+    ph_link_shutdown(link);
+    bool over = ph_session_free(session);
+    if (over) {
+        ph_link_close(link);
+        ph_coherence_free(coherence);
+    }
     close(signal_fd);
     return EXIT_SUCCESS;
 }

@@ -304,7 +304,7 @@ static void on_closed(void *data, struct ph_channel *channel, const struct ph_fa
         g_source_destroy(connection->handshake);
         g_clear_pointer(&connection->handshake, g_source_unref);
     }
-    ph_server_conn_closed(connection->core, &actions);
+    ph_server_conn_closed(connection->core, ph_channel_peer_left(channel), &actions);
     ph_perform(all, &actions, FALSE);
     ph_server_conn_unref(connection->core);
     __atomic_fetch_sub(&all->connections, 1, __ATOMIC_ACQ_REL);

@@ -22,6 +22,9 @@ static void acquired(void *data, const struct ph_reply *reply)
         ph_coherence_learn(request->mount->coherence, &request->ask, attr, &told);
         ph_coherence_told(request->mount->coherence, &told, false);
     }
+    /* One of our own that is on its way back is in the way: that passes. All else does not. */
+    if (acquired == NULL && reply->status != PH_ST_NO_LEASE)
+        request->tries = PH_ACQUIRE_TRIES;
     ph_request_again(request);
     request->go(request);
 }

@@ -3,9 +3,12 @@
 #include <glib.h>
 #include <stdlib.h>
 
+enum { PARKED_MAX = 64 }; /* well below what the kernel sends without being answered */
+
 struct ph_busy {
     GHashTable *files; /* object -> struct ph_busy_file */
     uint64_t last_read;
+    unsigned parked;
 };
 
 struct ph_busy *ph_busy_new(void)
@@ -73,9 +76,13 @@ void ph_busy_read_end(struct ph_busy *busy, uint64_t object, struct ph_busy_read
     trim(busy, file);
 }
 
-void ph_busy_read_park(struct ph_busy_read *read)
+bool ph_busy_read_park(struct ph_busy *busy, struct ph_busy_read *read)
 {
+    if (busy->parked >= PARKED_MAX)
+        return false;
+    busy->parked++;
     read->parked = true;
+    return true;
 }
 
 static struct ph_busy_read *unpark(struct ph_busy_file *file)
@@ -94,13 +101,18 @@ struct ph_busy_read *ph_busy_unpark(struct ph_busy *busy, uint64_t object)
     struct ph_busy_read *read = NULL;
     GHashTableIter iter;
     gpointer file;
+    if (busy->parked == 0)
+        return NULL;
     if (object != 0) {
         file = g_hash_table_lookup(busy->files, &object);
-        return file != NULL ? unpark(file) : NULL;
+        read = file != NULL ? unpark(file) : NULL;
+    } else {
+        g_hash_table_iter_init(&iter, busy->files);
+        while (read == NULL && g_hash_table_iter_next(&iter, NULL, &file))
+            read = unpark(file);
     }
-    g_hash_table_iter_init(&iter, busy->files);
-    while (read == NULL && g_hash_table_iter_next(&iter, NULL, &file))
-        read = unpark(file);
+    if (read != NULL)
+        busy->parked--;
     return read;
 }
 

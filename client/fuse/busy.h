@@ -59,8 +59,9 @@ void ph_busy_read_end(struct ph_busy *busy, uint64_t object, struct ph_busy_read
 /* It is sent; COVERED: under a lease, which does not leave before it has ended. */
 void ph_busy_read_sent(struct ph_busy *busy, uint64_t object, struct ph_busy_read *read, bool covered);
 
-/* It waits until the lease on OBJECT has gone back. */
-void ph_busy_read_park(struct ph_busy_read *read);
+/* It waits until the lease on its object has gone back. False when too many do so already: the kernel keeps
+ * further reads to itself then, with the pages that they hold. */
+bool ph_busy_read_park(struct ph_busy *busy, struct ph_busy_read *read);
 
 /* One that is parked, on OBJECT or (0) on anything, and is not any more; NULL when there is none. */
 struct ph_busy_read *ph_busy_unpark(struct ph_busy *busy, uint64_t object);

@@ -88,6 +88,15 @@ void ph_coherence_use_kernel(struct ph_coherence *coherence, struct ph_notifier 
     pthread_mutex_unlock(&coherence->mutex);
 }
 
+void ph_coherence_end(struct ph_coherence *coherence)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    coherence->drops.ending = true;
+    wake_parked(coherence, 0);
+    pthread_mutex_unlock(&coherence->mutex);
+    ph_coherence_work(coherence);
+}
+
 void ph_coherence_set_epochs(struct ph_coherence *coherence, bool epochs)
 {
     pthread_mutex_lock(&coherence->mutex);
@@ -175,31 +184,38 @@ static void go_on(struct ph_coherence *coherence)
     }
 }
 
+/* Does what the cache wants done now. */
+static void do_work(struct ph_coherence *coherence)
+{
+    g_autofree struct ph_cache_work *work = g_new(struct ph_cache_work, 1);
+    for (;;) {
+        pthread_mutex_lock(&coherence->mutex);
+        bool any = ph_cache_next_work(coherence->cache, work);
+        struct ph_link *link = coherence->link;
+        pthread_mutex_unlock(&coherence->mutex);
+        if (!any)
+            return;
+        if (work->kind == PH_CACHE_RELEASE)
+            send_release(link, work);
+        else
+            do_drop(coherence, work);
+    }
+}
+
 void ph_coherence_work(struct ph_coherence *coherence)
 {
     for (;;) {
-        go_on(coherence);
         pthread_mutex_lock(&coherence->mutex);
         bool any = ph_cache_has_work(coherence->cache);
         bool woken = !g_queue_is_empty(&coherence->woken);
         pthread_mutex_unlock(&coherence->mutex);
-        if (woken)
-            continue;
-        if (!any)
+        /* Leases go back before those who waited for that ask for new ones. */
+        if (any)
+            do_work(coherence);
+        else if (woken)
+            go_on(coherence);
+        else
             return;
-        g_autofree struct ph_cache_work *work = g_new(struct ph_cache_work, 1);
-        for (;;) {
-            pthread_mutex_lock(&coherence->mutex);
-            any = ph_cache_next_work(coherence->cache, work);
-            struct ph_link *link = coherence->link;
-            pthread_mutex_unlock(&coherence->mutex);
-            if (!any)
-                break;
-            if (work->kind == PH_CACHE_RELEASE)
-                send_release(link, work);
-            else
-                do_drop(coherence, work);
-        }
     }
 }
 

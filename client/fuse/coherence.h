@@ -33,6 +33,10 @@ void ph_coherence_use_link(struct ph_coherence *coherence, struct ph_link *link)
 void ph_coherence_use_kernel(struct ph_coherence *coherence, struct ph_notifier *notifier,
                              struct ph_workers *workers, struct ph_workers *attempts);
 
+/* The mount is gone: whoever waits in here goes on, and what is kept does not matter any more. The link still
+ * answers. */
+void ph_coherence_end(struct ph_coherence *coherence);
+
 /* The mount answers the kernel's INIT with EPOCHS known or not: without them names get no timeout. */
 void ph_coherence_set_epochs(struct ph_coherence *coherence, bool epochs);
 
@@ -43,6 +47,7 @@ struct ph_told {
     uint64_t entry;      /* object of which the kernel gets a reference; 0 for none */
     struct ph_cached_attr attr;
     double entry_timeout, attr_timeout; /* seconds */
+    bool kept;                          /* ATTR is the state under a lease that is held */
 };
 
 /* The answer was written; FAILED: the kernel did not take it. */
@@ -53,8 +58,11 @@ void ph_told_entry(const struct ph_told *told, struct fuse_entry_param *entry);
 
 /* --- Answering from memory --- */
 
+/* NAME in DIRECTORY: FOUND or ABSENT with *TOLD filled in, or MISS. */
 enum ph_cache_found ph_coherence_lookup(struct ph_coherence *coherence, uint64_t directory, const char *name,
                                         struct ph_told *told);
+
+/* Attributes of OBJECT in *TOLD; false when they are not known. */
 bool ph_coherence_getattr(struct ph_coherence *coherence, uint64_t object, struct ph_told *told);
 
 /* --- Reading --- */
@@ -100,6 +108,10 @@ void ph_coherence_change_name(struct ph_coherence *coherence, struct ph_cache_ch
 /* Of what nobody can list. */
 void ph_coherence_change_all(struct ph_coherence *coherence, struct ph_cache_change *change);
 void ph_coherence_change_sent(struct ph_coherence *coherence, struct ph_cache_change *change);
+
+/* The same for one that was answered after its requester had been killed: the kernel may have read again,
+ * meanwhile, what it changed. */
+void ph_coherence_change_end_late(struct ph_coherence *coherence, struct ph_cache_change *change);
 
 /* Ends it, unless that was done. */
 void ph_coherence_change_end(struct ph_coherence *coherence, struct ph_cache_change *change);

@@ -18,6 +18,7 @@ static void hold(struct ph_coherence *coherence, struct ph_told *told, unsigned 
 static void tell_attr(struct ph_coherence *coherence, struct ph_told *told, uint64_t valid_ms,
                       uint64_t now_ms)
 {
+    told->kept = valid_ms > 0;
     if (valid_ms > 0 && ph_cache_is_hot(coherence->cache, told->attr.object, now_ms))
         valid_ms = 0;
     told->attr_timeout = seconds(valid_ms);
@@ -261,6 +262,22 @@ uint64_t ph_coherence_entry_object(struct ph_coherence *coherence, uint64_t dire
     uint64_t object = ph_cache_entry_object(coherence->cache, directory, name, strlen(name));
     pthread_mutex_unlock(&coherence->mutex);
     return object;
+}
+
+void ph_coherence_change_end_late(struct ph_coherence *coherence, struct ph_cache_change *change)
+{
+    uint64_t spoiled[PH_CACHE_CHANGE_OBJECTS];
+    unsigned count = 0;
+    pthread_mutex_lock(&coherence->mutex);
+    struct ph_notifier *notifier = coherence->drops.ending ? NULL : coherence->notifier;
+    for (unsigned i = 0; notifier != NULL && i < change->count; i++) {
+        if (ph_cache_may_have_pages(coherence->cache, change->objects[i]))
+            spoiled[count++] = change->objects[i];
+    }
+    pthread_mutex_unlock(&coherence->mutex);
+    for (unsigned i = 0; i < count; i++)
+        ph_notifier_drop_range(notifier, spoiled[i], 0, 0);
+    ph_coherence_change_end(coherence, change);
 }
 
 void ph_coherence_change_end(struct ph_coherence *coherence, struct ph_cache_change *change)

@@ -33,10 +33,9 @@ static enum ph_read_way way_of(struct ph_coherence *coherence, uint64_t object, 
     }
     if (!ph_cache_is_held(coherence->cache, object))
         return PH_READ_ACQUIRE;
-    if (ph_cache_is_going_back(coherence->cache, object)) {
-        ph_busy_read_park(read);
+    if (ph_cache_is_going_back(coherence->cache, object) && !coherence->drops.ending &&
+        ph_busy_read_park(coherence->busy, read))
         return PH_READ_PARKED;
-    }
     ph_busy_read_sent(coherence->busy, object, read, true);
     ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
     return PH_READ_GO;

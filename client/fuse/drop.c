@@ -120,10 +120,18 @@ static void look(const struct drop *drop, const struct ph_busy_file *file, struc
     pthread_mutex_unlock(drop->context->mutex);
 }
 
+static bool is_ending(const struct ph_drop_context *context)
+{
+    pthread_mutex_lock(context->mutex);
+    bool ending = context->ending;
+    pthread_mutex_unlock(context->mutex);
+    return ending;
+}
+
 static bool reads_under_way(const struct drop *drop, const struct ph_busy_file *file)
 {
     pthread_mutex_lock(drop->context->mutex);
-    bool reads = ph_busy_reads_until(file, UINT64_MAX);
+    bool reads = ph_busy_reads_until(file, UINT64_MAX) && !drop->context->ending;
     pthread_mutex_unlock(drop->context->mutex);
     return reads;
 }
@@ -146,10 +154,10 @@ static bool drop_around(const struct drop *drop, const struct ph_busy_file *file
     bool done, same = true;
     while (!(done = attempt_wait(attempt, error)) && same) {
         look(drop, file, &now);
-        same = same_pages(sight, &now);
+        same = same_pages(sight, &now) && !is_ending(drop->context);
     }
     attempt_unref(attempt);
-    return done;
+    return done || is_ending(drop->context);
 }
 
 /* Drops the pages that writes fill in part, as far as they are not held by them. */
@@ -174,7 +182,7 @@ static bool not_yet(const struct drop *drop, int error)
     if (error != -ENOENT)
         return false;
     pthread_mutex_lock(drop->context->mutex);
-    bool has = drop->context->kernel_has(drop->context->data, drop->object);
+    bool has = !drop->context->ending && drop->context->kernel_has(drop->context->data, drop->object);
     pthread_mutex_unlock(drop->context->mutex);
     return has;
 }
@@ -199,7 +207,7 @@ static void let_attrs_pass(const struct drop *drop, const struct ph_busy_file *f
     bool under_way = true;
     for (int i = 0; i < ATTR_WAITS && under_way; i++) {
         pthread_mutex_lock(drop->context->mutex);
-        under_way = file->attrs > 0;
+        under_way = file->attrs > 0 && !drop->context->ending;
         pthread_mutex_unlock(drop->context->mutex);
         if (under_way)
             g_usleep(ATTR_WAIT_US);
@@ -225,7 +233,7 @@ static void run_drop(void *data)
         }
         /* A read that was answered meanwhile may have brought pages back. */
         pthread_mutex_lock(context->mutex);
-        ended = file->covered == 0 && file->answered == sight.answered;
+        ended = context->ending || (file->covered == 0 && file->answered == sight.answered);
         drop->pages = true; /* if there were none, there are now */
         if (ended) {
             file->drops++;
@@ -277,10 +285,10 @@ static bool drop_range_once(const struct drop *drop, const struct ph_busy_file *
     bool done, same = true;
     while (!(done = attempt_wait(attempt, &error)) && same) {
         look(drop, file, &now);
-        same = now.reads || same_pages(&sight, &now);
+        same = (now.reads || same_pages(&sight, &now)) && !is_ending(drop->context);
     }
     attempt_unref(attempt);
-    return done;
+    return done || is_ending(drop->context);
 }
 
 void ph_drop_range(const struct ph_drop_context *context, uint64_t object, uint64_t offset, uint64_t len)
@@ -292,7 +300,7 @@ void ph_drop_range(const struct ph_drop_context *context, uint64_t object, uint6
     pthread_mutex_unlock(context->mutex);
     let_attrs_pass(&drop, file);
     pthread_mutex_lock(context->mutex);
-    while (ph_busy_reads_until(file, last_read)) {
+    while (!context->ending && ph_busy_reads_until(file, last_read)) {
         pthread_mutex_unlock(context->mutex);
         g_usleep(NOT_YET_US);
         pthread_mutex_lock(context->mutex);

@@ -23,6 +23,7 @@ struct ph_drop_context {
     struct ph_busy *busy;
     struct ph_notifier *notifier;
     struct ph_workers *workers, *attempts; /* those wait for these */
+    bool ending; /* the mount is gone, and nothing that is kept matters; guarded by MUTEX */
     void *data;
     /* Whether the kernel was told of OBJECT and has not forgotten it. */
     bool (*kernel_has)(void *data, uint64_t object);

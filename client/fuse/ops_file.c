@@ -19,7 +19,6 @@ enum {
     ALLOCATE_KEEP_SIZE = 1 << 0, /* AllocateRequest.mode */
     ALLOCATE_PUNCH = 1 << 1,
     ALLOCATE_ZERO = 1 << 2,
-    ACQUIRE_TRIES = 100, /* for a lease that others always take away before it is used */
 };
 
 /* Starts a request through an open file; NULL when it was refused because the
@@ -133,7 +132,7 @@ static void go(struct ph_request *request, enum ph_read_way way)
 {
     if (way == PH_READ_PARKED)
         return;
-    if (way == PH_READ_ACQUIRE && request->tries++ < ACQUIRE_TRIES) {
+    if (way == PH_READ_ACQUIRE && request->tries++ < PH_ACQUIRE_TRIES) {
         request->fail = fail_read;
         ph_request_acquire(request, see_again);
         return;

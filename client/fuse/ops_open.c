@@ -77,7 +77,8 @@ static void open_done(void *data, const struct ph_reply *reply)
     info.keep_cache = S_ISREG(opened->attr->mode) && keeps_pages(mount, opened->attr);
     info.direct_io = S_ISREG(opened->attr->mode) && goes_direct(mount, opened->attr->object, request->flags);
     open->direct = info.direct_io;
-    if (reply->payload != NULL && !open->direct) {
+    /* Under the lease that this reply names nothing changed since the file was opened. */
+    if (reply->payload != NULL && !open->direct && told.kept && opened->attr->lease != 0) {
         struct ph_cache_ask ask = ph_coherence_ask(mount->coherence);
         ph_open_keep_data(open, reply->payload, &ask);
     }

@@ -76,7 +76,7 @@ struct late_change {
 static void change_is_over(void *data)
 {
     struct late_change *late = data;
-    ph_coherence_change_end(late->coherence, &late->change);
+    ph_coherence_change_end_late(late->coherence, &late->change);
     g_free(late);
 }
 

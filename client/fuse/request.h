@@ -93,6 +93,8 @@ void ph_request_refuse(struct ph_request *request, int error);
 /* A callback for requests whose reply carries nothing: answers the status. */
 void ph_request_done(void *data, const struct ph_reply *reply);
 
+enum { PH_ACQUIRE_TRIES = 100 }; /* for a lease that others always take away before it is used */
+
 /* Asks for a lease on the request's object, then calls GO, whatever the answer was; a request that was
  * cancelled meanwhile is ended by its `fail` instead (NULL: ph_request_finish). */
 void ph_request_acquire(struct ph_request *request, void (*go)(struct ph_request *request));

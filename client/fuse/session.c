@@ -168,7 +168,7 @@ static void start_threads(struct ph_session *session)
     session->mount.interrupts = ph_interrupts_new(session->mount.link);
     session->mount.workers = ph_workers_new(DROPPERS_MAX);
     session->mount.attempts = ph_workers_new(ATTEMPTS_MAX);
-    session->mount.notifier = ph_notifier_new(session->mount.session, session->mount.workers);
+    session->mount.notifier = ph_notifier_new(session->mount.session, session->mount.attempts);
     ph_coherence_use_kernel(session->mount.coherence, session->mount.notifier, session->mount.workers,
                             session->mount.attempts);
     for (; session->running < READERS; session->running++) {
@@ -249,6 +249,7 @@ void ph_session_stop(struct ph_session *session)
         ph_mount_point_unmount(session->place, true);
     }
     stop_readers(session);
+    ph_coherence_end(session->mount.coherence);
 }
 
 /* libfuse gives up what it keeps of the mount only when it unmounts, and unmounts
@@ -261,14 +262,15 @@ static void destroy(struct fuse_session *session)
     fuse_session_destroy(session);
 }
 
-void ph_session_free(struct ph_session *session)
+bool ph_session_free(struct ph_session *session)
 {
     if (session == NULL)
-        return;
+        return true;
+    bool over = ph_workers_free(session->mount.workers) && ph_workers_free(session->mount.attempts);
+    if (!over)
+        return false; /* the process ends now, and with it what its threads wait for */
     ph_interrupts_free(session->mount.interrupts);
     ph_coherence_use_kernel(session->mount.coherence, NULL, NULL, NULL);
-    ph_workers_free(session->mount.workers);
-    ph_workers_free(session->mount.attempts);
     ph_notifier_free(session->mount.notifier);
     if (session->mount.session != NULL)
         destroy(session->mount.session);
@@ -277,4 +279,5 @@ void ph_session_free(struct ph_session *session)
     clear_mount(&session->mount);
     g_free(session->place);
     g_free(session);
+    return true;
 }

@@ -21,7 +21,8 @@ int ph_session_ended_fd(const struct ph_session *session);
  * finish. All requests are answered when it returns. */
 void ph_session_stop(struct ph_session *session);
 
-/* Frees what ph_session_stop left; after the link was closed. */
-void ph_session_free(struct ph_session *session);
+/* Frees what ph_session_stop left; after ph_link_shutdown. False: threads are stuck in the kernel; the
+ * process is to end without freeing what they use, the link among it. */
+bool ph_session_free(struct ph_session *session);
 
 #endif

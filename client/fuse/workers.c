@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+enum { STUCK_S = 10 };
+
 struct job {
     struct job *next;
     void (*fn)(void *data);
@@ -62,20 +64,33 @@ struct ph_workers *ph_workers_new(unsigned max)
     return workers;
 }
 
-void ph_workers_free(struct ph_workers *workers)
+/* Whether all threads came to their end in time. */
+static bool join_all(struct ph_workers *workers, unsigned threads)
+{
+    struct timespec until;
+    bool all = true;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += STUCK_S;
+    for (unsigned i = 0; i < threads; i++)
+        all &= pthread_timedjoin_np(workers->ids[i], NULL, &until) == 0;
+    return all;
+}
+
+bool ph_workers_free(struct ph_workers *workers)
 {
     if (workers == NULL)
-        return;
+        return true;
     pthread_mutex_lock(&workers->mutex);
     workers->stop = true;
     pthread_cond_broadcast(&workers->wake);
     unsigned threads = workers->threads;
     pthread_mutex_unlock(&workers->mutex);
-    for (unsigned i = 0; i < threads; i++)
-        pthread_join(workers->ids[i], NULL);
+    if (!join_all(workers, threads))
+        return false;
     pthread_cond_destroy(&workers->wake);
     pthread_mutex_destroy(&workers->mutex);
     g_free(workers);
+    return true;
 }
 
 void ph_workers_run(struct ph_workers *workers, void (*fn)(void *data), void *data)
@@ -87,7 +102,8 @@ void ph_workers_run(struct ph_workers *workers, void (*fn)(void *data), void *da
     *workers->last = job;
     workers->last = &job->next;
     workers->queued++;
-    if (workers->idle < workers->queued && workers->threads < workers->max) {
+    /* At the end the thread that hands it out does it itself. */
+    if (workers->idle < workers->queued && workers->threads < workers->max && !workers->stop) {
         int error = pthread_create(&workers->ids[workers->threads], NULL, run, workers);
         if (error == 0)
             workers->threads++;

@@ -160,6 +160,6 @@ void sim_server_closed(struct sim_conn *conn)
     struct ph_actions actions = {0};
     sim_trace_line(&conn->world->result->trace, conn->world->now_us, "server", "connection %d is gone",
                    conn->number);
-    ph_server_conn_closed(conn->server_conn, &actions);
+    ph_server_conn_closed(conn->server_conn, false, &actions);
     perform(conn->world, &actions);
 }

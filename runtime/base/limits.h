@@ -59,6 +59,7 @@ enum {
     PH_LINGER_MS = 1000,            /* for a last word to reach a peer that is cut off */
     PH_SOCKET_BUFFER_BYTES = 4 * 1024 * 1024,
     PH_LEASE_TTL_MS = 20000,        /* of leases: from an answer of the server on */
+    PH_LEASE_LEFT_MS = 1000,        /* of leases whose client closed its end of the connection itself */
     PH_RECALL_TIMEOUT_MS = 20000,   /* for the answer to a recall; who does not give it is fenced */
     PH_RECALLS_AT_ONCE = 1024,      /* recalls of one session for what concerns all of an export */
     PH_UNAUTHENTICATED_CONNECTIONS_MAX = 256,

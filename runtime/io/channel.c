@@ -59,6 +59,7 @@ struct ph_channel {
     struct ph_fault fault; /* words for `closed` */
     bool ending;           /* `closed` is due; FAULT says why */
     bool peer_gone;        /* nothing we say can reach it */
+    bool peer_left;        /* it closed its end before we gave it up */
     int write_error;       /* how we found out */
     bool ready_told, paused, writing, shut;
     GIOCondition watched;
@@ -113,6 +114,7 @@ static void end(struct ph_channel *channel, const struct ph_fault *fault)
 static void end_broken(struct ph_channel *channel, int error)
 {
     struct ph_fault fault = {0};
+    channel->peer_left = !channel->ending && (error == ECONNRESET || error == EPIPE);
     channel->peer_gone = true;
     ph_fault_set(&fault, PH_ST_IO_ERROR, "the connection broke: %s", g_strerror(error));
     end(channel, &fault);
@@ -243,6 +245,7 @@ static size_t read_once(struct ph_channel *channel, bool *drained)
         return 0;
     }
     if (got == 0) {
+        channel->peer_left = !channel->ending;
         end_of_input(channel);
         return 0;
     }
@@ -492,6 +495,14 @@ size_t ph_channel_output_bytes(struct ph_channel *channel)
     size_t bytes = ph_conn_output_bytes(channel->conn);
     unlock(channel);
     return bytes;
+}
+
+bool ph_channel_peer_left(struct ph_channel *channel)
+{
+    lock(channel);
+    bool left = channel->peer_left;
+    unlock(channel);
+    return left;
 }
 
 const char *ph_channel_peer_name(const struct ph_channel *channel)

@@ -51,6 +51,10 @@ void ph_channel_close(struct ph_channel *channel, uint32_t status, const char *r
 /* Bytes waiting to be sent. */
 size_t ph_channel_output_bytes(struct ph_channel *channel);
 
+/* Whether the peer's machine has said that its end is closed (end of data, or a reset), once the
+ * channel is closed; false where it was given up from here. */
+bool ph_channel_peer_left(struct ph_channel *channel);
+
 /* Peer's address in words ("127.0.0.1:40312", "unix:/run/x"), and its hello once ready. */
 const char *ph_channel_peer_name(const struct ph_channel *channel);
 const struct ph_hello *ph_channel_peer(struct ph_channel *channel);

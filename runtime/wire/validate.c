@@ -145,6 +145,11 @@ static uint32_t check_message(const ProtobufCMessage *message, const struct ph_m
                               const struct place *above, struct ph_fault *fault)
 {
     const ProtobufCMessageDescriptor *descriptor = rule->descriptor;
+    for (unsigned i = 0; i < message->n_unknown_fields; i++) {
+        /* No field has this number; the decoder takes it when it is written in a roundabout way. */
+        if (message->unknown_fields[i].tag == 0)
+            return bad(fault, above, "has a field numbered 0");
+    }
     for (unsigned i = 0; i < descriptor->n_fields; i++) {
         struct place place = {.above = above, .field = descriptor->fields[i].name};
         uint32_t status =

@@ -109,13 +109,15 @@ void ph_lease_session_end(struct ph_leases *leases, struct ph_lease_session *ses
     ph_lease_settle(leases);
 }
 
-void ph_lease_session_lost(struct ph_leases *leases, struct ph_lease_session *session)
+void ph_lease_session_lost(struct ph_leases *leases, struct ph_lease_session *session, bool left)
 {
     if (session->count == 0) {
         ph_lease_session_end(leases, session);
         return;
     }
     session->lost = true;
+    session->left = left;
+    session->lost_ms = leases->now_ms;
     session->owner = NULL;
     leases->lost++;
 }

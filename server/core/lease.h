@@ -130,8 +130,9 @@ void ph_lease_session_answered(struct ph_lease_session *session);
 void ph_lease_session_end(struct ph_leases *leases, struct ph_lease_session *session);
 
 /* Its connection is lost, its waits dropped before. Its leases stay until they expire, as the client may use
- * them until then; then it is freed. Its owner is forgotten. */
-void ph_lease_session_lost(struct ph_leases *leases, struct ph_lease_session *session);
+ * them until then; then it is freed. Its owner is forgotten. LEFT: the client's machine closed the connection
+ * itself, so that the client has ended or knows: they stay for PH_LEASE_LEFT_MS at most. */
+void ph_lease_session_lost(struct ph_leases *leases, struct ph_lease_session *session, bool left);
 
 /* What lost sessions of CLIENT have left behind is gone: it has opened a newer one. */
 void ph_leases_client_is_back(struct ph_leases *leases, const uint8_t *client);

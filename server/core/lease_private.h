@@ -43,8 +43,10 @@ struct ph_lease_session {
     uint8_t client[PH_LEASE_CLIENT_BYTES];
     char who[PH_LEASE_WHO_BYTES];
     bool lost;
-    bool answered;                 /* since the last tick */
-    uint64_t answered_ms;          /* tick that dated the last answer */
+    bool answered;        /* since the last tick */
+    uint64_t answered_ms; /* tick that dated the last answer */
+    uint64_t lost_ms;
+    bool left;                     /* its client closed the connection */
     struct ph_lease_list held;     /* least recently used first */
     struct ph_lease_list recalled; /* the oldest recall first */
     size_t count, recalled_count;

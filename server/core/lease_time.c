@@ -5,6 +5,15 @@
 /* The server waits longer by as much as the client, whose clock may be slower, waits shorter. */
 enum { LEASE_KEPT_MS = PH_LEASE_TTL_MS + PH_LEASE_TTL_MS / 1000 * (1000 - PH_LEASE_RATE_PER_MILLE) };
 
+/* When what SESSION, which is lost, left behind is over. The tick may be a moment behind the loss. */
+static uint64_t expiry_ms(const struct ph_lease_session *session)
+{
+    uint64_t end_ms = session->answered_ms + LEASE_KEPT_MS;
+    uint64_t left_ms = session->lost_ms + PH_LEASE_LEFT_MS;
+
+    return session->left && left_ms < end_ms ? left_ms : end_ms;
+}
+
 /* When the holder was asked for the lease that is recalled longest; UINT64_MAX for never. */
 static uint64_t oldest_recall_ms(const struct ph_lease_session *session)
 {
@@ -29,7 +38,7 @@ static void tick_session(struct ph_leases *leases, struct ph_lease_session *sess
     /* Its leases stay until it knows by its own clock that it has lost them. */
     if (is_mute(session, now_ms))
         leases->hooks.fence(leases->hooks.data, session);
-    if (!session->lost || now_ms < session->answered_ms + LEASE_KEPT_MS)
+    if (!session->lost || now_ms < expiry_ms(session))
         return;
     leases->hooks.expired(leases->hooks.data, session);
     ph_lease_session_end(leases, session);
@@ -57,7 +66,7 @@ static uint64_t next_of(const struct ph_leases *leases, const struct ph_lease_se
     if (session->answered)
         return leases->now_ms; /* it is to be dated */
     if (session->lost)
-        return session->answered_ms + LEASE_KEPT_MS;
+        return expiry_ms(session);
     return oldest_ms == UINT64_MAX ? UINT64_MAX : oldest_ms + PH_RECALL_TIMEOUT_MS;
 }
 

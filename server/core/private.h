@@ -50,6 +50,7 @@ struct ph_server_conn {
     void (*release)(void *data);
     enum ph_conn_state state;
     bool closed; /* it is gone, or was told to go */
+    bool left;   /* the client's machine closed it */
     bool listed;
     uint32_t credits; /* in use */
     struct ph_session *session;

@@ -94,10 +94,11 @@ bool ph_server_conn_in_session(struct ph_server_conn *conn)
     return result;
 }
 
-void ph_server_conn_closed(struct ph_server_conn *conn, struct ph_actions *actions)
+void ph_server_conn_closed(struct ph_server_conn *conn, bool left, struct ph_actions *actions)
 {
     ph_server_enter(conn->server, actions);
     conn->closed = true;
+    conn->left = left;
     if (conn->listed)
         LIST_REMOVE(conn, of_server);
     conn->listed = false;

@@ -76,8 +76,9 @@ void *ph_server_conn_data(const struct ph_server_conn *conn);
 /* Whether a session was opened on it (and not ended since). */
 bool ph_server_conn_in_session(struct ph_server_conn *conn);
 
-/* The connection is gone; its session ends. Call it once. */
-void ph_server_conn_closed(struct ph_server_conn *conn, struct ph_actions *actions);
+/* The connection is gone; its session ends. LEFT: the client's machine closed it, so that the client has
+ * ended or knows. Call it once. */
+void ph_server_conn_closed(struct ph_server_conn *conn, bool left, struct ph_actions *actions);
 
 enum ph_admission {
     PH_ADMIT_NOTHING = 0, /* nothing to run */

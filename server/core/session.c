@@ -78,7 +78,7 @@ void ph_session_end(struct ph_server *server, struct ph_session *session, bool l
     ph_server_unpark_all(server, session, PH_ST_NO_SESSION);
     session->lease = NULL;
     if (lease != NULL && lost)
-        ph_lease_session_lost(server->leases, lease);
+        ph_lease_session_lost(server->leases, lease, session->conn->left);
     else if (lease != NULL)
         ph_lease_session_end(server->leases, lease);
     session->conn->session = NULL;

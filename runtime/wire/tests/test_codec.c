@@ -205,6 +205,17 @@ static void test_unknown_fields_are_allowed_and_charged(void)
     ph_arena_free(tight);
 }
 
+/* Written in two bytes it passes the decoder, which would write it in one and refuse that. */
+static void test_field_zero_is_refused(void)
+{
+    static const uint8_t message[] = {0x80, 0x00, 0x02};
+    struct ph_fault fault = {0};
+    struct ph_arena *arena = ph_arena_new(PH_ARENA_BASE_BYTES);
+    g_assert_null(ph_decode(&ph_rule_session_renew_request, message, sizeof message, arena, &fault));
+    g_assert_cmpuint(fault.status, ==, PH_ST_MALFORMED);
+    ph_arena_free(arena);
+}
+
 static void test_an_empty_message_may_be_decoded_from_nothing(void)
 {
     struct ph_arena *arena = ph_arena_new(PH_ARENA_BASE_BYTES);
@@ -365,6 +376,7 @@ int main(int argc, char **argv)
     g_test_add_func("/codec/every-valid-message-fits-its-arena", test_every_valid_message_fits_its_arena);
     g_test_add_func("/codec/unknown-fields-are-allowed-and-charged",
                     test_unknown_fields_are_allowed_and_charged);
+    g_test_add_func("/codec/field-zero-is-refused", test_field_zero_is_refused);
     g_test_add_func("/codec/empty-message-from-nothing", test_an_empty_message_may_be_decoded_from_nothing);
     g_test_add_func("/validate/names-that-are-none", test_names_that_are_none_are_refused);
     g_test_add_func("/validate/counts-at-every-depth", test_counts_are_limited_at_every_depth);

@@ -205,7 +205,7 @@ void client_clear(struct client *client)
 {
     struct ph_actions actions = {0};
 
-    ph_server_conn_closed(client->conn, &actions);
+    ph_server_conn_closed(client->conn, false, &actions);
     perform(client->world, &actions);
     ph_server_conn_unref(client->conn);
     g_hash_table_unref(client->replies);

@@ -45,7 +45,7 @@ static inline void on_fence(void *data, struct ph_lease_session *session)
     struct world *world = data;
 
     g_ptr_array_add(world->fenced, session);
-    ph_lease_session_lost(world->leases, session);
+    ph_lease_session_lost(world->leases, session, false);
 }
 
 static inline void on_expired(void *data, struct ph_lease_session *session)

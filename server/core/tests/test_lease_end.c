@@ -57,7 +57,7 @@ static void test_left_behind_until_it_expires(void)
     ph_lease_session_answered(world.one);
     /* The answer may have been given just before the tick that dates it. */
     ph_leases_tick(world.leases, answered_ms);
-    ph_lease_session_lost(world.leases, world.one);
+    ph_lease_session_lost(world.leases, world.one, false);
     g_assert_false(claim(&world, &change, world.two, FILE_A, true));
     assert_recalls(&world, 0); /* there is nobody to ask */
     g_assert_cmpuint(ph_leases_next(world.leases), ==, answered_ms + kept_ms);
@@ -70,6 +70,26 @@ static void test_left_behind_until_it_expires(void)
     tear_down(&world);
 }
 
+static void test_left_by_itself(void)
+{
+    struct world world;
+    struct ph_lease_claim change;
+
+    set_up(&world);
+    grant(&world, world.one, FILE_A);
+    ph_lease_session_answered(world.one);
+    ph_leases_tick(world.leases, 5000);
+    ph_lease_session_lost(world.leases, world.one, true);
+    g_assert_false(claim(&world, &change, world.two, FILE_A, true));
+    g_assert_cmpuint(ph_leases_next(world.leases), ==, 5000 + PH_LEASE_LEFT_MS);
+    ph_leases_tick(world.leases, 5000 + PH_LEASE_LEFT_MS - 1);
+    g_assert_false(went(&world, &change));
+    ph_leases_tick(world.leases, 5000 + PH_LEASE_LEFT_MS);
+    g_assert_true(went(&world, &change));
+    ph_leases_claim_end(world.leases, &change);
+    tear_down(&world);
+}
+
 static void test_back_again(void)
 {
     struct world world;
@@ -77,7 +97,7 @@ static void test_back_again(void)
 
     set_up(&world);
     grant(&world, world.one, FILE_A);
-    ph_lease_session_lost(world.leases, world.one);
+    ph_lease_session_lost(world.leases, world.one, false);
     g_assert_false(claim(&world, &change, world.two, FILE_A, true));
     session_new(&world, 3); /* somebody else */
     g_assert_false(went(&world, &change));
@@ -176,6 +196,7 @@ int main(int argc, char **argv)
     g_test_add_func("/lease/changed-behind-the-server", test_changed_outside);
     g_test_add_func("/lease/gone-with-an-orderly-end", test_orderly_end);
     g_test_add_func("/lease/left-behind-until-it-expires", test_left_behind_until_it_expires);
+    g_test_add_func("/lease/left-behind-for-a-moment-by-who-closed-the-connection", test_left_by_itself);
     g_test_add_func("/lease/gone-when-the-client-is-back", test_back_again);
     g_test_add_func("/lease/a-mute-holder-is-fenced", test_mute_holder_is_fenced);
     g_test_add_func("/lease/a-silent-holder-is-fenced-and-gone", test_silent_holder_is_fenced_and_gone);

@@ -95,7 +95,7 @@ static void client_clear(struct client *client)
 {
     struct ph_actions actions = {0};
 
-    ph_server_conn_closed(client->conn, &actions);
+    ph_server_conn_closed(client->conn, false, &actions);
     perform(client->world, &actions);
     ph_server_conn_unref(client->conn);
     g_byte_array_unref(client->message);
@@ -480,7 +480,7 @@ static void test_end_waits_for_running(void)
     lookup.n_names = 1;
     header = request_header(&client, PH_CMD_LOOKUP);
     g_assert_cmpint(give(&client, &header, &lookup.base, 0), ==, PH_ADMIT_QUICK);
-    ph_server_conn_closed(client.conn, &actions);
+    ph_server_conn_closed(client.conn, false, &actions);
     perform(&world, &actions);
     g_assert_cmpuint(ph_fake_store_ended(world.fake), ==, 0);
     g_assert_cmpuint(ph_server_running(world.server), ==, 1);
