@@ -78,7 +78,8 @@ void ph_hook_init_reply(void *body, size_t len, uint64_t offered)
     struct fuse_init_out *out = body;
     if (len >= offsetof(struct fuse_init_out, flags) + sizeof out->flags)
         out->flags |= (uint32_t) offered & FUSE_HANDLE_KILLPRIV_V2;
-    /* Files open for appending go past the page cache, and may be mapped all the same. */
+    /* Files open for appending, and under leases all that are written, go past the page cache, and may be
+     * mapped all the same. */
     if (len >= offsetof(struct fuse_init_out, flags2) + sizeof out->flags2 &&
         (offered & FUSE_DIRECT_IO_ALLOW_MMAP) != 0) {
         out->flags |= FUSE_INIT_EXT;
