@@ -3,12 +3,14 @@ the others see at once."""
 
 import mmap
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 from calls import attempt, read, write
-from harness import MountCase, wait_for
+from harness import Case, MountCase, wait_for
 
 PIECE = 100
 APPENDS = 400
@@ -233,3 +235,46 @@ class TwoWriters(MountCase):
             states.append({name: read(os.path.join(where, name)) for name in os.listdir(where)})
         self.assertEqual(states[0], states[2])
         self.assertEqual(states[1], states[2])
+
+
+class Leaving(Case):
+    """One of two mounts goes away."""
+
+    def test_a_mount_ends_in_order_while_another_changes_what_it_keeps(self):
+        """Leases are asked back from a mount that is just being taken away."""
+        server = self.server()
+        writer = self.mount(server)
+        paths = [writer.join("f%d" % i) for i in range(20)]
+        for path in paths:
+            write(path, b"0" * 100000)
+        stop = threading.Event()
+
+        def change():
+            while not stop.is_set():
+                for path in paths:
+                    write(path, b"x")
+
+        changing = threading.Thread(target=change, daemon=True)
+        changing.start()
+        try:
+            for _ in range(5):
+                reader = self.mount(server)
+                for path in paths * 2:
+                    read(reader.join(os.path.basename(path)))
+                self.assertEqual(reader.unmount(), 0, reader.log)
+        finally:
+            stop.set()
+            changing.join()
+
+    def test_nobody_waits_long_for_a_mount_that_was_killed(self):
+        """Its leases end when its machine closes the connection, not when their time is over."""
+        server = self.server()
+        writer = self.mount(server)
+        write(writer.join("f"), b"old")
+        reader = self.mount(server)
+        self.assertEqual(read(reader.join("f")), b"old")
+        reader.program.send(signal.SIGKILL)
+        began = time.monotonic()
+        write(writer.join("f"), b"new")
+        self.assertLess(time.monotonic() - began, 10)
+        self.assertEqual(read(writer.join("f")), b"new")
