@@ -117,19 +117,23 @@ class Freshness(MountCase):
         self.assertEqual(os.listxattr(one), [])
 
     def test_what_is_done_in_the_exported_directory_is_seen(self):
-        """By programs on the server."""
+        """By programs on the server; it is heard of a moment later."""
         one, below = os.path.join(self.here, "f"), os.path.join(self.below, "f")
+
+        def soon(what, function, *args):
+            wait_for(lambda: attempt(function, *args) == what, "%r" % (what,))
+
         write(below, b"first")
-        self.assertEqual(read(one), b"first")
+        soon(b"first", read, one)
         write(below, b"2nd, longer")
-        self.assertEqual(read(one), b"2nd, longer")
+        soon(b"2nd, longer", read, one)
         os.rename(below, below + "2")
-        self.assertEqual(attempt(os.stat, one), "ENOENT")
-        self.assertEqual(read(one + "2"), b"2nd, longer")
+        wait_for(lambda: attempt(os.stat, one) == "ENOENT", "the old name is gone")
+        soon(b"2nd, longer", read, one + "2")
         os.unlink(below + "2")
         os.mkdir(below)
-        self.assertEqual(os.listdir(self.here), ["f"])
-        self.assertEqual(os.listdir(one), [])
+        soon(["f"], os.listdir, self.here)
+        soon([], os.listdir, one)
         write(one + "/g", b"up")
         self.assertEqual(read(below + "/g"), b"up")
 

@@ -79,7 +79,9 @@ static void test_reads_pass_held(void)
     message.object = message.handle = 1;
     message.length = 1 << 19;
     world_submit(&world, PH_CMD_READ, &message.base, NULL, &read);
-    g_assert_nonnull(world_take(&world, PH_CMD_READ));
+    struct sent *sent = world_take(&world, PH_CMD_READ);
+    g_assert_nonnull(sent);
+    sent_free(sent);
     world_clear(&world);
 }
 
