@@ -193,11 +193,20 @@ bool ph_cache_is_leased(const struct ph_cache *cache, uint64_t object, uint64_t 
     return ph_cache_valid_ms(cache, object, now_ms) > 0;
 }
 
+/* A lease on OBJECT was held when ASK was sent and is held still. */
+static bool covered(const struct ph_cache *cache, uint64_t object, const struct ph_cache_ask *ask,
+                    uint64_t now_ms)
+{
+    const struct ph_cache_object *o = ph_cache_find(cache, object);
+    return ph_cache_is_live(cache, ask) && ph_cache_is_usable(cache, o) && o->granted <= ask->clock &&
+           ph_cache_left_ms(cache, ask->sent_ms, now_ms) > 0;
+}
+
 bool ph_cache_unchanged(const struct ph_cache *cache, uint64_t object, const struct ph_cache_ask *ask,
                         uint64_t now_ms)
 {
     const struct ph_cache_object *o = ph_cache_find(cache, object);
-    return ph_cache_covered(cache, object, ask, now_ms) && ph_cache_untouched(cache, o, ask->clock, 0);
+    return covered(cache, object, ask, now_ms) && ph_cache_untouched(cache, o, ask->clock, 0);
 }
 
 void ph_cache_attr_told(struct ph_cache *cache, uint64_t object)
@@ -245,14 +254,6 @@ bool ph_cache_is_held(const struct ph_cache *cache, uint64_t object)
 {
     const struct ph_cache_object *o = ph_cache_find(cache, object);
     return o != NULL && o->lease != 0;
-}
-
-bool ph_cache_covered(const struct ph_cache *cache, uint64_t object, const struct ph_cache_ask *ask,
-                      uint64_t now_ms)
-{
-    const struct ph_cache_object *o = ph_cache_find(cache, object);
-    return ph_cache_is_live(cache, ask) && ph_cache_is_usable(cache, o) && o->granted <= ask->clock &&
-           ph_cache_left_ms(cache, ask->sent_ms, now_ms) > 0;
 }
 
 void ph_cache_count(const struct ph_cache *cache, struct ph_cache_counters *out)

@@ -199,9 +199,6 @@ void ph_cache_change_end(struct ph_cache *cache, struct ph_cache_change *change)
  * file): its attributes are forgotten, and replies to what was asked before now teach nothing of it. */
 void ph_cache_forget_attr(struct ph_cache *cache, uint64_t object);
 
-/* The same for NAME in DIRECTORY, and DIRECTORY's attributes. */
-void ph_cache_forget_entry(struct ph_cache *cache, uint64_t directory, const void *name, size_t len);
-
 /* --- Asking --- */
 
 enum ph_cache_found {
@@ -235,12 +232,8 @@ bool ph_cache_is_held(const struct ph_cache *cache, uint64_t object);
 /* Whether it is on its way back. */
 bool ph_cache_is_going_back(const struct ph_cache *cache, uint64_t object);
 
-/* Whether a lease on OBJECT was held when ASK was sent and is held still: what the reply says
- * of its data was read under it. */
-bool ph_cache_covered(const struct ph_cache *cache, uint64_t object, const struct ph_cache_ask *ask,
-                      uint64_t now_ms);
-
-/* The same for data that this mount may have changed itself: it did not, and is not doing so, since ASK. */
+/* Whether a lease on OBJECT was held when ASK was sent and is held still, and this mount did not change the
+ * object itself since then and is not doing so: what the reply says of its data is still right. */
 bool ph_cache_unchanged(const struct ph_cache *cache, uint64_t object, const struct ph_cache_ask *ask,
                         uint64_t now_ms);
 
@@ -290,11 +283,6 @@ bool ph_cache_is_hot(const struct ph_cache *cache, uint64_t object, uint64_t now
  * being done. */
 bool ph_cache_may_have_pages(const struct ph_cache *cache, uint64_t object);
 
-/* Calls FN for each name in DIRECTORY that the kernel was told of (there or not). FN must not change the
- * cache; NAME is borrowed. Returns their number. */
-size_t ph_cache_each_name(const struct ph_cache *cache, uint64_t directory,
-                          void (*fn)(void *data, const void *name, size_t len), void *data);
-
 /* --- Giving back --- */
 
 /* The server recalled LEASE on OBJECT; KEEP is the mode that may be kept. From now on nothing is
@@ -303,11 +291,7 @@ size_t ph_cache_each_name(const struct ph_cache *cache, uint64_t directory,
  * it that comes later is not used. Rules 4 to 7. */
 void ph_cache_recall(struct ph_cache *cache, uint64_t object, uint64_t lease, uint32_t keep);
 
-/* Gives the lease on OBJECT back unasked, in the same way. False: none is held, or it is on its way back
- * already. */
-bool ph_cache_give_up(struct ph_cache *cache, uint64_t object);
-
-/* The same for all. Returns how many. */
+/* Gives all leases back unasked, in the same way. Returns how many. */
 size_t ph_cache_give_up_all(struct ph_cache *cache);
 
 /* Gives up those used least recently, COUNT at most, as long as a bound of ph_cache_new is exceeded.
@@ -324,11 +308,10 @@ struct ph_cache_work {
         struct {
             uint64_t object, lease;
             uint64_t generation; /* of the session; after a loss, the drop is still due, the answer not */
-            size_t names;        /* told to the kernel: ph_cache_each_name */
+            size_t names;        /* that the kernel may know */
             bool is_directory;
-            bool kernel;   /* the kernel refers to it (without that, a drop is never asked for) */
-            bool pages;    /* it may keep pages or a listing */
-            bool changing; /* a change of ours is under way in it: names cannot be dropped without waiting */
+            bool kernel; /* the kernel refers to it (without that, a drop is never asked for) */
+            bool pages;  /* it may keep pages or a listing */
         } drop;
         /* To be sent as LEASE_RELEASE, in session GENERATION only. */
         struct {

@@ -178,11 +178,3 @@ void ph_cache_forget_attr(struct ph_cache *cache, uint64_t object)
     ph_cache_object(cache, object)->known = false;
     ended(cache, object, 0);
 }
-
-void ph_cache_forget_entry(struct ph_cache *cache, uint64_t directory, const void *name, size_t len)
-{
-    struct ph_cache_object *o = ph_cache_object(cache, directory);
-    if (ph_cache_entry_find(o, name, len) || (o->directory && o->directory->complete))
-        ph_cache_entry_put(cache, o, name, len, PH_CACHE_UNKNOWN, 0);
-    ph_cache_forget_attr(cache, directory);
-}

@@ -270,18 +270,3 @@ uint64_t ph_cache_entry_object(const struct ph_cache *cache, uint64_t directory,
     const struct ph_cache_entry *entry = ph_cache_entry_find(ph_cache_find(cache, directory), name, len);
     return entry && entry->object != PH_CACHE_UNKNOWN ? entry->object : 0;
 }
-
-size_t ph_cache_each_name(const struct ph_cache *cache, uint64_t directory,
-                          void (*fn)(void *data, const void *name, size_t len), void *data)
-{
-    const struct ph_cache_object *o = ph_cache_find(cache, directory);
-    if (!o || !o->directory)
-        return 0;
-    for (uint32_t i = 0; i < o->directory->bucket_count; i++) {
-        for (const struct ph_cache_entry *entry = o->directory->buckets[i]; entry; entry = entry->chain) {
-            if (entry->told)
-                fn(data, entry->name, entry->len);
-        }
-    }
-    return o->directory->told;
-}

@@ -79,7 +79,6 @@ bool ph_cache_next_work(struct ph_cache *cache, struct ph_cache_work *work)
         work->drop.is_directory = o->is_directory;
         work->drop.kernel = true;
         work->drop.pages = o->pages;
-        work->drop.changing = o->running > 0;
         o->pages = false; /* pages that come from now on set it again */
         return true;
     }

@@ -3,6 +3,8 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "runtime/base/limits.h"
+
 /* The number stands for one object for ever, so the kernel needs no second. */
 enum { GENERATION = 1 };
 
@@ -89,33 +91,21 @@ void ph_attr_to_entry(const Pohmel__Attr *attr, struct fuse_entry_param *out)
     ph_attr_to_stat(attr, &out->attr);
 }
 
-/* Bits of SetattrRequest.which, section 7.10. */
-enum {
-    SET_MODE = 1 << 0,
-    SET_UID = 1 << 1,
-    SET_GID = 1 << 2,
-    SET_SIZE = 1 << 3,
-    SET_ACCESSED = 1 << 4,
-    SET_MODIFIED = 1 << 5,
-    SET_ACCESSED_NOW = 1 << 6,
-    SET_MODIFIED_NOW = 1 << 7,
-};
-
 uint32_t ph_setattr_bits(int to_set)
 {
     uint32_t bits = 0;
-    bits |= (to_set & FUSE_SET_ATTR_MODE) ? SET_MODE : 0;
-    bits |= (to_set & FUSE_SET_ATTR_UID) ? SET_UID : 0;
-    bits |= (to_set & FUSE_SET_ATTR_GID) ? SET_GID : 0;
-    bits |= (to_set & FUSE_SET_ATTR_SIZE) ? SET_SIZE : 0;
+    bits |= (to_set & FUSE_SET_ATTR_MODE) ? PH_SET_MODE : 0;
+    bits |= (to_set & FUSE_SET_ATTR_UID) ? PH_SET_UID : 0;
+    bits |= (to_set & FUSE_SET_ATTR_GID) ? PH_SET_GID : 0;
+    bits |= (to_set & FUSE_SET_ATTR_SIZE) ? PH_SET_SIZE : 0;
     /* "Now" comes with the time bit as well; the server's clock decides then. */
     if (to_set & FUSE_SET_ATTR_ATIME_NOW)
-        bits |= SET_ACCESSED_NOW;
+        bits |= PH_SET_ACCESSED_NOW;
     else if (to_set & FUSE_SET_ATTR_ATIME)
-        bits |= SET_ACCESSED;
+        bits |= PH_SET_ACCESSED;
     if (to_set & FUSE_SET_ATTR_MTIME_NOW)
-        bits |= SET_MODIFIED_NOW;
+        bits |= PH_SET_MODIFIED_NOW;
     else if (to_set & FUSE_SET_ATTR_MTIME)
-        bits |= SET_MODIFIED;
+        bits |= PH_SET_MODIFIED;
     return bits;
 }

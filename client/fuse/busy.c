@@ -247,15 +247,17 @@ size_t ph_busy_held_ranges(const struct ph_busy_file *file, bool partial, uint64
     return ph_busy_tidy(ranges, count);
 }
 
-size_t ph_busy_around(const struct ph_busy_range *ranges, size_t count, struct ph_busy_range *out)
+size_t ph_busy_around(struct ph_busy_range wanted, const struct ph_busy_range *ranges, size_t count,
+                      struct ph_busy_range *out)
 {
+    uint64_t at = wanted.offset, end = wanted.len > 0 ? wanted.offset + wanted.len : UINT64_MAX;
     size_t used = 0;
-    uint64_t at = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && at < end; i++) {
         if (ranges[i].offset > at)
-            out[used++] = (struct ph_busy_range){at, ranges[i].offset - at};
-        at = ranges[i].offset + ranges[i].len;
+            out[used++] = (struct ph_busy_range){at, MIN(ranges[i].offset, end) - at};
+        at = MAX(at, ranges[i].offset + ranges[i].len);
     }
-    out[used++] = (struct ph_busy_range){at, 0}; /* LEN 0: to the end */
+    if (at < end)
+        out[used++] = (struct ph_busy_range){at, wanted.len > 0 ? end - at : 0};
     return used;
 }

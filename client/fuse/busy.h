@@ -110,7 +110,9 @@ size_t ph_busy_held_ranges(const struct ph_busy_file *file, bool partial, uint64
 /* Sorts COUNT ranges and joins what overlaps. Returns how many are left. */
 size_t ph_busy_tidy(struct ph_busy_range *ranges, size_t count);
 
-/* What COUNT sorted RANGES leave of a file: COUNT + 1 at most into OUT. Returns their number. */
-size_t ph_busy_around(const struct ph_busy_range *ranges, size_t count, struct ph_busy_range *out);
+/* What COUNT sorted RANGES leave of WANTED: COUNT + 1 ranges at most into OUT. Returns their number. A length
+ * of 0, in WANTED and OUT, is up to the end of the file. */
+size_t ph_busy_around(struct ph_busy_range wanted, const struct ph_busy_range *ranges, size_t count,
+                      struct ph_busy_range *out);
 
 #endif

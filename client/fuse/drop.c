@@ -141,20 +141,24 @@ static bool same_pages(const struct sight *a, const struct sight *b)
     return a->count == b->count && memcmp(a->ranges, b->ranges, a->count * sizeof a->ranges[0]) == 0;
 }
 
-/* Drops all but what is left out. False when other requests that hold pages came in the meantime
- * and hold it up: it is begun again then; the thread that is stuck ends with them. */
-static bool drop_around(const struct drop *drop, const struct ph_busy_file *file, const struct sight *sight,
-                        int *error)
+/* Drops WANTED but what is left out of SIGHT. False when other requests that hold pages came in the meantime
+ * and hold it up: it is begun again then; the thread that is stuck ends with them. With PATIENCE reads
+ * that came are waited for. *ERROR: what the kernel said. */
+static bool drop_around(const struct drop *drop, const struct ph_busy_file *file, struct ph_busy_range wanted,
+                        const struct sight *sight, bool patience, int *error)
 {
     struct ph_busy_range held[2 * HELD_MAX], around[2 * HELD_MAX + 1];
     struct sight now;
+    *error = 0;
     memcpy(held, sight->ranges, sight->count * sizeof held[0]);
-    size_t count = ph_busy_around(held, ph_busy_tidy(held, sight->count), around);
+    size_t count = ph_busy_around(wanted, held, ph_busy_tidy(held, sight->count), around);
+    if (count == 0)
+        return true;
     struct attempt *attempt = attempt_start(drop, around, count);
     bool done, same = true;
     while (!(done = attempt_wait(attempt, error)) && same) {
         look(drop, file, &now);
-        same = same_pages(sight, &now) && !is_ending(drop->context);
+        same = ((patience && now.reads) || same_pages(sight, &now)) && !is_ending(drop->context);
     }
     attempt_unref(attempt);
     return done || is_ending(drop->context);
@@ -190,11 +194,12 @@ static bool not_yet(const struct drop *drop, int error)
 /* One pass. The result is what the kernel said. */
 static int drop_once(const struct drop *drop, const struct ph_busy_file *file, struct sight *sight)
 {
-    int error = 0;
+    const struct ph_busy_range all = {0, 0};
+    int error;
     look(drop, file, sight);
     if (!drop->pages)
         return ph_notify_attr(drop->context->notifier, drop->object);
-    while (!drop_around(drop, file, sight, &error))
+    while (!drop_around(drop, file, all, sight, false, &error))
         look(drop, file, sight);
     if (error == 0)
         drop_partial(drop, file, sight);
@@ -253,47 +258,11 @@ void ph_drop_start(const struct ph_drop_context *context, uint64_t object, uint6
     ph_workers_run(context->workers, run_drop, drop);
 }
 
-/* What COUNT sorted HELD ranges leave of the LEN bytes at OFFSET (LEN above 0). Returns the number in OUT. */
-static size_t cut_out(uint64_t offset, uint64_t len, const struct ph_busy_range *held, size_t count,
-                      struct ph_busy_range *out)
-{
-    uint64_t at = offset, end = offset + len;
-    size_t used = 0;
-    for (size_t i = 0; i < count && at < end; i++) {
-        if (held[i].offset > at)
-            out[used++] = (struct ph_busy_range){at, MIN(held[i].offset, end) - at};
-        at = MAX(at, held[i].offset + held[i].len);
-    }
-    if (at < end)
-        out[used++] = (struct ph_busy_range){at, end - at};
-    return used;
-}
-
-/* One try; false when requests that came meanwhile hold it up. */
-static bool drop_range_once(const struct drop *drop, const struct ph_busy_file *file, uint64_t offset,
-                            uint64_t len)
-{
-    struct ph_busy_range held[2 * HELD_MAX], pieces[2 * HELD_MAX + 1];
-    struct sight sight, now;
-    int error;
-    look(drop, file, &sight);
-    memcpy(held, sight.ranges, sight.count * sizeof held[0]);
-    size_t count = cut_out(offset, len, held, ph_busy_tidy(held, sight.count), pieces);
-    if (count == 0)
-        return true;
-    struct attempt *attempt = attempt_start(drop, pieces, count);
-    bool done, same = true;
-    while (!(done = attempt_wait(attempt, &error)) && same) {
-        look(drop, file, &now);
-        same = (now.reads || same_pages(&sight, &now)) && !is_ending(drop->context);
-    }
-    attempt_unref(attempt);
-    return done || is_ending(drop->context);
-}
-
 void ph_drop_range(const struct ph_drop_context *context, uint64_t object, uint64_t offset, uint64_t len)
 {
     const struct drop drop = {.context = context, .object = object, .pages = true};
+    if (len == 0)
+        return;
     pthread_mutex_lock(context->mutex);
     struct ph_busy_file *file = ph_busy_pin(context->busy, object);
     uint64_t last_read = ph_busy_last_read(context->busy);
@@ -306,8 +275,11 @@ void ph_drop_range(const struct ph_drop_context *context, uint64_t object, uint6
         pthread_mutex_lock(context->mutex);
     }
     pthread_mutex_unlock(context->mutex);
-    while (len > 0 && !drop_range_once(&drop, file, offset, len))
-        continue;
+    struct sight sight;
+    int error;
+    do
+        look(&drop, file, &sight);
+    while (!drop_around(&drop, file, (struct ph_busy_range){offset, len}, &sight, true, &error));
     pthread_mutex_lock(context->mutex);
     ph_busy_unpin(context->busy, file);
     pthread_mutex_unlock(context->mutex);

@@ -14,11 +14,11 @@ enum {
 /* Settles with the kernel what the mount relies on. */
 static void init(void *data, struct fuse_conn_info *conn)
 {
-    /* On: the umask is the server's to apply
-     * (default ACLs replace it); locks hold between clients. */
     const struct ph_mount *mount = data;
     /* Under leases pages go when these are given back, and at no other time. */
     const unsigned pages = mount->caching ? FUSE_CAP_EXPLICIT_INVAL_DATA : FUSE_CAP_AUTO_INVAL_DATA;
+    /* The umask comes along, for the server to apply it (default ACLs replace it); locks come
+     * here, for they hold between clients. */
     const unsigned wanted = pages | FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO |
                             FUSE_CAP_IOCTL_DIR | FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_LOCKS |
                             FUSE_CAP_FLOCK_LOCKS;

@@ -8,12 +8,9 @@
 #include "client/fuse/request.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
+#include "runtime/base/limits.h"
 
-enum {
-    SET_SIZE = 1 << 3, /* SetattrRequest.which, section 7.10 */
-    SET_KILL_PRIVILEGES = 1 << 8,
-    ACCESS_BITS = 7,
-};
+enum { ACCESS_BITS = 7 };
 
 /* How STATX or GETATTR wants its answer. */
 enum { ANSWER_STAT, ANSWER_STATX };
@@ -111,10 +108,10 @@ void ph_op_setattr(fuse_req_t req, fuse_ino_t object, struct stat *stat, int to_
 {
     uint32_t which = ph_setattr_bits(to_set);
     if (ph_hook_note()->kill_privileges)
-        which |= SET_KILL_PRIVILEGES;
+        which |= PH_SET_KILL_PRIVILEGES;
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
     uint64_t handle = handle_of(request->mount, info);
-    if (info != NULL && handle == 0 && (which & SET_SIZE) != 0) {
+    if (info != NULL && handle == 0 && (which & PH_SET_SIZE) != 0) {
         ph_request_refuse(request, EIO); /* the right to cut the file went with the handle */
         return;
     }
@@ -125,14 +122,13 @@ void ph_op_setattr(fuse_req_t req, fuse_ino_t object, struct stat *stat, int to_
     message.object = object;
     message.handle = handle;
     message.which = which;
-    message.mode = which & 1 ? stat->st_mode & ALLPERMS : 0;
+    message.mode = which & PH_SET_MODE ? stat->st_mode & ALLPERMS : 0;
     message.uid = to_set & FUSE_SET_ATTR_UID ? stat->st_uid : 0;
     message.gid = to_set & FUSE_SET_ATTR_GID ? stat->st_gid : 0;
     message.size = to_set & FUSE_SET_ATTR_SIZE ? (uint64_t) stat->st_size : 0;
     message.accessed = to_set & FUSE_SET_ATTR_ATIME ? &accessed : NULL;
     message.modified = to_set & FUSE_SET_ATTR_MTIME ? &modified : NULL;
-    ph_coherence_change_object(request->mount->coherence, &request->change, object);
-    ph_coherence_change_sent(request->mount->coherence, &request->change);
+    ph_request_changes(request, object);
     ph_request_sent(request, ph_send_setattr(request->mount->stub, &message, NULL, setattr_done, request));
 }
 

@@ -35,13 +35,6 @@ static struct ph_request *begin_open(fuse_req_t req, const struct fuse_file_info
     return request;
 }
 
-/* REQUEST, about to be sent, changes OBJECT. */
-static void announce(struct ph_request *request, uint64_t object)
-{
-    ph_coherence_change_object(request->mount->coherence, &request->change, object);
-    ph_coherence_change_sent(request->mount->coherence, &request->change);
-}
-
 /* The kernel has the answer, LEN bytes of data with it. */
 static void end_read(struct ph_request *request, size_t len)
 {
@@ -269,7 +262,7 @@ void ph_op_write(fuse_req_t req, fuse_ino_t object, const char *data, size_t siz
             (struct ph_busy_write){.offset = request->offset, .size = size, .direct = request->open->direct};
         ph_coherence_write_begin(request->mount->coherence, object, &request->write);
     }
-    announce(request, object);
+    ph_request_changes(request, object);
     uint64_t ticket = ph_send_write(request->mount->stub, &message, payload, write_done, request);
     ph_blob_unref(payload);
     ph_request_sent(request, ticket);
@@ -309,7 +302,7 @@ void ph_op_fallocate(fuse_req_t req, fuse_ino_t object, int mode, off_t offset, 
     message.mode = (mode & FALLOC_FL_KEEP_SIZE ? ALLOCATE_KEEP_SIZE : 0) |
                    (mode & FALLOC_FL_PUNCH_HOLE ? ALLOCATE_PUNCH : 0) |
                    (mode & FALLOC_FL_ZERO_RANGE ? ALLOCATE_ZERO : 0);
-    announce(request, object);
+    ph_request_changes(request, object);
     ph_request_sent(request,
                     ph_send_allocate(request->mount->stub, &message, NULL, ph_request_done, request));
 }
@@ -352,7 +345,7 @@ void ph_op_copy_file_range(fuse_req_t req, fuse_ino_t source, off_t source_offse
     message.target_handle = request->open->handle;
     message.target_offset = (uint64_t) target_offset;
     message.length = request->size;
-    announce(request, target);
+    ph_request_changes(request, target);
     ph_request_sent(request, ph_send_copy(request->mount->stub, &message, NULL, copy_done, request));
 }
 

@@ -83,13 +83,6 @@ void ph_op_listxattr(fuse_req_t req, fuse_ino_t object, size_t size)
     ph_request_sent(request, ph_send_listxattr(request->mount->stub, &message, NULL, reply_value, request));
 }
 
-/* Attributes change with it: access lists are mode bits, too. */
-static void announce(struct ph_request *request, uint64_t object)
-{
-    ph_coherence_change_object(request->mount->coherence, &request->change, object);
-    ph_coherence_change_sent(request->mount->coherence, &request->change);
-}
-
 void ph_op_setxattr(fuse_req_t req, fuse_ino_t object, const char *name, const char *value, size_t size,
                     int flags)
 {
@@ -111,7 +104,7 @@ void ph_op_setxattr(fuse_req_t req, fuse_ino_t object, const char *name, const c
     message.name = ph_name_bytes(name);
     message.length = (uint32_t) size;
     message.flags = (uint32_t) flags & FLAG_BITS;
-    announce(request, object);
+    ph_request_changes(request, object); /* access lists are mode bits, too */
     uint64_t ticket = ph_send_setxattr(request->mount->stub, &message, payload, ph_request_done, request);
     ph_blob_unref(payload);
     ph_request_sent(request, ticket);
@@ -126,7 +119,7 @@ void ph_op_removexattr(fuse_req_t req, fuse_ino_t object, const char *name)
     message.caller = &request->caller;
     message.object = object;
     message.name = ph_name_bytes(name);
-    announce(request, object);
+    ph_request_changes(request, object);
     ph_request_sent(request,
                     ph_send_removexattr(request->mount->stub, &message, NULL, ph_request_done, request));
 }

@@ -67,6 +67,12 @@ void ph_request_again(struct ph_request *request)
     atomic_fetch_add(&request->refs, 1);
 }
 
+void ph_request_changes(struct ph_request *request, uint64_t object)
+{
+    ph_coherence_change_object(request->mount->coherence, &request->change, object);
+    ph_coherence_change_sent(request->mount->coherence, &request->change);
+}
+
 /* A change whose requester was killed: it is not known yet what it came to. */
 struct late_change {
     struct ph_coherence *coherence;

@@ -90,6 +90,9 @@ void ph_request_fail(struct ph_request *request, int error);
 /* The request was never sent: answers the kernel with ERROR and frees it. */
 void ph_request_refuse(struct ph_request *request, int error);
 
+/* REQUEST, about to be sent, changes OBJECT (attributes, data) and nothing else: the coherence is told. */
+void ph_request_changes(struct ph_request *request, uint64_t object);
+
 /* A callback for requests whose reply carries nothing: answers the status. */
 void ph_request_done(void *data, const struct ph_reply *reply);
 

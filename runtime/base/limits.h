@@ -58,22 +58,22 @@ enum {
     PH_PING_TIMEOUT_MS = 30000,     /* silence after which the peer is gone */
     PH_LINGER_MS = 1000,            /* for a last word to reach a peer that is cut off */
     PH_SOCKET_BUFFER_BYTES = 4 * 1024 * 1024,
-    PH_LEASE_TTL_MS = 20000,        /* of leases: from an answer of the server on */
-    PH_LEASE_LEFT_MS = 1000,        /* of leases whose client closed its end of the connection itself */
-    PH_RECALL_TIMEOUT_MS = 20000,   /* for the answer to a recall; who does not give it is fenced */
-    PH_RECALLS_AT_ONCE = 1024,      /* recalls of one session for what concerns all of an export */
+    PH_LEASE_TTL_MS = 20000,      /* of leases: from an answer of the server on */
+    PH_LEASE_LEFT_MS = 1000,      /* of leases whose client closed its end of the connection itself */
+    PH_RECALL_TIMEOUT_MS = 20000, /* for the answer to a recall; who does not give it is fenced */
+    PH_RECALLS_AT_ONCE = 1024,    /* recalls of one session for what concerns all of an export */
     PH_UNAUTHENTICATED_CONNECTIONS_MAX = 256,
     PH_CONNECTIONS_MAX = 4096,
 
     /* Client. */
     PH_RECONNECT_FIRST_MS = 100,
     PH_RECONNECT_MAX_MS = 5000,
-    PH_IDS_LOW_WATER = 16384,   /* ids left when the next range is asked for */
-    PH_HOST_MAX_BYTES = 64,     /* of SESSION_OPEN's host */
-    PH_RELEASE_CREDITS = 8,     /* credits that a client keeps for what gives something back */
-    PH_CLOSE_TIMEOUT_MS = 5000, /* for answers still due, then SESSION_CLOSE, when a link ends */
-    PH_LINK_QUEUE_MAX = 65536,  /* requests waiting to be sent */
-    PH_HINTS_MAX = 262144,      /* objects whose path is remembered */
+    PH_IDS_LOW_WATER = 16384,           /* ids left when the next range is asked for */
+    PH_HOST_MAX_BYTES = 64,             /* of SESSION_OPEN's host */
+    PH_RELEASE_CREDITS = 8,             /* credits that a client keeps for what gives something back */
+    PH_CLOSE_TIMEOUT_MS = 5000,         /* for answers still due, then SESSION_CLOSE, when a link ends */
+    PH_LINK_QUEUE_MAX = 65536,          /* requests waiting to be sent */
+    PH_HINTS_MAX = 262144,              /* objects whose path is remembered */
     PH_CACHE_OBJECTS_MAX = 1024 * 1024, /* that the kernel does not hold, beyond which leases are given up */
     PH_CACHE_LEASES_MAX = 768 * 1024,   /* fewer than a server lets a session hold */
 
@@ -83,6 +83,19 @@ enum {
     PH_LEASE_MARGIN_MS = 1000,
     PH_UNWATCHED_TIMEOUT_MS = 1000, /* nothing is kept for longer where the server does not watch */
     PH_LEASES_PER_RELEASE = 1024,   /* in each list of LEASE_RELEASE */
+};
+
+/* Bits of SetattrRequest.which: what is set (docs/protocol.md, section 7.10). */
+enum {
+    PH_SET_MODE = 1 << 0,
+    PH_SET_UID = 1 << 1,
+    PH_SET_GID = 1 << 2,
+    PH_SET_SIZE = 1 << 3,
+    PH_SET_ACCESSED = 1 << 4,
+    PH_SET_MODIFIED = 1 << 5,
+    PH_SET_ACCESSED_NOW = 1 << 6,
+    PH_SET_MODIFIED_NOW = 1 << 7,
+    PH_SET_KILL_PRIVILEGES = 1 << 8,
 };
 
 /* Object ids. Those of objects found on the server's disk lie below the first

@@ -109,7 +109,8 @@ struct model {
     struct {
         bool used;
         int object;
-        uint64_t lease;
+        uint64_t lease, generation;
+        size_t names;
     } drops[DROPS];
     int attr_running[OBJECTS], name_running[DIRS][NAMES], dir_running[DIRS]; /* changes of the client */
     struct ph_cache *cache;
@@ -147,7 +148,7 @@ void kernel_written(struct model *m, struct writing *writing);
 void kernel_lookup(struct model *m, int dir, int name);
 void kernel_getattr(struct model *m, int object);
 void kernel_change_done(struct model *m, const struct call *call, bool kept);
-void kernel_drop(struct model *m, int object, uint64_t lease);
+void kernel_drop(struct model *m, int object, uint64_t lease, bool none_told);
 void kernel_forget(struct model *m, int object);
 void kernel_check(struct model *m);
 void kernel_lost(struct model *m);

@@ -121,25 +121,19 @@ void kernel_change_done(struct model *m, const struct call *call, bool kept)
         raise_epoch(m);
 }
 
-static void drop_name(void *data, const void *name, size_t len)
-{
-    struct kept *kept = data;
-    g_assert_cmpuint(len, ==, 1);
-    kept[*(const char *) name - 'a'].there = false;
-}
-
-/* Names go one by one where nothing is under way; none may be left. */
-void kernel_drop(struct model *m, int object, uint64_t lease)
+/* Where it is said that the kernel was told of no name, it has none. */
+void kernel_drop(struct model *m, int object, uint64_t lease, bool none_told)
 {
     struct kernel *k = &m->kernel;
     k->attr[object].there = false;
     if (object < DIRS) {
         if (m->dir_running[object])
             raise_epoch(m);
-        ph_cache_each_name(m->cache, model_id(object), drop_name, k->name[object]);
-        for (int name = 0; name < NAMES; name++)
-            g_assert_false(k->name[object][name].there &&
-                           k->name[object][name].until_ms > model_client_ms(m));
+        for (int name = 0; name < NAMES; name++) {
+            struct kept *kept = &k->name[object][name];
+            g_assert_false(none_told && kept->there && kept->until_ms > model_client_ms(m));
+            kept->there = false;
+        }
     }
     ph_cache_dropped(m->cache, model_id(object), lease);
 }

@@ -217,6 +217,8 @@ static void work(struct model *m)
         m->drops[at].used = true;
         m->drops[at].object = model_index(m->work.drop.object);
         m->drops[at].lease = m->work.drop.lease;
+        m->drops[at].generation = m->work.drop.generation;
+        m->drops[at].names = m->work.drop.names;
         return;
     }
     g_assert_cmpuint(m->work.release.count, <=, G_N_ELEMENTS(call->ids));
@@ -230,7 +232,9 @@ static void drop(struct model *m)
     if (!m->drops[at].used)
         return;
     m->drops[at].used = false;
-    kernel_drop(m, m->drops[at].object, m->drops[at].lease);
+    /* A drop from before the session was lost says nothing about the names of the next one. */
+    bool none_told = m->drops[at].names == 0 && m->drops[at].generation == m->generation;
+    kernel_drop(m, m->drops[at].object, m->drops[at].lease, none_told);
 }
 
 static void recalled(struct model *m)
