@@ -1,25 +1,10 @@
 #include "server/core/tests/caching_world.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "server/core/tests/stepped.h"
+
 static void run(struct world *world, struct ph_server_call *call);
-
-static void enter(void *data)
-{
-    struct world *world = data;
-
-    g_assert_false(world->inside);
-    world->inside = true;
-}
-
-static void leave(void *data)
-{
-    struct world *world = data;
-
-    g_assert_true(world->inside);
-    world->inside = false;
-}
 
 static void reply_free(void *data)
 {
@@ -99,7 +84,7 @@ void world_let_run(struct world *world)
 
 void world_init(struct world *world)
 {
-    const struct ph_server_guard guard = {enter, leave, world};
+    const struct ph_server_guard guard = stepped_guard(&world->inside);
 
     *world = (struct world){.fake = ph_fake_store_new(), .log = g_byte_array_new()};
     world->export = (struct ph_server_export){.name = "one", .store = ph_fake_store_interface(world->fake)};
@@ -124,24 +109,12 @@ void world_tick(struct world *world, uint64_t now_ms)
     perform(world, &actions);
 }
 
-static void give(struct client *client, struct ph_frame_header *header, const ProtobufCMessage *message)
+static void give(struct client *client, const struct ph_frame_header *header, const ProtobufCMessage *message)
 {
-    size_t len = message == NULL ? 0 : ph_encoded_size(message);
-    struct ph_frame *frame = calloc(1, sizeof(*frame) + len);
     struct ph_actions actions = {0};
     struct ph_server_call *call;
 
-    header->message_len = (uint32_t) len;
-    frame->header = *header;
-    if (message != NULL)
-        ph_encode(message, frame->message);
-    frame->header.body_crc = ph_crc32c(0, frame->message, len);
-    if (header->payload_len > 0) {
-        frame->payload = ph_blob_new(header->payload_len);
-        memset(frame->payload->data, 'x', header->payload_len);
-        frame->payload->len = header->payload_len;
-    }
-    ph_server_frame(client->conn, frame, &actions, &call);
+    ph_server_frame(client->conn, stepped_frame(header, message), &actions, &call);
     perform(client->world, &actions);
     if (call != NULL)
         run(client->world, call);

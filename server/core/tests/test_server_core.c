@@ -6,6 +6,7 @@
 #include "server/core/peek.h"
 #include "server/core/server_core.h"
 #include "server/core/tests/fake_store.h"
+#include "server/core/tests/stepped.h"
 
 struct world {
     struct ph_fake_store *fake;
@@ -26,25 +27,9 @@ struct client {
     struct ph_server_call *call; /* admitted and not run yet */
 };
 
-static void enter(void *data)
-{
-    struct world *world = data;
-
-    g_assert_false(world->inside);
-    world->inside = true;
-}
-
-static void leave(void *data)
-{
-    struct world *world = data;
-
-    g_assert_true(world->inside);
-    world->inside = false;
-}
-
 static void world_init(struct world *world, bool read_only, size_t exports)
 {
-    const struct ph_server_guard guard = {enter, leave, world};
+    const struct ph_server_guard guard = stepped_guard(&world->inside);
 
     *world = (struct world){.fake = ph_fake_store_new()};
     world->exports[0] = (struct ph_server_export){"one", ph_fake_store_interface(world->fake), read_only};
@@ -106,23 +91,12 @@ static void client_clear(struct client *client)
 static enum ph_admission give(struct client *client, const struct ph_frame_header *header,
                               const ProtobufCMessage *message, uint32_t payload_len)
 {
-    size_t len = message == NULL ? 0 : ph_encoded_size(message);
-    struct ph_frame *frame = calloc(1, sizeof(*frame) + len);
+    struct ph_frame_header given = *header;
     struct ph_actions actions = {0};
     enum ph_admission admission;
 
-    frame->header = *header;
-    frame->header.message_len = (uint32_t) len;
-    frame->header.payload_len = payload_len;
-    if (message != NULL)
-        ph_encode(message, frame->message);
-    frame->header.body_crc = ph_crc32c(0, frame->message, len);
-    if (payload_len > 0) {
-        frame->payload = ph_blob_new(payload_len);
-        memset(frame->payload->data, 'x', payload_len);
-        frame->payload->len = payload_len;
-    }
-    admission = ph_server_frame(client->conn, frame, &actions, &client->call);
+    given.payload_len = payload_len;
+    admission = ph_server_frame(client->conn, stepped_frame(&given, message), &actions, &client->call);
     perform(client->world, &actions);
     return admission;
 }
