@@ -1,8 +1,8 @@
 /* All states that the object may be in are kept while going through the begins
  * and ends of the events: with each, which of the events under way have
  * happened already. When an event ends it must have happened: what can happen
- * first is tried in every order, and states in which it cannot are dropped.
- * None left means that no order explains the history. */
+ * first is tried in every order, and states in which it cannot are dropped. (One whose answer was lost need
+ * not have happened.) None left means that no order explains the history. */
 #include "tests/coherence/checker.h"
 
 #include <stdlib.h>
@@ -89,10 +89,13 @@ static bool finish(struct search *search, unsigned bit)
     for (size_t i = 0; i < search->tried.count && search->tried.count < CONFIGS_MAX; i++) {
         struct ph_config config = search->tried.config[i];
 
-        if (config.done & mask)
+        if (config.done & mask) {
             ph_config_set_add(&search->after, (struct ph_config){config.state, config.done & ~mask});
-        else
-            change_each(search, &config);
+            continue;
+        }
+        if (search->open[bit]->maybe)
+            ph_config_set_add(&search->after, config); /* it never happened */
+        change_each(search, &config);
     }
     if (!search->after.count)
         return false;
@@ -174,7 +177,7 @@ static enum ph_verdict judge(const struct ph_object *object, struct ph_event **e
  * filesystem: what was seen of the one and of the other is judged apart. */
 static bool sees_links(const struct ph_event *event)
 {
-    return event->deed == PH_COUNT || event->deed == PH_ALIVE;
+    return event->deed == PH_COUNT || event->deed == PH_ALIVE || event->deed == PH_LINKS;
 }
 
 static enum ph_verdict judge_names(const struct ph_object *object, struct ph_event **events, size_t count,

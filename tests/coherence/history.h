@@ -6,6 +6,7 @@
  * was there. All of them then carry the times of the call. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,7 @@ enum ph_deed {
     PH_KIND,     /* names: SLOT was seen to be a directory (VALUE 1) or a file (0) */
     PH_COUNT,    /* names: VALUE of the names were seen to be there */
     PH_ALIVE,    /* names: some name (EXTRA 1) or none (0) stands for VALUE */
+    PH_LINKS,    /* names: EXTRA of the names were seen to stand for the file VALUE */
     PH_APPEND,   /* log: the record VALUE was appended */
     PH_LENGTH,   /* log: VALUE bytes were seen; EXTRA is their hash, 0 when only the size was */
 };
@@ -51,6 +53,7 @@ struct ph_event {
     uint16_t object;
     uint8_t deed, slot, slot2;
     uint8_t worker, mount;
+    bool maybe; /* its answer was lost: it happened until its end, or not at all */
 };
 
 struct ph_object {

@@ -25,6 +25,7 @@ bool ph_model_is_read(const struct ph_event *event)
     case PH_KIND:
     case PH_COUNT:
     case PH_ALIVE:
+    case PH_LINKS:
     case PH_LENGTH:
         return true;
     default:
@@ -51,13 +52,14 @@ static unsigned names_there(uint64_t state)
     return there;
 }
 
-static bool stands_for(uint64_t state, uint64_t id)
+/* How many names stand for ID. */
+static unsigned links_of(uint64_t state, uint64_t id)
 {
-    for (unsigned slot = 0; slot < PH_SLOTS; slot++) {
-        if (at(state, slot) == id)
-            return true;
-    }
-    return false;
+    unsigned links = 0;
+
+    for (unsigned slot = 0; slot < PH_SLOTS; slot++)
+        links += at(state, slot) == id;
+    return links;
 }
 
 static unsigned only(bool possible, uint64_t state, uint64_t next[2])
@@ -78,7 +80,9 @@ static unsigned step_rename(uint64_t state, const struct ph_event *event, uint64
         possible = from && !to;
     else
         possible = from && to;
-    if (possible) {
+    if (possible && event->deed == PH_MOVE && from == to && !(from & IS_DIRECTORY)) {
+        next[count++] = state; /* two names of one file: both stay */
+    } else if (possible) {
         uint64_t left = event->deed == PH_SWAP ? to : 0;
 
         next[count++] = with(with(state, event->slot2, from), event->slot, left);
@@ -114,7 +118,9 @@ static unsigned step_names(uint64_t state, const struct ph_event *event, uint64_
     case PH_COUNT:
         return only(names_there(state) == event->value, state, next);
     case PH_ALIVE:
-        return only(stands_for(state, event->value) == (event->extra != 0), state, next);
+        return only((links_of(state, event->value) != 0) == (event->extra != 0), state, next);
+    case PH_LINKS:
+        return only(links_of(state, event->value) == event->extra, state, next);
     default:
         return 0;
     }
@@ -213,6 +219,9 @@ static void print_names_event(const struct ph_object *object, const struct ph_ev
     case PH_COUNT:
         snprintf(text, size, "saw %" PRIu64 " names", event->value);
         break;
+    case PH_LINKS:
+        snprintf(text, size, "saw %" PRIu64 " names of %s", event->extra, id);
+        break;
     default:
         snprintf(text, size, "saw %s names of %s", event->extra ? "one or more" : "no", id);
     }
@@ -240,7 +249,7 @@ void ph_model_print_event(const struct ph_object *object, const struct ph_event 
 static bool has_identity(const struct ph_event *event)
 {
     return event->deed == PH_ADD || event->deed == PH_PUT || event->deed == PH_NAMED ||
-           event->deed == PH_ALIVE;
+           event->deed == PH_ALIVE || event->deed == PH_LINKS;
 }
 
 static int compare_numbers(const void *a, const void *b)
