@@ -4,6 +4,7 @@
 #ifndef PH_WIRE_CALL_H
 #define PH_WIRE_CALL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "runtime/base/arena.h"
@@ -13,8 +14,10 @@
 struct ph_call {
     uint64_t session; /* server-wide number of the session, 0 before it is open */
     const uint8_t
-        *client;   /* 16 bytes that name the client for as long as it lives; NULL where nobody knows */
-    void *context; /* of the session layer; the store never looks at it */
+        *client;     /* 16 bytes that name the client for as long as it lives; NULL where nobody knows */
+    bool write_back; /* the session makes changes in its cache: attributes are to tell whether they are plain
+                      */
+    void *context;   /* of the session layer; the store never looks at it */
     struct ph_arena *arena;      /* decoded request and everything in the reply live here */
     struct ph_blob *payload_in;  /* borrowed; NULL for none */
     size_t payload_used;         /* bytes that earlier commands of the transaction took */

@@ -325,6 +325,7 @@ static bool store_start(struct ph_posix_store *store, const struct ph_posix_opti
         return false;
     root_enter(store, &stx);
     store->acls = acls_probe(store);
+    store->plain_filesystem = ph_plain_filesystem(store->root_fd);
     if (store->size_limit != 0 && !ph_space_walk(store, error))
         return false;
     return ph_hidden_open(store, error);

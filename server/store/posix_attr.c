@@ -6,19 +6,7 @@
 
 #include "server/store/posix_internal.h"
 
-/* SETATTR's bits (idl/changes.proto). */
-enum {
-    SET_MODE = 1 << 0,
-    SET_UID = 1 << 1,
-    SET_GID = 1 << 2,
-    SET_SIZE = 1 << 3,
-    SET_ACCESSED = 1 << 4,
-    SET_MODIFIED = 1 << 5,
-    SET_ACCESSED_NOW = 1 << 6,
-    SET_MODIFIED_NOW = 1 << 7,
-    SET_KILL_PRIVILEGES = 1 << 8,
-    SET_TIMES = SET_ACCESSED | SET_MODIFIED | SET_ACCESSED_NOW | SET_MODIFIED_NOW,
-};
+enum { SET_TIMES = PH_SET_ACCESSED | PH_SET_MODIFIED | PH_SET_ACCESSED_NOW | PH_SET_MODIFIED_NOW };
 
 static uint64_t ctime_ns(const struct statx *stx)
 {
@@ -107,6 +95,8 @@ uint32_t ph_attr_new(struct ph_posix_store *store, struct ph_call *call, struct 
         return ph_fault_set(&call->fault, PH_ST_NO_MEMORY, "no room left for attributes");
     pohmel__attr__init(fresh);
     *attr = fresh;
+    if (call->write_back)
+        fresh->plain = ph_attr_plain(store, object, stx);
     return ph_attr_fill(store, call, object, stx, changed, fresh);
 }
 
@@ -217,13 +207,13 @@ static struct timespec time_wanted(uint32_t which, uint32_t set, uint32_t now, c
 static bool set_times(const Pohmel__SetattrRequest *request, int fd)
 {
     struct timespec times[2] = {
-        time_wanted(request->which, SET_ACCESSED, SET_ACCESSED_NOW, request->accessed),
-        time_wanted(request->which, SET_MODIFIED, SET_MODIFIED_NOW, request->modified),
+        time_wanted(request->which, PH_SET_ACCESSED, PH_SET_ACCESSED_NOW, request->accessed),
+        time_wanted(request->which, PH_SET_MODIFIED, PH_SET_MODIFIED_NOW, request->modified),
     };
     if (utimensat(fd, "", times, AT_EMPTY_PATH) == 0)
         return true;
     /* Who may cut the file may have its times set to now, as truncate(2) does by itself. */
-    bool implied = (request->which & SET_SIZE) && !(request->which & (SET_ACCESSED | SET_MODIFIED));
+    bool implied = (request->which & PH_SET_SIZE) && !(request->which & (PH_SET_ACCESSED | PH_SET_MODIFIED));
     if (!implied || (errno != EPERM && errno != EACCES))
         return false;
     ph_creds_server();
@@ -232,22 +222,22 @@ static bool set_times(const Pohmel__SetattrRequest *request, int fd)
 
 static bool set_owner(const Pohmel__SetattrRequest *request, int fd)
 {
-    uid_t uid = request->which & SET_UID ? request->uid : (uid_t) -1;
-    gid_t gid = request->which & SET_GID ? request->gid : (gid_t) -1;
+    uid_t uid = request->which & PH_SET_UID ? request->uid : (uid_t) -1;
+    gid_t gid = request->which & PH_SET_GID ? request->gid : (gid_t) -1;
     return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) == 0;
 }
 
 /* Whether the set-id bits may go: with the owner just changed, or as by a write of the caller. */
 static bool may_kill(const Pohmel__SetattrRequest *request, const char *path, const struct ph_handle *handle)
 {
-    bool owner = ((request->which & SET_UID) && request->uid != (uid_t) -1) ||
-                 ((request->which & SET_GID) && request->gid != (gid_t) -1);
+    bool owner = ((request->which & PH_SET_UID) && request->uid != (uid_t) -1) ||
+                 ((request->which & PH_SET_GID) && request->gid != (gid_t) -1);
     return owner || handle != NULL || faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0;
 }
 
 /* In the order in which a local kernel does it; each step as the caller. */
-static uint32_t setattr_steps(struct ph_posix_store *store, struct ph_call *call,
-                              const Pohmel__SetattrRequest *request, int fd, const struct ph_handle *handle)
+uint32_t ph_attr_set(struct ph_posix_store *store, struct ph_call *call,
+                     const Pohmel__SetattrRequest *request, int fd, const struct ph_handle *handle)
 {
     char path[32];
     uint32_t which = request->which;
@@ -257,18 +247,18 @@ static uint32_t setattr_steps(struct ph_posix_store *store, struct ph_call *call
     ph_proc_path(fd, path);
     /* Nothing at all is a chown that keeps both owners, which counts as a change; or it announces
      * a write by somebody else than the owner, which clears the set-id bits itself. */
-    if ((which == 0 || (which & (SET_UID | SET_GID))) && !set_owner(request, fd) &&
+    if ((which == 0 || (which & (PH_SET_UID | PH_SET_GID))) && !set_owner(request, fd) &&
         (which != 0 || errno != EPERM))
         return ph_store_errno(call, "change the owner");
-    if (which & SET_KILL_PRIVILEGES) {
+    if (which & PH_SET_KILL_PRIVILEGES) {
         if (!may_kill(request, path, handle))
             return ph_store_errno(call, "clear set-id bits");
         ph_kill_privileges(fd);
         status = ph_store_become(store, request->caller);
     }
-    if (status == PH_ST_OK && (which & SET_MODE) && chmod(path, request->mode) != 0)
+    if (status == PH_ST_OK && (which & PH_SET_MODE) && chmod(path, request->mode) != 0)
         return ph_store_errno(call, "change the mode");
-    if (status == PH_ST_OK && (which & SET_SIZE)) {
+    if (status == PH_ST_OK && (which & PH_SET_SIZE)) {
         int failed = handle != NULL ? ftruncate(handle->fd->fd, (off_t) request->size)
                                     : truncate(path, (off_t) request->size);
         if (failed)
@@ -285,7 +275,7 @@ static uint32_t setattr_size_check(struct ph_posix_store *store, struct ph_call 
                                    int fd)
 {
     struct statx stx;
-    if (!(request->which & SET_SIZE))
+    if (!(request->which & PH_SET_SIZE))
         return PH_ST_OK;
     if (!S_ISREG(object->type))
         return S_ISDIR(object->type) ? PH_ST_IS_DIRECTORY : PH_ST_INVALID;
@@ -304,7 +294,7 @@ uint32_t ph_posix_setattr(void *self, struct ph_call *call, const Pohmel__Setatt
     struct ph_handle *handle = NULL;
     struct ph_fd *fd = NULL;
     uint32_t status = ph_store_check_writable(store, call);
-    if (status == PH_ST_OK && request->handle != 0 && (request->which & SET_SIZE))
+    if (status == PH_ST_OK && request->handle != 0 && (request->which & PH_SET_SIZE))
         status = ph_store_handle_get(store, call, request->handle, request->object, 2, &handle);
     if (status == PH_ST_OK) {
         status = ph_store_become(store, request->caller);
@@ -314,7 +304,7 @@ uint32_t ph_posix_setattr(void *self, struct ph_call *call, const Pohmel__Setatt
     if (status == PH_ST_OK)
         status = setattr_size_check(store, call, request, object, fd->fd);
     if (status == PH_ST_OK)
-        status = setattr_steps(store, call, request, fd->fd, handle);
+        status = ph_attr_set(store, call, request, fd->fd, handle);
     if (status == PH_ST_OK)
         status = ph_attr_of(store, call, object, true, &result->attr);
     ph_fd_unref(fd);

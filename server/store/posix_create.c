@@ -44,17 +44,97 @@ static struct ph_object *created_enter(struct ph_posix_store *store, const struc
     return object;
 }
 
+/* What a new file is to have besides its name. */
+struct content {
+    const uint8_t *bytes;
+    size_t len;
+    const Pohmel__NewAttributes *attributes; /* NULL for none */
+};
+
+/* Takes the request's bytes out of the payload. */
+static uint32_t content_take(struct ph_call *call, const Pohmel__CreateRequest *request,
+                             struct content *content)
+{
+    *content = (struct content){.len = request->length, .attributes = request->attributes};
+    if ((request->length > 0 || request->attributes != NULL) && !request->exclusive)
+        return ph_fault_set(&call->fault, PH_ST_INVALID, "only a file that is made can be given content");
+    content->bytes = ph_call_take_payload(call, request->length);
+    return content->bytes != NULL ? PH_ST_OK
+                                  : ph_fault_set(&call->fault, PH_ST_MALFORMED,
+                                                 "the payload is shorter than the commands of the "
+                                                 "transaction say");
+}
+
+static bool write_all(int fd, const uint8_t *bytes, size_t len)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t got = pwrite(fd, bytes + done, len - done, (off_t) done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got == 0)
+            errno = ENOSPC;
+        if (got <= 0)
+            return false;
+        done += (size_t) got;
+    }
+    return true;
+}
+
+/* Gives the new file its content, as CALLER. */
+static uint32_t content_put(struct ph_posix_store *store, struct ph_call *call, Pohmel__Caller *caller,
+                            const struct content *content, int fd)
+{
+    const Pohmel__NewAttributes *attributes = content->attributes;
+    Pohmel__SetattrRequest set = POHMEL__SETATTR_REQUEST__INIT;
+    uint32_t status = ph_store_become(store, caller);
+    if (status != PH_ST_OK)
+        return status;
+    if (!write_all(fd, content->bytes, content->len))
+        return ph_store_errno(call, "write the data of a new file");
+    if (attributes == NULL || attributes->which == 0)
+        return PH_ST_OK;
+    set.caller = caller;
+    set.which = attributes->which;
+    set.mode = attributes->mode;
+    set.uid = attributes->uid;
+    set.gid = attributes->gid;
+    set.accessed = attributes->accessed;
+    set.modified = attributes->modified;
+    return ph_attr_set(store, call, &set, fd, NULL);
+}
+
+/* The file that was made is not to be after all. What has its name by now stays. */
+static void take_back(struct ph_posix_store *store, const struct ph_named *named, struct ph_object *object)
+{
+    struct statx stx;
+    ph_creds_server();
+    if (ph_statx(named->dir->fd, named->name, &stx) == 0) {
+        struct ph_identity there = ph_identity_of(&stx);
+        if (ph_identity_same(&there, &object->identity))
+            unlinkat(named->dir->fd, named->name, 0);
+    }
+    ph_object_removed(store, object, false, NULL);
+    ph_dir_changed(store, named->parent, named->dir->fd);
+}
+
+static int new_file_flags(const Pohmel__CreateRequest *request)
+{
+    uint32_t access = request->access;
+    if (request->length > 0)
+        access |= access & ACCESS_READ ? ACCESS_BOTH : ACCESS_WRITE;
+    return O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | access_flags(access);
+}
+
 static uint32_t create_new(struct ph_posix_store *store, struct ph_call *call,
                            const Pohmel__CreateRequest *request, const struct ph_named *named,
-                           Pohmel__CreateResult *result)
+                           const struct content *content, Pohmel__CreateResult *result)
 {
     struct statx stx;
     struct ph_object *object = NULL;
     uint32_t status = PH_ST_OK;
     mode_t mode = ph_creds_umask(request->mode, request->umask);
     making_begin(store, named);
-    int fd = openat(named->dir->fd, named->name,
-                    O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | access_flags(request->access), mode);
+    int fd = openat(named->dir->fd, named->name, new_file_flags(request), mode);
     if (fd < 0)
         status = errno == EEXIST ? PH_ST_EXISTS : ph_store_errno(call, "make a file");
     else if ((object = created_enter(store, named, fd, request->object, &stx)) == NULL)
@@ -62,11 +142,18 @@ static uint32_t create_new(struct ph_posix_store *store, struct ph_call *call,
     making_end(store, named);
     if (object != NULL) {
         ph_dir_changed(store, named->parent, named->dir->fd);
-        status = ph_attr_new(store, call, object, &stx, true, &result->attr);
-        result->created = true;
+        status = content_put(store, call, request->caller, content, fd);
+        if (status == PH_ST_OK && ph_statx(fd, "", &stx) != 0)
+            status = ph_store_errno(call, "look at a new file");
+        if (status == PH_ST_OK)
+            status = ph_attr_new(store, call, object, &stx, true, &result->attr);
+        if (status == PH_ST_OK && request->handle != 0)
+            status =
+                ph_store_handle_open(store, call, request->handle, object, g_steal_fd(&fd), request->access);
+        result->created = status == PH_ST_OK;
+        if (status != PH_ST_OK)
+            take_back(store, named, object);
     }
-    if (status == PH_ST_OK && request->handle != 0)
-        status = ph_store_handle_open(store, call, request->handle, object, g_steal_fd(&fd), request->access);
     if (fd >= 0)
         close(fd);
     ph_object_unref(store, object);
@@ -128,7 +215,12 @@ static uint32_t create_named(struct ph_posix_store *store, struct ph_call *call,
                              Pohmel__CreateResult *result)
 {
     struct ph_handle *open = NULL;
-    uint32_t status = make_check(store, call, request->object);
+    struct content content;
+    uint32_t status = content_take(call, request, &content);
+    if (status == PH_ST_OK)
+        status = make_check(store, call, request->object);
+    if (status == PH_ST_OK && content.len > 0)
+        status = ph_space_check(store, call, content.len);
     if (status == PH_ST_NO_SPACE && !request->exclusive) /* what is there may still be opened */
         return create_existing(store, call, request, named, result) == PH_ST_OK ? PH_ST_OK : PH_ST_NO_SPACE;
     if (status == PH_ST_OK && request->handle != 0)
@@ -136,7 +228,7 @@ static uint32_t create_named(struct ph_posix_store *store, struct ph_call *call,
     for (int attempt = 0; status == PH_ST_OK && attempt < CREATE_ATTEMPTS; attempt++) {
         status = ph_store_become(store, request->caller);
         if (status == PH_ST_OK)
-            status = create_new(store, call, request, named, result);
+            status = create_new(store, call, request, named, &content, result);
         if (status != PH_ST_EXISTS || request->exclusive)
             break;
         status = create_existing(store, call, request, named, result);

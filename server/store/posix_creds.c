@@ -106,6 +106,23 @@ bool ph_creds_is_server(void)
     return now.known && !now.foreign;
 }
 
+bool ph_creds_lend(void)
+{
+    bool foreign = now.foreign;
+    ph_creds_server();
+    return foreign;
+}
+
+void ph_creds_return(bool lent)
+{
+    if (!lent)
+        return;
+    /* The groups were left in force. */
+    now.foreign = true;
+    if (!ids_become(now.uid, now.gid))
+        g_error("the server cannot take its caller's ids on again");
+}
+
 mode_t ph_creds_umask(mode_t mode, mode_t mask)
 {
     if (!now.own_umask) {

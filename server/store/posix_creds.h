@@ -26,6 +26,11 @@ void ph_creds_server(void);
 /* The thread acts as the server now. */
 bool ph_creds_is_server(void);
 
+/* Makes the thread act as the server for a moment; returns what ph_creds_return is to be given
+ * afterwards, which brings back whom it acted as before. */
+bool ph_creds_lend(void);
+void ph_creds_return(bool lent);
+
 /* Gives away, for this thread and those that it starts, what acting as another user would
  * leave in force: quotas and the space kept for root are for everybody else to respect. */
 void ph_creds_narrow(void);

@@ -155,6 +155,20 @@ static uint32_t write_space(struct ph_posix_store *store, struct ph_call *call,
     return more == 0 ? PH_ST_OK : ph_space_check(store, call, more);
 }
 
+/* The time at which its writer wrote; it may be told by whoever may write, so the server sets it. Where the
+ * filesystem does not let it, the present stays. */
+static uint32_t write_time(struct ph_call *call, const Pohmel__WriteRequest *request, int fd)
+{
+    struct timespec times[2] = {
+        {.tv_nsec = UTIME_OMIT},
+        {.tv_sec = request->modified->seconds, .tv_nsec = request->modified->nanoseconds},
+    };
+    ph_creds_server();
+    if (futimens(fd, times) == 0 && (request->stable & STABLE_ALL) && fsync(fd) != 0)
+        return ph_store_errno(call, "write");
+    return PH_ST_OK;
+}
+
 uint32_t ph_posix_write(void *self, struct ph_call *call, const Pohmel__WriteRequest *request,
                         Pohmel__WriteResult *result)
 {
@@ -181,10 +195,13 @@ uint32_t ph_posix_write(void *self, struct ph_call *call, const Pohmel__WriteReq
         result->written = written > 0 ? (uint32_t) written : 0;
         result->offset = offset;
     }
+    if (status == PH_ST_OK && request->modified != NULL)
+        status = write_time(call, request, handle->fd->fd);
     if (status == PH_ST_OK && ph_statx(handle->fd->fd, "", &stx) != 0)
         status = ph_store_errno(call, "look at the file written");
     if (status == PH_ST_OK)
-        status = ph_attr_new(store, call, handle->object, &stx, result->written > 0, &result->attr);
+        status = ph_attr_new(store, call, handle->object, &stx,
+                             result->written > 0 || request->modified != NULL, &result->attr);
     ph_store_handle_unref(store, handle);
     return status;
 }
@@ -321,6 +338,28 @@ static uint32_t sync_object(struct ph_posix_store *store, struct ph_call *call,
     return status;
 }
 
+/* The names under which OBJECT is reached, as far as they were given since they were made stable last. */
+static uint32_t sync_names(struct ph_posix_store *store, struct ph_call *call,
+                           const Pohmel__SyncRequest *request, struct ph_object *object)
+{
+    struct ph_object *at = ph_object_ref(store, object);
+    uint32_t status = PH_ST_OK;
+    for (int depth = 0; at != NULL && depth < PH_STORE_DEPTH_MAX; depth++) {
+        uint32_t named;
+        struct ph_object *parent = ph_object_unstable_name(store, at, &named);
+        if (parent != NULL)
+            status = sync_object(store, call, request, parent);
+        if (parent != NULL && status == PH_ST_OK)
+            ph_object_name_is_stable(store, at, named);
+        ph_object_unref(store, at);
+        at = parent;
+        if (status != PH_ST_OK)
+            break;
+    }
+    ph_object_unref(store, at);
+    return status;
+}
+
 uint32_t ph_posix_sync(void *self, struct ph_call *call, const Pohmel__SyncRequest *request,
                        Pohmel__Nothing *reply)
 {
@@ -337,6 +376,8 @@ uint32_t ph_posix_sync(void *self, struct ph_call *call, const Pohmel__SyncReque
         object = ph_object_by_id(store, request->object);
         status = object != NULL ? sync_object(store, call, request, object)
                                 : ph_store_stale(call, request->object);
+        if (status == PH_ST_OK && !request->tree)
+            status = sync_names(store, call, request, object);
     }
     if (!ph_state_db_sync_wait(store->db, ticket) && status == PH_ST_OK)
         status = ph_fault_set(&call->fault, PH_ST_IO_ERROR, "the server cannot write its state database");

@@ -61,12 +61,15 @@ struct ph_object {
     struct ph_fd *pin;         /* O_PATH descriptor of an object without a known name */
     GList lru_link, dir_link;
     uint64_t version, seen_ctime_ns;
-    uint64_t blocks; /* last seen, units of 512 bytes */
-    bool listed;     /* reachable by id and identity */
-    bool idle;       /* in the store's idle list */
-    bool removed;    /* has no name for anybody any more */
-    bool orphan;     /* has a link in the hidden orphan directory */
-    bool persisted;  /* the state database has a row for it */
+    uint64_t blocks;         /* last seen, units of 512 bytes */
+    uint64_t plain_ctime_ns; /* change time at which PLAIN was found out; 0 for never */
+    bool plain;
+    uint32_t named, named_stable; /* times that it was given a name; the last of them that is stable */
+    bool listed;    /* reachable by id and identity */
+    bool idle;      /* in the store's idle list */
+    bool removed;   /* has no name for anybody any more */
+    bool orphan;    /* has a link in the hidden orphan directory */
+    bool persisted; /* the state database has a row for it */
 };
 
 /* An open handle of a session. */
@@ -83,6 +86,7 @@ struct ph_handle {
 struct ph_posix_store {
     struct ph_store shell; /* what others see of it */
     bool read_only, acts_as_caller, acls;
+    bool plain_filesystem; /* of the root: names and permissions are nothing special */
     uint64_t size_limit;
     atomic_uint_fast64_t used; /* bytes, with a size limit only */
     uint32_t objects_max, dirs_max, handles_max;
@@ -172,6 +176,12 @@ void ph_object_removed(struct ph_posix_store *store, struct ph_object *object, b
 void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *object, struct ph_fd *pin);
 /* Nobody is left who could reach what was lately removed: lets go of its descriptors. */
 void ph_objects_forget_removed(struct ph_posix_store *store);
+/* The directory, with a reference, that is to be made stable for the object's name to be so, which it was
+ * given as its *NAMED-th one; NULL where that is stable. */
+struct ph_object *ph_object_unstable_name(struct ph_posix_store *store, struct ph_object *object,
+                                          uint32_t *named);
+/* That directory was made stable afterwards. */
+void ph_object_name_is_stable(struct ph_posix_store *store, struct ph_object *object, uint32_t named);
 bool ph_object_is_open(struct ph_posix_store *store, struct ph_object *object);
 
 /* posix_resolve.c: reaching objects. */
@@ -259,6 +269,17 @@ uint64_t ph_object_version(struct ph_posix_store *store, struct ph_object *objec
 /* Version of a directory whose entries this command changed. */
 uint64_t ph_dir_changed(struct ph_posix_store *store, struct ph_object *directory, int fd);
 void ph_kill_privileges(int fd); /* clears set-id bits and capabilities, as the server */
+
+/* Changes the attributes of FD as REQUEST's caller; HANDLE, through which it is done, may be NULL. All
+ * steps or, where one fails, some of them. The thread acts as somebody afterwards. */
+uint32_t ph_attr_set(struct ph_posix_store *store, struct ph_call *call,
+                     const Pohmel__SetattrRequest *request, int fd, const struct ph_handle *handle);
+
+/* posix_plain.c. */
+bool ph_plain_filesystem(int fd); /* whether its filesystem is one that is known to be ordinary */
+/* Whether Attr.plain is to be set on OBJECT, of which STX was told. The thread goes on acting as whom it
+ * does. */
+bool ph_attr_plain(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx);
 
 /* posix_inspect.c: whether CALLER may remove all of NAMED, entry by entry, and how many *NAMES that
  * takes away. 0, ACCESS_DENIED, NOT_PERMITTED, CROSS_DEVICE, BUSY ... The thread acts as the caller

@@ -188,6 +188,7 @@ static struct ph_object *insert(struct ph_posix_store *store, uint64_t id, const
     object->type = type;
     object->refs = 1;
     object->listed = true;
+    object->named = 1; /* who knows when */
     g_hash_table_insert(store->by_id, &object->id, object);
     g_hash_table_insert(store->by_identity, &object->identity, object);
     return object;
@@ -214,6 +215,7 @@ static void set_name(struct ph_posix_store *store, struct ph_object *object, str
     attach(store, object, parent, name);
     unref_locked(store, before);
     object->removed = object->orphan = false;
+    object->named++;
     if (object->pin != NULL) {
         store->pins--;
         ph_fd_unref(g_steal_pointer(&object->pin));
@@ -566,6 +568,29 @@ void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *obje
     removed_locked(store, object, false, &pin);
     pthread_mutex_unlock(&store->lock);
     ph_fd_unref(pin);
+}
+
+struct ph_object *ph_object_unstable_name(struct ph_posix_store *store, struct ph_object *object,
+                                          uint32_t *named)
+{
+    struct ph_object *parent = NULL;
+    pthread_mutex_lock(&store->lock);
+    *named = object->named;
+    /* What has no data of its own is stable with its directory. */
+    bool plain = S_ISREG(object->type) || S_ISDIR(object->type);
+    if (object->parent != NULL && (object->named != object->named_stable || !plain)) {
+        parent = object->parent;
+        ref_locked(store, parent);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return parent;
+}
+
+void ph_object_name_is_stable(struct ph_posix_store *store, struct ph_object *object, uint32_t named)
+{
+    pthread_mutex_lock(&store->lock);
+    object->named_stable = named;
+    pthread_mutex_unlock(&store->lock);
 }
 
 bool ph_object_is_open(struct ph_posix_store *store, struct ph_object *object)

@@ -1,0 +1,116 @@
+/* Attr.plain: whether mode bits are all there is to permissions on an object. A client that makes
+ * changes in its cache decides by it what the caller may do; so what is not known is not plain. */
+#include <errno.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <sys/ioctl.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/store/posix_internal.h"
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+
+/* What was found is good as long as the change time stands still; a change that comes within
+ * one tick of the filesystem's clock would not move it. */
+enum { TICK_NS_MAX = 40 * 1000 * 1000 };
+
+bool ph_plain_filesystem(int fd)
+{
+    struct statfs fs;
+    if (fstatfs(fd, &fs) != 0)
+        return false;
+    switch ((unsigned long) fs.f_type) {
+    case EXT4_SUPER_MAGIC: /* and its elders */
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case TMPFS_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case OVERLAYFS_SUPER_MAGIC:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Whether the object at PLACE has no attribute NAME; a filesystem without such attributes has none. */
+static bool lacks(const struct ph_place *place, const char *name)
+{
+    char path[32 + PH_NAME_MAX_BYTES + 1];
+    ph_proc_path(place->dir->fd, path);
+    ssize_t len;
+    if (place->name[0] == '\0') {
+        len = getxattr(path, name, NULL, 0);
+    } else {
+        g_strlcat(path, "/", sizeof path);
+        g_strlcat(path, place->name, sizeof path);
+        len = lgetxattr(path, name, NULL, 0);
+    }
+    return len < 0 && (errno == ENODATA || errno == EOPNOTSUPP);
+}
+
+/* Whether the directory tells names apart that differ in case only. */
+static bool case_matters(int dir)
+{
+    int flags = 0;
+    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool known = ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0;
+    bool unheard_of = !known && (errno == ENOTTY || errno == EOPNOTSUPP);
+    close(fd);
+    return known ? (flags & FS_CASEFOLD_FL) == 0 : unheard_of;
+}
+
+/* The thread acts as the server. */
+static bool look(struct ph_posix_store *store, struct ph_object *object)
+{
+    struct ph_place place;
+    struct statx stx;
+    if (ph_object_place(store, object, &place, &stx) != PH_ST_OK)
+        return false;
+    bool plain = !store->acls || lacks(&place, "system.posix_acl_access");
+    if (plain && S_ISDIR(object->type))
+        plain = (!store->acls || lacks(&place, "system.posix_acl_default")) && case_matters(place.dir->fd);
+    ph_place_clear(&place);
+    return plain;
+}
+
+/* Whether nothing was changed so lately that the same change time could stand for two states. */
+static bool settled(uint64_t ctime_ns)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return ctime_ns + TICK_NS_MAX < (uint64_t) now.tv_sec * 1000000000u + (uint64_t) now.tv_nsec;
+}
+
+bool ph_attr_plain(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx)
+{
+    uint64_t ctime_ns = (uint64_t) stx->stx_ctime.tv_sec * 1000000000u + stx->stx_ctime.tv_nsec;
+    uint64_t hindering = STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND;
+    if (!store->acts_as_caller || !store->plain_filesystem || object->identity.dev != store->dev ||
+        (stx->stx_attributes_mask & hindering) != hindering || (stx->stx_attributes & hindering) != 0)
+        return false;
+    if (S_ISLNK(object->type))
+        return true;
+    pthread_mutex_lock(&store->lock);
+    bool known = object->plain_ctime_ns == ctime_ns, plain = object->plain;
+    pthread_mutex_unlock(&store->lock);
+    if (known)
+        return plain;
+    bool keep = settled(ctime_ns);
+    bool foreign = ph_creds_lend();
+    plain = look(store, object);
+    ph_creds_return(foreign);
+    if (!keep)
+        return plain;
+    pthread_mutex_lock(&store->lock);
+    object->plain_ctime_ns = ctime_ns;
+    object->plain = plain;
+    pthread_mutex_unlock(&store->lock);
+    return plain;
+}
