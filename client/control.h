@@ -17,10 +17,11 @@ enum {
     PH_IOC_TEXT_BYTES = 256,
     PH_IOC_NAMES_BYTES = 15 * 1024, /* the kernel's limit for a whole struct is 16 KiB - 1 */
     PH_IOC_STATUS_BYTES = 15 * 1024,
+    PH_IOC_LEASES_BYTES = 15 * 1024,
 };
 
-/* Makes the open object, and everything below it where it is a directory,
- * stable on the server; answered when it is. */
+/* Writes back what is dirty of the open object, and of everything below it where it is a directory,
+ * and makes that stable on the server; answered when it is. */
 struct ph_ioc_flush {
     int32_t error;                /* out: 0, or a positive errno */
     char text[PH_IOC_TEXT_BYTES]; /* out: words behind ERROR, ended by NUL */
@@ -55,9 +56,71 @@ struct ph_ioc_status {
     char text[PH_IOC_STATUS_BYTES]; /* out: "key: value" lines */
 };
 
+/* How a lease is on its way. */
+enum ph_ioc_lease_state {
+    PH_IOC_LEASE_NONE = 0, /* there is none */
+    PH_IOC_LEASE_HELD,
+    PH_IOC_LEASE_RECALLED, /* wanted back */
+    PH_IOC_LEASE_DROPPING, /* wanted back; the kernel is being made to forget */
+};
+
+/* Bits of ph_ioc_lease.flags. */
+enum {
+    PH_IOC_LEASE_DIRECTORY = 1,
+    PH_IOC_LEASE_COMPLETE = 2, /* all names of the directory are known */
+    PH_IOC_LEASE_PAGES = 4,    /* the kernel may keep data or a listing */
+    PH_IOC_LEASE_AGED = 8,     /* AGE_MS is known */
+    PH_IOC_LEASE_DIRTY = 16,   /* the mount has changes that the server does not know */
+};
+
+/* One lease of those listed, followed by its path and unused bytes up to BYTES in all. */
+struct ph_ioc_lease {
+    uint64_t object, lease;
+    uint64_t age_ms; /* since its attributes were asked for */
+    uint32_t names;  /* of a directory that are remembered */
+    uint16_t bytes;  /* a multiple of 8 */
+    uint16_t path;   /* bytes of the path from the root of the mount, which begins with '/'; 0: not known */
+    uint8_t mode;    /* LeaseMode: 1 shared, 2 exclusive */
+    uint8_t state;   /* enum ph_ioc_lease_state */
+    uint8_t flags;
+    uint8_t unused[5];
+};
+
+/* Some of the leases, in no order. Asked again with what it left in BUCKET and AFTER as long as MORE is set,
+ * it tells all that are held from the first to the last time. For root and the mount's owner only: it tells
+ * paths. */
+struct ph_ioc_leases {
+    int32_t error;
+    char text[PH_IOC_TEXT_BYTES];
+    uint64_t below;         /* in: st_ino: only that object, and what is known to lie below it; 0 for all */
+    uint64_t bucket, after; /* in and out; 0 at first */
+    uint32_t more;          /* out: there may be more, even if LENGTH is 0 */
+    uint32_t length;        /* out: bytes of RECORDS that count */
+    _Alignas(8) char records[PH_IOC_LEASES_BYTES];
+};
+
+/* How an object is, seen from the mount. */
+enum ph_ioc_object_state {
+    PH_IOC_CLEAN = 0, /* the server has what is here; whether on its disk is not known */
+    PH_IOC_DIRTY,     /* changes of it have not reached the server */
+    PH_IOC_STABLE,    /* nobody changed it since it was made stable on the server */
+};
+
+/* Tells how an object is; answered by the daemon alone. */
+struct ph_ioc_state {
+    int32_t error;
+    char text[PH_IOC_TEXT_BYTES];
+    uint64_t object; /* in: its st_ino; 0 for the open one */
+    uint32_t state;  /* out: enum ph_ioc_object_state */
+    uint32_t mode;   /* out: of the lease on it, LeaseMode; 0 for none */
+    uint32_t lease;  /* out: enum ph_ioc_lease_state */
+};
+
 #define PH_IOC_FLUSH _IOWR(PH_IOC_TYPE, 1, struct ph_ioc_flush)
 #define PH_IOC_MKPATH _IOWR(PH_IOC_TYPE, 2, struct ph_ioc_mkpath)
 #define PH_IOC_RMTREE _IOWR(PH_IOC_TYPE, 3, struct ph_ioc_rmtree)
 #define PH_IOC_STATUS _IOR(PH_IOC_TYPE, 4, struct ph_ioc_status)
+#define PH_IOC_LEASES _IOWR(PH_IOC_TYPE, 5, struct ph_ioc_leases)
+#define PH_IOC_STATE _IOWR(PH_IOC_TYPE, 6, struct ph_ioc_state)
 
 #endif

@@ -112,6 +112,11 @@ void ph_link_learn(struct ph_link *link, uint64_t object, uint64_t parent, const
 void ph_link_forget_name(struct ph_link *link, uint64_t object, uint64_t parent, const void *name,
                          size_t len);
 
+/* Where OBJECT was seen last, as a path from the root of the mount ("/" for that), ended by NUL, into OUT of
+ * SIZE bytes. *BELOW is whether the object ABOVE (0: any) is on the way, or is OBJECT itself. False, with OUT
+ * empty, when the path is not known or does not fit; *BELOW is told then as far as it is known. */
+bool ph_link_path(struct ph_link *link, uint64_t object, uint64_t above, char *out, size_t size, bool *below);
+
 /* Counters and state as "key: value" lines for pohmelctl status; free with g_free. */
 char *ph_link_status_text(struct ph_link *link);
 

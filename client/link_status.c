@@ -1,5 +1,6 @@
-/* The link in words, for pohmelctl status. */
+/* The link in words, for pohmelctl. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "client/link_private.h"
 
@@ -47,6 +48,34 @@ static void add_flow(GString *text, struct ph_link *link)
     add(text, "path-walks", counters->walks);
     add(text, "payload-sent-bytes", counters->payload_out_bytes);
     add(text, "payload-received-bytes", counters->payload_in_bytes);
+}
+
+bool ph_link_path(struct ph_link *link, uint64_t object, uint64_t above, char *out, size_t size, bool *below)
+{
+    uint64_t at = object;
+    size_t start = size - 1; /* the path is written from its end */
+    bool whole = true;
+    *below = above == 0 || object == above;
+    out[size - 1] = '\0';
+    pthread_mutex_lock(&link->hints_mutex);
+    for (unsigned depth = 0; whole && at != link->info.root; depth++) {
+        struct ph_hint_step step;
+        whole =
+            depth < PH_HINT_DEPTH_MAX && ph_hints_place(link->hints, at, &at, &step) && start >= step.len + 1;
+        if (whole) {
+            start -= step.len;
+            memcpy(out + start, step.name, step.len);
+            out[--start] = '/';
+            *below = *below || at == above;
+        }
+    }
+    pthread_mutex_unlock(&link->hints_mutex);
+    if (whole && object == link->info.root)
+        out[--start] = '/';
+    memmove(out, out + start, size - start);
+    if (!whole)
+        out[0] = '\0';
+    return whole;
 }
 
 char *ph_link_status_text(struct ph_link *link)

@@ -102,6 +102,17 @@ size_t ph_hints_path(struct ph_hints *hints, uint64_t root, uint64_t object, str
     return count;
 }
 
+bool ph_hints_place(const struct ph_hints *hints, uint64_t object, uint64_t *parent,
+                    struct ph_hint_step *step)
+{
+    const struct hint_entry *entry = (const struct hint_entry *) ph_lru_find(&hints->lru, object);
+    if (!entry)
+        return false;
+    *parent = entry->parent;
+    *step = (struct ph_hint_step){.object = object, .name = entry->name, .len = entry->len};
+    return true;
+}
+
 size_t ph_hints_count(const struct ph_hints *hints)
 {
     return hints->lru.count;

@@ -37,6 +37,11 @@ void ph_hints_forget(struct ph_hints *hints, uint64_t object, uint64_t parent, c
 size_t ph_hints_path(struct ph_hints *hints, uint64_t root, uint64_t object, struct ph_hint_step *steps,
                      size_t max);
 
+/* Where OBJECT was seen last: its directory, and (borrowed until the table changes) its name. False: not
+ * known. Does not count as use. */
+bool ph_hints_place(const struct ph_hints *hints, uint64_t object, uint64_t *parent,
+                    struct ph_hint_step *step);
+
 /* Number of objects remembered. */
 size_t ph_hints_count(const struct ph_hints *hints);
 

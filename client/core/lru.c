@@ -109,3 +109,41 @@ void ph_lru_remove(struct ph_lru *lru, struct ph_lru_entry *entry)
     order_out(lru, entry);
     lru->count--;
 }
+
+static uint64_t reversed(uint64_t bits)
+{
+    uint64_t out = 0;
+    for (unsigned i = 0; i < 64; i++, bits >>= 1)
+        out = out << 1 | (bits & 1);
+    return out;
+}
+
+/* The least key of the bucket above AFTER: chains are short, and their order says nothing. */
+static struct ph_lru_entry *next_in_bucket(struct ph_lru_entry *chain, uint64_t after)
+{
+    struct ph_lru_entry *found = NULL;
+    for (; chain; chain = chain->chain) {
+        if (chain->key > after && (!found || chain->key < found->key))
+            found = chain;
+    }
+    return found;
+}
+
+struct ph_lru_entry *ph_lru_scan(const struct ph_lru *lru, struct ph_lru_cursor *cursor, size_t *looks)
+{
+    uint64_t mask = lru->bucket_count - 1;
+    while (!cursor->end && *looks > 0) {
+        struct ph_lru_entry *entry = next_in_bucket(lru->buckets[cursor->bucket & mask], cursor->after);
+        if (entry) {
+            cursor->after = entry->key;
+            return entry;
+        }
+        /* A bucket becomes two when the table grows, which differ in a bit above the mask. Counting from
+         * there down, both come where the one would have come. */
+        cursor->bucket = reversed(reversed(cursor->bucket | ~mask) + 1);
+        cursor->after = 0;
+        cursor->end = cursor->bucket == 0;
+        (*looks)--;
+    }
+    return NULL;
+}

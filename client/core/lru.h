@@ -4,6 +4,7 @@
 #ifndef PH_CLIENT_CORE_LRU_H
 #define PH_CLIENT_CORE_LRU_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,5 +38,17 @@ void ph_lru_add(struct ph_lru *lru, struct ph_lru_entry *entry, uint64_t key);
 
 /* Takes ENTRY out; it belongs to the caller again. */
 void ph_lru_remove(struct ph_lru *lru, struct ph_lru_entry *entry);
+
+/* Where somebody is who looks at all entries, a few at a time; cleared at first. */
+struct ph_lru_cursor {
+    uint64_t bucket; /* its bits are counted up from the highest: a table that grew is gone on with */
+    uint64_t after;  /* key of that bucket that was looked at last; 0 for none */
+    bool end;
+};
+
+/* The next entry behind CURSOR, which moves. NULL at the end, or when *LOOKS buckets were looked at in vain
+ * (it counts down). Keys are never 0. The table may change between calls: what is there from the first call
+ * to the last is found; some may be found twice where the table grew. */
+struct ph_lru_entry *ph_lru_scan(const struct ph_lru *lru, struct ph_lru_cursor *cursor, size_t *looks);
 
 #endif

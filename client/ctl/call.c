@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -29,6 +30,22 @@ bool ph_call_is_pohmel(int fd, const char *path, GError **error)
     if (!ours)
         g_set_error(error, PH_CALL_ERROR, ENOTTY, "%s is not on a Pohmel mount", path);
     return ours;
+}
+
+int ph_call_open_about(const char *path, uint64_t *object, GError **error)
+{
+    struct stat found;
+    g_autofree char *above = g_path_get_dirname(path);
+    if (lstat(path, &found) != 0) {
+        g_set_error(error, PH_CALL_ERROR, errno, "%s: %s", path, g_strerror(errno));
+        return -1;
+    }
+    *object = found.st_ino;
+    int fd = ph_call_open(S_ISDIR(found.st_mode) ? path : above, error);
+    if (fd < 0 || ph_call_is_pohmel(fd, path, error))
+        return fd;
+    close(fd);
+    return -1;
 }
 
 /* What came of an ioctl on PATH that returned RESULT, DONE and TEXT being its own words. */
@@ -62,6 +79,20 @@ bool ph_call_mkpath(int fd, const char *path, struct ph_ioc_mkpath *control, GEr
 bool ph_call_rmtree(int fd, const char *path, struct ph_ioc_rmtree *control, GError **error)
 {
     int result = ioctl(fd, PH_IOC_RMTREE, control);
+    return outcome(result, path, control->error, control->text, error);
+}
+
+bool ph_call_leases(int fd, const char *path, struct ph_ioc_leases *control, GError **error)
+{
+    int result = ioctl(fd, PH_IOC_LEASES, control);
+    if (control->length > sizeof(control->records))
+        control->length = sizeof(control->records);
+    return outcome(result, path, control->error, control->text, error);
+}
+
+bool ph_call_state(int fd, const char *path, struct ph_ioc_state *control, GError **error)
+{
+    int result = ioctl(fd, PH_IOC_STATE, control);
     return outcome(result, path, control->error, control->text, error);
 }
 

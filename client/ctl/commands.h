@@ -12,12 +12,19 @@ int ctl_mkpath(int argc, char **argv);
 int ctl_rmtree(int argc, char **argv);
 int ctl_flush(int argc, char **argv);
 int ctl_status(int argc, char **argv);
+int ctl_top(int argc, char **argv);
+int ctl_leases(int argc, char **argv);
+int ctl_state(int argc, char **argv);
 
 /* Prints "pohmelctl: ..." as one line on stderr. Returns CTL_FAILED. */
 int ctl_complain(const char *format, ...) G_GNUC_PRINTF(1, 2);
 
 /* Prints how the command (or, NULL, the program) is used. Returns CTL_USAGE. */
 int ctl_usage(const char *command);
+
+/* Has the server whose state directory (or control socket) is PATH do COMMAND, and prints what it says.
+ * Returns the exit code. */
+int ctl_ask_server(const char *path, const char *command);
 
 /* Makes PATH and all that are missing above it with the permission bits MODE,
  * MADE being raised by the number of directories made. FALSE with ERROR. */

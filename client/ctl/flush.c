@@ -1,5 +1,6 @@
 /* pohmelctl flush: everything below a path becomes stable on the server. */
 #include <errno.h>
+#include <getopt.h>
 #include <unistd.h>
 
 #include "client/ctl/call.h"
@@ -23,16 +24,8 @@ static gboolean flush(const char *path, GError **error)
     return done;
 }
 
-int ctl_flush(int argc, char **argv)
+static int flush_all(char **paths, gboolean verbose)
 {
-    gboolean verbose = FALSE;
-    for (int option; (option = getopt(argc, argv, "v")) != -1;) {
-        if (option != 'v')
-            return ctl_usage("flush");
-        verbose = TRUE;
-    }
-    char *here[] = {".", NULL};
-    char **paths = optind < argc ? argv + optind : here;
     int code = CTL_OK;
     for (char **path = paths; *path; path++) {
         g_autoptr(GError) error = NULL;
@@ -42,4 +35,24 @@ int ctl_flush(int argc, char **argv)
             g_print("%s: flushed\n", *path);
     }
     return code;
+}
+
+int ctl_flush(int argc, char **argv)
+{
+    static const struct option options[] = {{"server", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
+    const char *server = NULL;
+    gboolean verbose = FALSE;
+    for (int option; (option = getopt_long(argc, argv, "v", options, NULL)) != -1;) {
+        if (option == 'v')
+            verbose = TRUE;
+        else if (option == 's')
+            server = optarg;
+        else
+            return ctl_usage("flush");
+    }
+    if (server)
+        return optind < argc ? ctl_usage("flush")
+                             : ctl_ask_server(server, verbose ? "flush verbose" : "flush");
+    char *here[] = {".", NULL};
+    return flush_all(optind < argc ? argv + optind : here, verbose);
 }

@@ -13,8 +13,13 @@ static const struct {
 } commands[] = {
     {"mkpath", ctl_mkpath, "[-v] [-m MODE] PATH...", "make directories and all that are missing above them"},
     {"rmtree", ctl_rmtree, "[-v] [-f] PATH...", "remove directories with everything below them"},
-    {"flush", ctl_flush, "[-v] [PATH...]", "return when everything below PATH is safe on the server's disk"},
-    {"status", ctl_status, "[MOUNT|PATH...]", "tell how mounts are doing; all of them when none is named"},
+    {"flush", ctl_flush, "[-v] [PATH...] | --server DIR",
+     "return when everything below PATH is safe on the server's disk"},
+    {"status", ctl_status, "[--json] [MOUNT|PATH...]",
+     "tell how mounts are doing; all of them when none is named"},
+    {"top", ctl_top, "[-d SECONDS] [-n COUNT] [MOUNT...]", "show what mounts are doing, again and again"},
+    {"leases", ctl_leases, "[--json] [PATH... | --server DIR]", "list the leases of mounts, or of a server"},
+    {"state", ctl_state, "[-v] [--json] PATH...", "tell whether files are clean, dirty here, or stable"},
 };
 
 int ctl_complain(const char *format, ...)
@@ -36,7 +41,9 @@ int ctl_usage(const char *command)
             return CTL_USAGE;
         }
     }
-    fprintf(stderr, "usage: pohmelctl mkpath|rmtree|flush|status|help ...; see \"pohmelctl help\"\n");
+    fprintf(
+        stderr,
+        "usage: pohmelctl mkpath|rmtree|flush|status|top|leases|state|help ...; see \"pohmelctl help\"\n");
     return CTL_USAGE;
 }
 
@@ -44,8 +51,8 @@ static int help(void)
 {
     puts("usage: pohmelctl COMMAND [ARGUMENTS]\n");
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
-        printf("  %-7s %-22s %s\n", commands[i].name, commands[i].usage, commands[i].what);
-    puts("  help                           this text\n"
+        printf("  %-7s %-36s %s\n", commands[i].name, commands[i].usage, commands[i].what);
+    puts("  help                                         this text\n"
          "\nPaths lie inside a mount. Exit code: 0 done, 1 failed, 2 wrong usage. See pohmelctl(1).");
     return CTL_OK;
 }

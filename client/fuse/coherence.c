@@ -302,15 +302,27 @@ static void add(GString *out, const char *key, uint64_t value)
     g_string_append_printf(out, "%s: %" G_GUINT64_FORMAT "\n", key, value);
 }
 
+/* Whether the mount keeps anything, and why not. With the mutex held. */
+static const char *caching_text(const struct ph_coherence *coherence)
+{
+    if (!coherence->caching)
+        return "off";
+    if (coherence->granted)
+        return "under leases";
+    bool session = ph_cache_ask(coherence->cache, 0).generation != 0;
+    return session ? "no: the server grants none" : "no: there is no session";
+}
+
 void ph_coherence_status(struct ph_coherence *coherence, GString *out)
 {
     struct ph_cache_counters counters;
     pthread_mutex_lock(&coherence->mutex);
     ph_cache_count(coherence->cache, &counters);
-    bool epochs = coherence->epochs;
+    bool names = coherence->granted && coherence->epochs;
+    const char *caching = caching_text(coherence);
     pthread_mutex_unlock(&coherence->mutex);
-    g_string_append_printf(out, "caching: %s\n", coherence->caching ? "under leases" : "off");
-    g_string_append_printf(out, "names-in-kernel: %s\n", coherence->caching && epochs ? "yes" : "no");
+    g_string_append_printf(out, "caching: %s\n", caching);
+    g_string_append_printf(out, "names-in-kernel: %s\n", names ? "yes" : "no");
     add(out, "leases-directories-shared", counters.directories_shared);
     add(out, "leases-directories-exclusive", counters.directories_exclusive);
     add(out, "leases-files-shared", counters.files_shared);
@@ -322,6 +334,7 @@ void ph_coherence_status(struct ph_coherence *coherence, GString *out)
     add(out, "kernel-objects", counters.kernel_objects);
     add(out, "cache-hits", counters.hits);
     add(out, "cache-misses", counters.misses);
+    add(out, "round-trips-saved", counters.hits);
     add(out, "recalls", counters.recalls);
     add(out, "recalls-before-grant", counters.early_recalls);
     add(out, "leases-given-up", counters.given_up);

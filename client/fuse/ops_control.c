@@ -1,9 +1,10 @@
 #include <errno.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "client/control.h"
 #include "client/fuse/coherence.h"
+#include "client/fuse/coherence_look.h"
+#include "client/fuse/control_look.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
 #include "ph_commands.h"
@@ -35,6 +36,8 @@ static void flush_done(void *data, const struct ph_reply *reply)
     struct ph_request *request = data;
     struct ph_ioc_flush *control = request->extra;
     control->error = outcome(reply->status, reply->text, control->text);
+    if (control->error == 0)
+        ph_coherence_synced(request->mount->coherence, &request->ask);
     reply_control(request, sizeof *control);
 }
 
@@ -45,6 +48,7 @@ static void send_flush(struct ph_request *request)
     message.object = request->object;
     message.handle = ph_open_alive(request->mount, request->open) ? request->open->handle : 0;
     message.tree = true;
+    request->ask = ph_coherence_ask(request->mount->coherence);
     ph_request_sent(request, ph_send_sync(request->mount->stub, &message, NULL, flush_done, request));
 }
 
@@ -78,7 +82,7 @@ static size_t split(char *path, size_t len, ProtobufCBinaryData *names, size_t m
 }
 
 /* It changes what is not known from here: all that is kept is given up. */
-static void announce(struct ph_request *request)
+static void changes_anything(struct ph_request *request)
 {
     ph_coherence_change_all(request->mount->coherence, &request->change);
     ph_coherence_change_sent(request->mount->coherence, &request->change);
@@ -110,7 +114,7 @@ static void send_mkpath(struct ph_request *request)
         ph_request_refuse(request, ENOSPC);
         return;
     }
-    announce(request);
+    changes_anything(request);
     ph_request_sent(request, ph_send_mkpath(request->mount->stub, &message, NULL, mkpath_done, request));
 }
 
@@ -140,25 +144,30 @@ static void send_rmtree(struct ph_request *request)
     message.parent = request->object;
     message.name = name;
     message.object = control->object;
-    announce(request);
+    changes_anything(request);
     ph_request_sent(request, ph_send_rmtree(request->mount->stub, &message, NULL, rmtree_done, request));
 }
 
-/* Answered here and now: it must work when the server does not. */
-static void reply_status(fuse_req_t req)
+/* Looking is answered here and now: it must work when the server does not. False: COMMAND is another one. */
+static bool look(fuse_req_t req, fuse_ino_t object, unsigned command, const void *in, size_t in_size,
+                 size_t out_size)
 {
-    struct ph_link *link = ph_mount_of(req)->link;
-    g_autofree struct ph_ioc_status *control = g_new0(struct ph_ioc_status, 1);
-    g_autoptr(GString) text = g_string_new(NULL);
-    g_autofree char *of_link = ph_link_status_text(link);
-    g_string_append(text, of_link);
-    ph_coherence_status(ph_mount_of(req)->coherence, text);
-    control->pid = getpid();
-    control->connected = ph_link_connected(link);
-    g_strlcpy(control->server, ph_link_info(link)->server_name, sizeof control->server);
-    g_strlcpy(control->text, text->str, sizeof control->text);
-    control->length = (uint32_t) strlen(control->text);
-    fuse_reply_ioctl(req, 0, control, sizeof *control);
+    struct ph_mount *mount = ph_mount_of(req);
+    g_autofree void *control = NULL;
+    if (command == PH_IOC_STATUS && out_size == sizeof(struct ph_ioc_status)) {
+        control = g_malloc0(out_size);
+        ph_control_status(mount, control);
+    } else if (command == PH_IOC_LEASES && in_size == sizeof(struct ph_ioc_leases) && out_size == in_size) {
+        control = g_memdup2(in, in_size);
+        ph_control_leases(mount, fuse_req_ctx(req)->uid, control);
+    } else if (command == PH_IOC_STATE && in_size == sizeof(struct ph_ioc_state) && out_size == in_size) {
+        control = g_memdup2(in, in_size);
+        ph_control_state(mount, object, control);
+    } else {
+        return false;
+    }
+    fuse_reply_ioctl(req, 0, control, out_size);
+    return true;
 }
 
 /* Struct that COMMAND carries, in bytes; 0 for a command that is not ours. */
@@ -179,10 +188,8 @@ static size_t control_size(unsigned command)
 void ph_op_ioctl(fuse_req_t req, fuse_ino_t object, unsigned command, void *arg, struct fuse_file_info *info,
                  unsigned flags, const void *in, size_t in_size, size_t out_size)
 {
-    if (command == PH_IOC_STATUS && out_size == sizeof(struct ph_ioc_status)) {
-        reply_status(req);
+    if (look(req, object, command, in, in_size, out_size))
         return;
-    }
     size_t size = control_size(command);
     if (size == 0 || in_size != size || out_size != size) {
         fuse_reply_err(req, ENOTTY);

@@ -1,0 +1,19 @@
+/* What is kept, as people are shown it. Any thread; nothing waits. */
+#ifndef PH_CLIENT_FUSE_COHERENCE_LOOK_H
+#define PH_CLIENT_FUSE_COHERENCE_LOOK_H
+
+#include "client/core/cache_look.h"
+#include "client/fuse/coherence.h"
+
+/* The next lease behind CURSOR, as ph_cache_scan; the lease on OBJECT, as ph_cache_lease_of. */
+bool ph_coherence_scan(struct ph_coherence *coherence, struct ph_lru_cursor *cursor, size_t *looks,
+                       struct ph_cache_lease *out);
+bool ph_coherence_lease_of(struct ph_coherence *coherence, uint64_t object, struct ph_cache_lease *out);
+
+/* All that the server had when ASK was made is stable there. */
+void ph_coherence_synced(struct ph_coherence *coherence, const struct ph_cache_ask *ask);
+
+/* Whether OBJECT is as it was at the last of these: under one lease since then, and not changed from here. */
+bool ph_coherence_is_stable(struct ph_coherence *coherence, uint64_t object);
+
+#endif

@@ -1,0 +1,146 @@
+#include "client/fuse/control_look.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/fuse/coherence_look.h"
+
+enum {
+    LOOKS_MAX = 16 * 1024, /* buckets without a lease that one request goes over */
+    RECORD_UNIT = 8,       /* what ph_ioc_lease.bytes is a multiple of */
+};
+
+/* Whether changes of OBJECT are kept here that the server does not know. */
+static bool is_dirty(struct ph_mount *mount, uint64_t object)
+{
+    (void) mount;
+    (void) object;
+    return false;
+}
+
+static enum ph_ioc_lease_state lease_state(const struct ph_cache_lease *lease)
+{
+    switch (lease->state) {
+    case PH_CACHE_LEASE_HELD:
+        return PH_IOC_LEASE_HELD;
+    case PH_CACHE_LEASE_RECALLED:
+        return PH_IOC_LEASE_RECALLED;
+    default:
+        return PH_IOC_LEASE_DROPPING;
+    }
+}
+
+static unsigned flags_of(struct ph_mount *mount, const struct ph_cache_lease *lease)
+{
+    return (lease->is_directory ? PH_IOC_LEASE_DIRECTORY : 0U) |
+           (lease->complete ? PH_IOC_LEASE_COMPLETE : 0U) | (lease->pages ? PH_IOC_LEASE_PAGES : 0U) |
+           (lease->known ? PH_IOC_LEASE_AGED : 0U) |
+           (is_dirty(mount, lease->object) ? PH_IOC_LEASE_DIRTY : 0U);
+}
+
+/* LEASE as a record at the end of CONTROL; false when there is no room. */
+static bool add_record(struct ph_mount *mount, const struct ph_cache_lease *lease, const char *path,
+                       struct ph_ioc_leases *control)
+{
+    size_t path_len = strlen(path);
+    size_t bytes = (sizeof(struct ph_ioc_lease) + path_len + RECORD_UNIT - 1) / RECORD_UNIT * RECORD_UNIT;
+    uint64_t now_ms = ph_link_now_ms();
+    if (bytes > sizeof control->records - control->length)
+        return false;
+    struct ph_ioc_lease record = {
+        .object = lease->object,
+        .lease = lease->lease,
+        .age_ms = lease->known && now_ms > lease->learned_ms ? now_ms - lease->learned_ms : 0,
+        .names = lease->names,
+        .bytes = (uint16_t) bytes,
+        .path = (uint16_t) path_len,
+        .mode = (uint8_t) lease->mode,
+        .state = (uint8_t) lease_state(lease),
+        .flags = (uint8_t) flags_of(mount, lease),
+    };
+    char *at = control->records + control->length;
+    memset(at, 0, bytes);
+    memcpy(at, &record, sizeof record);
+    memcpy(at + sizeof record, path, path_len);
+    control->length += (uint32_t) bytes;
+    return true;
+}
+
+static bool may_list(uid_t user, struct ph_ioc_leases *control)
+{
+    if (user == 0 || user == geteuid())
+        return true;
+    control->error = EPERM;
+    g_strlcpy(control->text, "only root and the owner of the mount may list its leases",
+              sizeof control->text);
+    return false;
+}
+
+void ph_control_leases(struct ph_mount *mount, uid_t user, struct ph_ioc_leases *control)
+{
+    struct ph_lru_cursor cursor = {.bucket = control->bucket, .after = control->after}, before = cursor;
+    struct ph_cache_lease lease;
+    size_t looks = LOOKS_MAX;
+    char path[PATH_MAX];
+    bool below, room = true;
+
+    control->error = 0;
+    control->text[0] = '\0';
+    control->more = control->length = 0;
+    if (!may_list(user, control))
+        return;
+    while (room && looks > 0 && ph_coherence_scan(mount->coherence, &cursor, &looks, &lease)) {
+        ph_link_path(mount->link, lease.object, control->below, path, sizeof path, &below);
+        room = !below || add_record(mount, &lease, path, control);
+        if (room)
+            before = cursor;
+        looks -= looks > 0; /* leases that are left out count as well */
+    }
+    if (room)
+        before = cursor;
+    control->bucket = before.bucket;
+    control->after = before.after;
+    control->more = !before.end;
+}
+
+void ph_control_state(struct ph_mount *mount, uint64_t object, struct ph_ioc_state *control)
+{
+    struct ph_cache_lease lease;
+    if (control->object == 0)
+        control->object = object;
+    control->error = 0;
+    control->text[0] = '\0';
+    control->mode = control->lease = 0;
+    if (ph_coherence_lease_of(mount->coherence, control->object, &lease)) {
+        control->mode = lease.mode;
+        control->lease = lease_state(&lease);
+    }
+    if (is_dirty(mount, control->object))
+        control->state = PH_IOC_DIRTY;
+    else
+        control->state =
+            ph_coherence_is_stable(mount->coherence, control->object) ? PH_IOC_STABLE : PH_IOC_CLEAN;
+}
+
+/* What is written back later. The keys are there without that as well. */
+static void add_write_back(GString *text)
+{
+    g_string_append(text, "write-back: off\ndirty-bytes: 0\ndirty-operations: 0\noldest-dirty-ms: 0\n");
+}
+
+void ph_control_status(struct ph_mount *mount, struct ph_ioc_status *control)
+{
+    struct ph_link *link = mount->link;
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_autofree char *of_link = ph_link_status_text(link);
+    g_string_append(text, of_link);
+    add_write_back(text);
+    ph_coherence_status(mount->coherence, text);
+    control->pid = getpid();
+    control->connected = ph_link_connected(link);
+    g_strlcpy(control->server, ph_link_info(link)->server_name, sizeof control->server);
+    g_strlcpy(control->text, text->str, sizeof control->text);
+    control->length = (uint32_t) strlen(control->text);
+}
