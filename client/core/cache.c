@@ -138,6 +138,7 @@ void ph_cache_lost(struct ph_cache *cache)
     for (struct ph_lru_entry *entry = cache->table.newest; entry;) {
         struct ph_lru_entry *older = entry->older;
         struct ph_cache_object *o = (struct ph_cache_object *) entry;
+        o->recalled = false;
         if (o->lease)
             ph_cache_end_lease(cache, o);
         ph_cache_settle(cache, o); /* lets go of none but O */
@@ -151,6 +152,11 @@ void ph_cache_answered(struct ph_cache *cache, uint64_t generation, uint64_t sen
         return;
     if (sent_ms + cache->lease_ms > cache->valid_until_ms)
         cache->valid_until_ms = sent_ms + cache->lease_ms;
+}
+
+uint64_t ph_cache_leases_until_ms(const struct ph_cache *cache)
+{
+    return cache->generation ? cache->valid_until_ms : 0;
 }
 
 struct ph_cache_ask ph_cache_ask(const struct ph_cache *cache, uint64_t now_ms)

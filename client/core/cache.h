@@ -74,6 +74,9 @@ void ph_cache_lost(struct ph_cache *cache);
  * Older news and other sessions' are ignored. Learning does this by itself. Rules 10 and 11. */
 void ph_cache_answered(struct ph_cache *cache, uint64_t generation, uint64_t sent_ms);
 
+/* Until when leases hold, as far as answers have told; 0 without a session. */
+uint64_t ph_cache_leases_until_ms(const struct ph_cache *cache);
+
 /* An object that the kernel refers to. */
 struct ph_cache_held {
     uint64_t object;
@@ -136,6 +139,10 @@ uint64_t ph_cache_listing_add(struct ph_cache *cache, struct ph_cache_listing *l
 /* The part that says "end" was added whole, and all before it. True: from now on names that are
  * not known are known not to be there. False if the lease went or the directory changed meanwhile. */
 bool ph_cache_listing_end(struct ph_cache *cache, struct ph_cache_listing *listing);
+
+/* DIRECTORY, which is empty, was made by this mount in its cache: as if it had been listed whole when its
+ * attributes were learned. Without an EXCLUSIVE lease on it, nothing. */
+void ph_cache_set_whole(struct ph_cache *cache, uint64_t directory);
 
 /* --- Changes by this mount --- */
 
@@ -282,6 +289,16 @@ bool ph_cache_is_hot(const struct ph_cache *cache, uint64_t object, uint64_t now
 /* Whether the kernel may have pages of OBJECT: it was given some since they were dropped last, or that is
  * being done. */
 bool ph_cache_may_have_pages(const struct ph_cache *cache, uint64_t object);
+
+/* --- Objects that the server did not know --- */
+
+/* OBJECT was made by this mount in its cache, under OLD_LEASE, an id of our own (PH_LEASE_OWN_MAX). The
+ * server knows it now and named NEW_LEASE in MODE, which takes the place of OLD_LEASE without a gap. Where
+ * NEW_LEASE is 0 or was recalled already the lease goes back like a recalled one; the release of OLD_LEASE,
+ * which comes up as well then, concerns nobody but ourselves. Where OLD_LEASE is not held any more NEW_LEASE
+ * is released; if another one is held by now it was named in a reply, and nothing happens. */
+void ph_cache_promote(struct ph_cache *cache, uint64_t object, uint64_t old_lease, uint64_t new_lease,
+                      uint32_t mode);
 
 /* --- Giving back --- */
 

@@ -214,17 +214,28 @@ uint64_t ph_cache_listing_add(struct ph_cache *cache, struct ph_cache_listing *l
     return valid_ms;
 }
 
+static void set_complete(struct ph_cache *cache, struct ph_cache_directory *directory, uint64_t asked_ms)
+{
+    cache->counters.complete_directories += !directory->complete;
+    directory->complete = true;
+    directory->complete_ms = asked_ms;
+}
+
 bool ph_cache_listing_end(struct ph_cache *cache, struct ph_cache_listing *listing)
 {
     struct ph_cache_object *o = ph_cache_find(cache, listing->directory);
     if (!listing->sound || !ph_cache_is_usable(cache, o) || o->granted != listing->granted ||
         !ph_cache_untouched(cache, o, listing->clock, 0))
         return false;
-    struct ph_cache_directory *directory = directory_of(o);
-    cache->counters.complete_directories += !directory->complete;
-    directory->complete = true;
-    directory->complete_ms = listing->sent_ms;
+    set_complete(cache, directory_of(o), listing->sent_ms);
     return true;
+}
+
+void ph_cache_set_whole(struct ph_cache *cache, uint64_t directory)
+{
+    struct ph_cache_object *o = ph_cache_find(cache, directory);
+    if (ph_cache_is_usable(cache, o) && o->mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE)
+        set_complete(cache, directory_of(o), o->learned_ms);
 }
 
 /* NAME is not among those of O, which are complete: remembered as such, because the kernel will be told. */

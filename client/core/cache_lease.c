@@ -13,11 +13,18 @@ static void set_mode(struct ph_cache *cache, struct ph_cache_object *o, uint32_t
     count(cache, o, 1);
 }
 
+static void raise_floor(struct ph_cache_object *o, uint64_t lease)
+{
+    if (lease > o->floor)
+        o->floor = lease;
+}
+
 bool ph_cache_adopt(struct ph_cache *cache, struct ph_cache_object *o, uint64_t lease, uint32_t mode)
 {
     if (mode > POHMEL__LEASE_MODE__MODE_EXCLUSIVE)
         mode = POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
-    if (lease <= o->floor) {
+    /* Ids of our own are below every floor; what others recalled is not ours alone any more. */
+    if (lease <= o->floor && (lease > PH_LEASE_OWN_MAX || o->recalled)) {
         /* Recalled or given back before it came. Where that is still under way, its release comes. */
         if (o->giving == PH_CACHE_KEPT || lease != o->lease) {
             cache->counters.early_recalls++;
@@ -28,7 +35,7 @@ bool ph_cache_adopt(struct ph_cache *cache, struct ph_cache_object *o, uint64_t 
     if (lease < o->lease)
         return false; /* replaced by a newer one since */
     if (o->lease && o->giving != PH_CACHE_KEPT) {
-        o->floor = lease; /* goes back together with the older one */
+        raise_floor(o, lease); /* goes back together with the older one */
         return false;
     }
     if (lease == o->lease) {
@@ -59,8 +66,7 @@ void ph_cache_touch(struct ph_cache *cache, struct ph_cache_object *o)
 
 void ph_cache_mark(struct ph_cache *cache, struct ph_cache_object *o)
 {
-    if (o->lease > o->floor)
-        o->floor = o->lease;
+    raise_floor(o, o->lease);
     o->giving = PH_CACHE_WAITING;
     count(cache, o, -1);
     cache->counters.recalls_pending++;
@@ -115,6 +121,37 @@ size_t ph_cache_release_some(struct ph_cache *cache, size_t max)
     return given;
 }
 
+/* LEASE, which the server names, is not used: it goes back, unless its recall has seen to that. */
+static void refuse(struct ph_cache *cache, struct ph_cache_object *o, uint64_t lease)
+{
+    if (lease > o->floor && !o->lease)
+        ph_cache_push(&cache->releases, lease);
+    raise_floor(o, lease);
+    ph_cache_settle(cache, o);
+}
+
+void ph_cache_promote(struct ph_cache *cache, uint64_t object, uint64_t old_lease, uint64_t new_lease,
+                      uint32_t mode)
+{
+    if (!cache->generation)
+        return;
+    struct ph_cache_object *o = ph_cache_object(cache, object);
+    if (o->lease && o->giving == PH_CACHE_KEPT && o->lease != old_lease) {
+        ph_cache_settle(cache, o); /* a reply has named the new one, or a newer one, already */
+        return;
+    }
+    if (!o->lease || o->giving != PH_CACHE_KEPT) {
+        refuse(cache, o, new_lease);
+    } else if (new_lease <= o->floor || mode == POHMEL__LEASE_MODE__MODE_NONE) {
+        cache->counters.given_up++;
+        ph_cache_mark(cache, o);
+    } else {
+        o->lease = new_lease;
+        set_mode(cache, o,
+                 mode < POHMEL__LEASE_MODE__MODE_EXCLUSIVE ? mode : POHMEL__LEASE_MODE__MODE_EXCLUSIVE);
+    }
+}
+
 /* The server takes EXCLUSIVE back and leaves SHARED: nothing is forgotten. */
 static void downgrade(struct ph_cache *cache, struct ph_cache_object *o)
 {
@@ -135,8 +172,8 @@ void ph_cache_recall(struct ph_cache *cache, uint64_t object, uint64_t lease, ui
         downgrade(cache, o);
         return;
     }
-    if (lease > o->floor)
-        o->floor = lease;
+    raise_floor(o, lease);
+    o->recalled = true;
     if (!o->lease || lease < o->lease) {
         ph_cache_push(&cache->releases, lease);
         ph_cache_settle(cache, o);

@@ -63,6 +63,7 @@ struct ph_cache_object {
     bool attr_told;                          /* to the kernel, with a timeout */
     uint64_t hot_until_ms;                   /* others change it all the time */
     bool downgraded;                         /* the lease was EXCLUSIVE and is only SHARED now */
+    bool recalled;                           /* by the server, in this session: FLOOR is not just inherited */
     bool known;                              /* ATTR is filled in */
     bool is_directory, pages;
     struct ph_cached_attr attr;

@@ -105,6 +105,10 @@ enum {
 #define PH_OBJECT_GIVEN_FIRST (UINT64_C(1) << 48)
 #define PH_OBJECT_GIVEN_END (UINT64_C(1) << 53)
 
+/* Lease ids up to this one are never a server's, which begin with its epoch: a client uses them for
+ * objects that the server does not know yet. */
+#define PH_LEASE_OWN_MAX UINT64_C(0xffffffff)
+
 /* Credits that a request costs from its arrival until its reply: PAYLOAD bytes
  * behind the request, WANTED bytes of payload asked for (READ's length, else 0).
  * docs/protocol.md, section 3.6. */

@@ -165,7 +165,7 @@ static void grant(struct model *m, struct said *said, uint64_t since)
     if (said->object == NOBODY || s->changed[said->object] > since)
         return;
     if (s->lease[said->object] == 0 && !wanted_by_others(m, said->object)) {
-        s->lease[said->object] = ++s->next_lease;
+        s->lease[said->object] = PH_LEASE_OWN_MAX + ++s->next_lease;
         s->recalled[said->object] = false;
     }
     said->lease = s->lease[said->object];

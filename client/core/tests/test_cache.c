@@ -83,17 +83,18 @@ static void test_rule_4_early_recall_makes_the_grant_useless(void)
 
 static void test_rule_4_holds_for_forgotten_objects(void)
 {
+    const uint64_t first = PH_LEASE_OWN_MAX + 1;
     struct bench b;
     set_up(&b);
     struct ph_cache_ask ask = ph_cache_ask(b.cache, 0);
     for (uint64_t i = 0; i < 20000; i++)
-        ph_cache_recall(b.cache, 1000 + i, 101 + i, 0);
+        ph_cache_recall(b.cache, 1000 + i, first + i, 0);
     struct ph_cache_counters counters;
     ph_cache_count(b.cache, &counters);
     g_assert_cmpuint(counters.objects, <, 5000); /* bounded */
     for (uint64_t i = 0; i < 20000; i++)
-        g_assert_cmpuint(learn(&b, ask, 1000 + i, 7, 101 + i), ==, 0);
-    g_assert_cmpuint(learn(&b, ask, 1000, 7, 200000), >, 0);
+        g_assert_cmpuint(learn(&b, ask, 1000 + i, 7, first + i), ==, 0);
+    g_assert_cmpuint(learn(&b, ask, 1000, 7, first + 200000), >, 0);
     ph_cache_free(b.cache);
 }
 
