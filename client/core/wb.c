@@ -1,0 +1,334 @@
+/* Life and tables of the write-back. */
+#include "client/core/wb.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/core/wb_private.h"
+#include "ph_commands.h"
+
+void *wb_alloc(size_t size)
+{
+    void *memory = calloc(1, size);
+    if (memory == NULL)
+        abort();
+    return memory;
+}
+
+struct ph_wb *ph_wb_new(const struct ph_wb_config *config)
+{
+    struct ph_wb *wb = wb_alloc(sizeof(*wb));
+    wb->config = *config;
+    ph_lru_init(&wb->objects);
+    ph_lru_init(&wb->leases);
+    ph_lru_init(&wb->handles);
+    ph_lru_init(&wb->marks);
+    ph_lru_init(&wb->calls);
+    return wb;
+}
+
+static void free_call(struct ph_lru_entry *entry)
+{
+    struct ph_wb_call *call = WB_OF(entry, struct ph_wb_call, lru);
+    ph_blob_unref(call->payload);
+    if (call->owned != NULL)
+        protobuf_c_message_free_unpacked(call->owned, NULL);
+    if (call->op != NULL)
+        wb_op_unref(call->op);
+    free(call->outgoing);
+    free(call);
+}
+
+static void free_object(struct ph_lru_entry *entry)
+{
+    struct wb_object *o = WB_OF(entry, struct wb_object, lru);
+    ph_wb_names_free(o->names);
+    ph_wb_data_free(o->data);
+    free(o->ops);
+    free(o);
+}
+
+static void free_handle(struct ph_lru_entry *entry)
+{
+    struct wb_handle *handle = WB_OF(entry, struct wb_handle, lru);
+    wb_caller_unref(handle->caller);
+    free(handle);
+}
+
+static void free_mark(struct ph_lru_entry *entry)
+{
+    free(WB_OF(entry, struct wb_mark, lru));
+}
+
+static void keep(struct ph_lru_entry *entry)
+{
+    (void) entry;
+}
+
+void ph_wb_free(struct ph_wb *wb)
+{
+    if (wb == NULL)
+        return;
+    for (struct wb_op *op = wb->first; op != NULL; op = op->next)
+        wb_op_forget_waiters(op);
+    ph_lru_clear(&wb->calls, free_call);
+    while (wb->first != NULL) {
+        struct ph_wb_call *resume = NULL;
+        wb_op_done(wb, wb->first, PH_ST_OK, &resume);
+    }
+    ph_lru_clear(&wb->leases, keep);
+    ph_lru_clear(&wb->handles, free_handle);
+    ph_lru_clear(&wb->objects, free_object);
+    ph_lru_clear(&wb->marks, free_mark);
+    wb_caller_unref(wb->caller);
+    free(wb);
+}
+
+/* --- Objects --- */
+
+struct wb_object *wb_find(const struct ph_wb *wb, uint64_t object)
+{
+    struct ph_lru_entry *entry = ph_lru_find(&wb->objects, object);
+    return entry != NULL ? WB_OF(entry, struct wb_object, lru) : NULL;
+}
+
+/* The one used least recently that nothing pins makes room; the server may go on taking it for held. */
+static void make_room(struct ph_wb *wb)
+{
+    struct ph_lru_entry *entry = wb->objects.count >= WB_TRACKED_MAX ? wb->objects.oldest : NULL;
+    for (unsigned tries = 0; entry != NULL && tries < 8; tries++) {
+        struct ph_lru_entry *newer = entry->newer;
+        struct wb_object *o = WB_OF(entry, struct wb_object, lru);
+        if (o->pins == 0)
+            wb_untrack(wb, o);
+        else
+            ph_lru_touch(&wb->objects, entry);
+        entry = newer;
+    }
+}
+
+struct wb_object *wb_object(struct ph_wb *wb, uint64_t object)
+{
+    struct wb_object *o = wb_find(wb, object);
+    if (o != NULL)
+        return o;
+    make_room(wb);
+    o = wb_alloc(sizeof(*o));
+    o->children.next = o->children.previous = &o->children;
+    o->born = true;
+    ph_lru_add(&wb->objects, &o->lru, object);
+    return o;
+}
+
+void wb_set_lease(struct ph_wb *wb, struct wb_object *o, uint64_t lease)
+{
+    if (o->in_leases)
+        ph_lru_remove(&wb->leases, &o->lease_lru);
+    o->in_leases = false;
+    o->lease = lease;
+    if (lease != 0 && ph_lru_find(&wb->leases, lease) == NULL) {
+        ph_lru_add(&wb->leases, &o->lease_lru, lease);
+        o->in_leases = true;
+    }
+}
+
+void wb_settle(struct ph_wb *wb, struct wb_object *o)
+{
+    if (o->pins > 0 || (o->exclusive && o->born))
+        return;
+    wb_set_lease(wb, o, 0);
+    if (o->data != NULL)
+        wb->data_bytes -= ph_wb_data_bytes(o->data);
+    ph_lru_remove(&wb->objects, &o->lru);
+    free_object(&o->lru);
+}
+
+void wb_unpin(struct ph_wb *wb, struct wb_object *o)
+{
+    o->pins--;
+    wb_settle(wb, o);
+}
+
+void wb_untrack(struct ph_wb *wb, struct wb_object *o)
+{
+    wb_set_lease(wb, o, 0);
+    o->exclusive = o->recalled = false;
+    o->epoch++;
+    if (o->names != NULL && o->children.next == &o->children) {
+        ph_wb_names_free(o->names);
+        o->names = NULL;
+    } else if (o->names != NULL) {
+        ph_wb_names_clear(o->names);
+    }
+    wb_settle(wb, o);
+}
+
+bool wb_holds(const struct ph_wb *wb, const struct wb_object *o, const struct ph_wb_now *now)
+{
+    return o != NULL && wb->open && wb->write_back && now->ms < now->leases_until_ms && o->exclusive &&
+           o->known && !o->recalled && !o->dead && !o->suspect && o->busy == 0;
+}
+
+bool wb_writable(const struct ph_wb *wb, const struct wb_object *o, const struct ph_wb_now *now)
+{
+    return wb_holds(wb, o, now) && !o->stale;
+}
+
+/* --- Marks --- */
+
+struct wb_mark *wb_find_mark(const struct ph_wb *wb, uint64_t object)
+{
+    struct ph_lru_entry *entry = ph_lru_find(&wb->marks, object);
+    return entry != NULL ? WB_OF(entry, struct wb_mark, lru) : NULL;
+}
+
+struct wb_mark *wb_mark(struct ph_wb *wb, uint64_t object)
+{
+    struct wb_mark *mark = wb_find_mark(wb, object);
+    if (mark != NULL) {
+        ph_lru_touch(&wb->marks, &mark->lru);
+        return mark;
+    }
+    if (wb->marks.count >= WB_MARKS_MAX) {
+        struct ph_lru_entry *oldest = wb->marks.oldest;
+        ph_lru_remove(&wb->marks, oldest);
+        free_mark(oldest);
+    }
+    mark = wb_alloc(sizeof(*mark));
+    ph_lru_add(&wb->marks, &mark->lru, object);
+    return mark;
+}
+
+void wb_want(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    const struct wb_object *o = wb_find(wb, object);
+    struct wb_mark *mark = wb_mark(wb, object);
+    if (!wb->open || !wb->write_back || now->ms < mark->hot_until_ms || now->ms < mark->wanted_until_ms ||
+        (o != NULL && o->exclusive && !o->stale))
+        return;
+    mark->wanted_until_ms = now->ms + WB_WANT_AGAIN_MS;
+    wb_action(actions, PH_WB_EXCLUSIVE)->object = object;
+}
+
+uint32_t ph_wb_take_error(struct ph_wb *wb, uint64_t object)
+{
+    struct wb_mark *mark = wb_find_mark(wb, object);
+    uint32_t error = mark != NULL ? mark->error : PH_ST_OK;
+    if (mark != NULL)
+        mark->error = PH_ST_OK;
+    return error;
+}
+
+/* --- Callers --- */
+
+static bool same_caller(const Pohmel__Caller *a, const Pohmel__Caller *b)
+{
+    return a->uid == b->uid && a->gid == b->gid && a->n_groups == b->n_groups &&
+           (a->n_groups == 0 || memcmp(a->groups, b->groups, a->n_groups * sizeof(*a->groups)) == 0);
+}
+
+void wb_caller_unref(struct wb_caller *caller)
+{
+    if (caller != NULL && --caller->refs == 0)
+        free(caller);
+}
+
+struct wb_caller *wb_caller(struct ph_wb *wb, const Pohmel__Caller *caller)
+{
+    if (wb->caller == NULL || !same_caller(&wb->caller->caller, caller)) {
+        wb_caller_unref(wb->caller);
+        wb->caller = wb_alloc(sizeof(*wb->caller) + caller->n_groups * sizeof(*caller->groups));
+        wb->caller->refs = 1;
+        pohmel__caller__init(&wb->caller->caller);
+        wb->caller->caller.uid = caller->uid;
+        wb->caller->caller.gid = caller->gid;
+        wb->caller->caller.n_groups = caller->n_groups;
+        wb->caller->caller.groups = wb->caller->groups;
+        if (caller->n_groups > 0)
+            memcpy(wb->caller->groups, caller->groups, caller->n_groups * sizeof(*caller->groups));
+    }
+    wb->caller->refs++;
+    return wb->caller;
+}
+
+/* --- Actions --- */
+
+void ph_wb_actions_init(struct ph_wb_actions *actions)
+{
+    memset(actions, 0, sizeof(*actions));
+}
+
+void ph_wb_actions_clear(struct ph_wb_actions *actions)
+{
+    for (size_t i = 0; i < actions->count; i++) {
+        ph_blob_unref(actions->items[i]->payload);
+        ph_blob_unref(actions->items[i]->reply.payload);
+        free(actions->items[i]->answer);
+        free(actions->items[i]);
+    }
+    for (size_t i = 0; i < actions->call_count; i++)
+        free_call(&actions->calls[i]->lru);
+    free(actions->items);
+    free(actions->calls);
+    ph_wb_actions_init(actions);
+}
+
+struct ph_wb_action *wb_action(struct ph_wb_actions *actions, enum ph_wb_action_kind kind)
+{
+    if (actions->count == actions->capacity) {
+        actions->capacity = actions->capacity > 0 ? 2 * actions->capacity : 4;
+        actions->items = realloc(actions->items, actions->capacity * sizeof(struct ph_wb_action *));
+        if (actions->items == NULL)
+            abort();
+    }
+    struct ph_wb_action *action = wb_alloc(sizeof(*action));
+    action->kind = kind;
+    actions->items[actions->count++] = action;
+    return action;
+}
+
+/* --- Status --- */
+
+uint64_t wb_amount(const struct ph_wb *wb)
+{
+    return wb->data_bytes + wb->op_count * WB_OP_BYTES;
+}
+
+bool ph_wb_is_dirty(const struct ph_wb *wb, uint64_t object)
+{
+    const struct wb_object *o = wb_find(wb, object);
+    return o != NULL && (o->op_count > 0 || o->children.next != &o->children);
+}
+
+void ph_wb_count(const struct ph_wb *wb, uint64_t now_ms, struct ph_wb_counters *out)
+{
+    *out = wb->counters;
+    out->dirty_bytes = wb->data_bytes;
+    out->dirty_operations = wb->op_count;
+    out->oldest_dirty_ms = wb->first != NULL && now_ms > wb->first->made_ms ? now_ms - wb->first->made_ms : 0;
+    out->objects = wb->objects.count;
+    out->exclusive = wb->leases.count;
+    out->in_flight = wb->in_flight;
+    out->waiting = wb->calls.count;
+}
+
+uint64_t ph_wb_deadline_ms(const struct ph_wb *wb)
+{
+    for (const struct wb_op *op = wb->first; op != NULL; op = op->next)
+        if (!op->due)
+            return op->made_ms + wb->config.flush_age_ms;
+    return wb->stalled != NULL ? 0 : UINT64_MAX;
+}
+
+void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    bool much = wb_amount(wb) > wb->config.dirty_limit_bytes / 2;
+    for (struct wb_op *op = wb->first; op != NULL; op = op->next) {
+        if (!much && op->made_ms + wb->config.flush_age_ms > now->ms)
+            break;
+        wb_op_due(wb, op);
+    }
+    wb_op_unstall(wb);
+    wb_pump(wb, now, actions);
+}

@@ -1,0 +1,150 @@
+/* Write-back: changes are made in the cache of the client, under EXCLUSIVE leases, and sent later
+ * (docs/protocol.md, section 9; docs/decisions/0007-write-back-as-a-proxy.md).
+ *
+ * It stands between who sends commands and the link to the server, and looks to the former like the server:
+ * a command is submitted; it is answered here, or sent on, perhaps after what it depends on was written
+ * back. What is dirty is kept as a log of operations, each of which is a command to be sent, after the
+ * operations that it depends on. Every operation concerns only objects that the session holds
+ * exclusively, or that the server does not know yet: so sending it never waits for another client.
+ *
+ * Pure; not thread safe: the shell holds a lock around each call, and carries out the actions after letting
+ * go of it, on the same thread, in their order. */
+#ifndef PH_CLIENT_CORE_WB_H
+#define PH_CLIENT_CORE_WB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/core/cache.h"
+#include "ph_protocol.h"
+#include "runtime/base/blob.h"
+#include "runtime/wire/stub.h"
+
+struct ph_wb;
+struct ph_wb_call;
+
+struct ph_wb_config {
+    uint64_t flush_age_ms;      /* what has been dirty for so long is sent */
+    uint64_t dirty_limit_bytes; /* writers wait while more is dirty; half of it is where sending begins */
+    uint32_t payload_max_bytes; /* of one command */
+    uint32_t in_flight_max;     /* commands of ours under way at once */
+};
+
+/* The time, and until when leases hold (rule 11); both monotonic. REAL is what clocks on walls show. */
+struct ph_wb_now {
+    uint64_t ms, leases_until_ms;
+    struct ph_cached_time real;
+};
+
+enum ph_wb_action_kind {
+    PH_WB_SEND,      /* COMMAND, MESSAGE, PAYLOAD to the server; its reply is for ph_wb_answered with CALL */
+    PH_WB_COMPLETE,  /* FN(DATA, REPLY) */
+    PH_WB_EXCLUSIVE, /* OBJECT is being changed: an EXCLUSIVE lease on it is worth asking for, by way of
+                        submit */
+    PH_WB_LIST,      /* directory OBJECT is worth listing whole, by way of submit */
+    PH_WB_BORN,   /* the server knows OBJECT now; its lease was OLD_LEASE, and is ATTR.lease (LEASE, MODE) */
+    PH_WB_WHOLE,  /* directory OBJECT was made here, and is empty */
+    PH_WB_FAILED, /* a change of OBJECT could not be written back: STATUS. Its leases are to be given up */
+};
+
+struct ph_wb_answer; /* what COMPLETE's reply is made of */
+
+struct ph_wb_action {
+    enum ph_wb_action_kind kind;
+    struct ph_wb_call *call;
+    uint16_t command;
+    const ProtobufCMessage *message; /* valid until the action was carried out */
+    struct ph_blob *payload;         /* of SEND: a reference, freed by ph_wb_actions_clear; or NULL */
+    ph_reply_fn fn;
+    void *data;
+    struct ph_reply reply;
+    struct ph_wb_answer *answer; /* owned */
+    uint64_t object, old_lease, lease;
+    uint32_t mode, status;
+    char text[160]; /* FAILED: what could not be done, for a person */
+};
+
+/* A list of actions. Functions below append to it; the shell carries out and clears. */
+struct ph_wb_actions {
+    struct ph_wb_action **items;
+    size_t count, capacity;
+    struct ph_wb_call **calls; /* calls that are over: freed with the list */
+    size_t call_count, call_capacity;
+};
+
+void ph_wb_actions_init(struct ph_wb_actions *actions);
+
+/* Frees what the actions own. */
+void ph_wb_actions_clear(struct ph_wb_actions *actions);
+
+/* Nothing is dirty. Never NULL. */
+struct ph_wb *ph_wb_new(const struct ph_wb_config *config);
+
+/* Frees it; what is dirty is lost, and calls under way are dropped without an answer. NULL is fine. */
+void ph_wb_free(struct ph_wb *wb);
+
+/* COMMAND with MESSAGE and PAYLOAD (both borrowed; NULL for none), as a stub sends it: FN(DATA, reply) is
+ * called once, by an action. Returns a ticket for ph_wb_cancel; the actions say when it was
+ * sent on or answered. */
+uint64_t ph_wb_submit(struct ph_wb *wb, uint16_t command, const ProtobufCMessage *message,
+                      struct ph_blob *payload, ph_reply_fn fn, void *data, const struct ph_wb_now *now,
+                      struct ph_wb_actions *actions);
+
+/* SEND of CALL has the ticket LINK_TICKET at the link (0: answered already). Call at once after sending; CALL
+ * may be gone, which is why it goes by TICKET. */
+void ph_wb_sent(struct ph_wb *wb, uint64_t ticket, uint64_t link_ticket);
+
+/* Ticket of the call of a SEND. */
+uint64_t ph_wb_call_ticket(const struct ph_wb_call *call);
+
+/* REPLY (borrowed; its attributes are overwritten where those here are newer) to the SEND of CALL came. */
+void ph_wb_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
+                    const struct ph_wb_now *now, struct ph_wb_actions *actions);
+
+/* Nobody waits for TICKET any more. Returns its ticket at the link if it was sent on (to be cancelled there),
+ * else 0; a call that waits here is answered CANCELLED. */
+uint64_t ph_wb_cancel(struct ph_wb *wb, uint64_t ticket, struct ph_wb_actions *actions);
+
+/* A session opened; WRITE_BACK: changes may be kept back in it. What is dirty goes on there. */
+void ph_wb_opened(struct ph_wb *wb, bool write_back, const struct ph_wb_now *now,
+                  struct ph_wb_actions *actions);
+
+/* The session is over, and all its leases and handles. To be told before its requests fail. Twice is fine. */
+void ph_wb_lost(struct ph_wb *wb);
+
+/* The server recalled LEASE on OBJECT. To be told before the cache is (ph_cache_recall). Rule 6. */
+void ph_wb_recalled(struct ph_wb *wb, uint64_t object, uint64_t lease, const struct ph_wb_now *now,
+                    struct ph_wb_actions *actions);
+
+/* Writes back all of OBJECT (and, of a directory, what happened in it), or everything (0); then
+ * FN(DATA, reply), whose status is that of the first failure. */
+void ph_wb_flush(struct ph_wb *wb, uint64_t object, ph_reply_fn fn, void *data, const struct ph_wb_now *now,
+                 struct ph_wb_actions *actions);
+
+/* OBJECT has changes that were not written back. */
+bool ph_wb_is_dirty(const struct ph_wb *wb, uint64_t object);
+
+/* Status of the first failure to write OBJECT back since this was last asked; PH_ST_OK for none. */
+uint32_t ph_wb_take_error(struct ph_wb *wb, uint64_t object);
+
+/* When ph_wb_tick wants to be called next; UINT64_MAX: never. */
+uint64_t ph_wb_deadline_ms(const struct ph_wb *wb);
+
+/* Time passed. */
+void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
+
+struct ph_wb_counters {
+    /* Now. */
+    uint64_t dirty_bytes, dirty_operations, oldest_dirty_ms; /* 0 where nothing is dirty */
+    uint64_t objects, exclusive, in_flight, waiting;
+    /* Since the start. */
+    uint64_t local, forwarded;            /* commands answered here, and sent on */
+    uint64_t sent;                        /* commands of ours */
+    uint64_t merged, cancelled, failures; /* operations that were never sent, or failed */
+};
+
+/* Counters at NOW_MS. */
+void ph_wb_count(const struct ph_wb *wb, uint64_t now_ms, struct ph_wb_counters *out);
+
+#endif

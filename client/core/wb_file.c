@@ -1,0 +1,261 @@
+/* Data and attributes of objects, changed and read here. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/core/may.h"
+#include "client/core/wb_private.h"
+#include "ph_commands.h"
+
+enum { BLOCK_BYTES = 512, BLOCKS_PER_PAGE = 8 };
+
+static void set_size(struct wb_object *o, uint64_t size)
+{
+    o->attr.size = size;
+    o->attr.blocks =
+        (size + BLOCK_BYTES * BLOCKS_PER_PAGE - 1) / (BLOCK_BYTES * BLOCKS_PER_PAGE) * BLOCKS_PER_PAGE;
+}
+
+/* --- Writing --- */
+
+/* Too much is dirty: the writer goes on when some of it was sent. */
+static void throttle(struct ph_wb *wb, struct ph_wb_call *call)
+{
+    wb_own_message(call);
+    call->throttled = NULL;
+    if (wb->throttled_last != NULL)
+        wb->throttled_last->throttled = call;
+    else
+        wb->throttled_first = call;
+    wb->throttled_last = call;
+}
+
+static void answer_written(struct ph_wb *wb, struct ph_wb_call *call, const struct wb_object *o,
+                           uint64_t offset, uint32_t written, struct ph_wb_actions *actions)
+{
+    struct ph_wb_answer *answer = wb_answer_attr(o);
+    pohmel__write_result__init(&answer->message.write);
+    answer->message.write.attr = answer->found[0];
+    answer->message.write.offset = offset;
+    answer->message.write.written = written;
+    wb_answer(wb, call, answer, NULL, actions);
+}
+
+bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                    struct ph_wb_actions *actions)
+{
+    const Pohmel__WriteRequest *request = (const Pohmel__WriteRequest *) call->message;
+    struct wb_object *o = wb_find(wb, request->object);
+    if (!wb_writable(wb, o, now) || !S_ISREG(o->attr.mode) || request->stable != 0 || call->payload == NULL ||
+        call->payload->len != request->length || request->length == 0 || o->attr.mode & (S_ISUID | S_ISGID) ||
+        !o->plain)
+        return false;
+    uint64_t offset = request->append ? o->attr.size : request->offset;
+    if (offset + request->length > WB_LOCAL_SIZE_MAX)
+        return false;
+    if (wb_amount(wb) > wb->config.dirty_limit_bytes && wb->first != NULL) {
+        throttle(wb, call);
+        return true;
+    }
+    if (o->data == NULL)
+        o->data = ph_wb_data_new();
+    struct wb_op *op = wb_state(wb, o, request->caller, now->ms);
+    uint64_t before = ph_wb_data_bytes(o->data);
+    ph_wb_data_write(o->data, offset, call->payload);
+    wb_data_account(wb, o, before);
+    if (offset + request->length > o->attr.size)
+        set_size(o, offset + request->length);
+    if (!request->laundered || !(op->which & WB_SET_MODIFIED))
+        wb_changed(o, now, true);
+    op->which |= WB_SET_MODIFIED;
+    answer_written(wb, call, o, offset, request->length, actions);
+    return true;
+}
+
+/* --- Attributes --- */
+
+static bool may_set(const struct wb_object *o, const Pohmel__SetattrRequest *request)
+{
+    const Pohmel__Caller *caller = request->caller;
+    const struct ph_cached_attr *attr = &o->attr;
+    uint32_t which = request->which;
+    uint32_t times = which & (WB_SET_ACCESSED | WB_SET_MODIFIED | WB_SET_ACCESSED_NOW | WB_SET_MODIFIED_NOW);
+    bool both_now = times == (WB_SET_ACCESSED_NOW | WB_SET_MODIFIED_NOW);
+    if (!o->plain || which & WB_SET_KILL)
+        return false;
+    if (which & WB_SET_MODE &&
+        ph_may_set_mode(caller, attr->mode, attr->uid, attr->gid, o->plain, request->mode) != PH_MAY_YES)
+        return false;
+    if (which & (WB_SET_UID | WB_SET_GID) &&
+        ph_may_set_owner(caller, attr->mode, attr->uid, attr->gid, o->plain,
+                         which & WB_SET_UID ? request->uid : UINT32_MAX,
+                         which & WB_SET_GID ? request->gid : UINT32_MAX) != PH_MAY_YES)
+        return false;
+    if (times != 0 &&
+        ph_may_set_times(caller, attr->mode, attr->uid, attr->gid, o->plain, !both_now) != PH_MAY_YES)
+        return false;
+    if (which & WB_SET_SIZE &&
+        (!S_ISREG(attr->mode) || request->size > WB_LOCAL_SIZE_MAX || attr->mode & (S_ISUID | S_ISGID)))
+        return false;
+    /* The right to cut comes with the handle, or is asked for by name. */
+    return !(which & WB_SET_SIZE) || request->handle != 0 ||
+           ph_may_access(caller, attr->mode, attr->uid, attr->gid, o->plain, PH_MAY_WRITE) == PH_MAY_YES;
+}
+
+static void cut(struct ph_wb *wb, struct wb_object *o, uint64_t size)
+{
+    if (o->data != NULL) {
+        uint64_t before = ph_wb_data_bytes(o->data);
+        ph_wb_data_cut(o->data, size);
+        wb_data_account(wb, o, before);
+    }
+    if (size < o->attr.size && (!o->is_cut || size < o->cut)) {
+        o->is_cut = true;
+        o->cut = size;
+    }
+    set_size(o, size);
+}
+
+static void set_time(struct ph_cached_time *time, const Pohmel__Time *wanted, const struct ph_wb_now *now)
+{
+    if (wanted != NULL)
+        *time = (struct ph_cached_time){.seconds = wanted->seconds, .nanoseconds = wanted->nanoseconds};
+    else
+        *time = now->real;
+}
+
+bool wb_local_setattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                      struct ph_wb_actions *actions)
+{
+    const Pohmel__SetattrRequest *request = (const Pohmel__SetattrRequest *) call->message;
+    struct wb_object *o = wb_find(wb, request->object);
+    uint32_t which = request->which;
+    if (!wb_writable(wb, o, now) || which == 0 || !may_set(o, request))
+        return false;
+    struct wb_op *op = wb_state(wb, o, request->caller, now->ms);
+    wb_changed(o, now, (which & WB_SET_SIZE) != 0);
+    if (which & WB_SET_MODE)
+        o->attr.mode = (o->attr.mode & S_IFMT) | request->mode;
+    if (which & WB_SET_UID)
+        o->attr.uid = request->uid;
+    if (which & WB_SET_GID)
+        o->attr.gid = request->gid;
+    if (which & WB_SET_SIZE)
+        cut(wb, o, request->size);
+    if (which & (WB_SET_ACCESSED | WB_SET_ACCESSED_NOW))
+        set_time(&o->attr.accessed, which & WB_SET_ACCESSED ? request->accessed : NULL, now);
+    if (which & (WB_SET_MODIFIED | WB_SET_MODIFIED_NOW))
+        set_time(&o->attr.modified, which & WB_SET_MODIFIED ? request->modified : NULL, now);
+    op->which |=
+        which & (WB_SET_MODE | WB_SET_UID | WB_SET_GID | WB_SET_SIZE | WB_SET_ACCESSED | WB_SET_MODIFIED);
+    if (which & WB_SET_ACCESSED_NOW)
+        op->which |= WB_SET_ACCESSED;
+    if (which & (WB_SET_MODIFIED_NOW | WB_SET_SIZE))
+        op->which |= WB_SET_MODIFIED;
+    struct ph_wb_answer *answer = wb_answer_attr(o);
+    pohmel__attr_result__init(&answer->message.attr);
+    answer->message.attr.attr = answer->found[0];
+    wb_answer(wb, call, answer, NULL, actions);
+    return true;
+}
+
+/* --- Reading --- */
+
+static bool read_data(struct ph_wb *wb, struct ph_wb_call *call, struct wb_object *o,
+                      struct ph_wb_actions *actions)
+{
+    const Pohmel__ReadRequest *request = (const Pohmel__ReadRequest *) call->message;
+    uint64_t end =
+        request->offset + request->length < o->attr.size ? request->offset + request->length : o->attr.size;
+    uint64_t len = end > request->offset ? end - request->offset : 0;
+    /* What the server does not know has no other bytes than those here: the rest are holes. */
+    bool here = len == 0 || !o->born || (o->data != NULL && ph_wb_data_covers(o->data, request->offset, len));
+    if (!here || (o->born && !ph_wb_is_dirty(wb, o->lru.key)))
+        return false;
+    struct ph_blob *payload = len > 0 ? ph_blob_new(len) : NULL;
+    if (len > 0 && payload == NULL)
+        return false;
+    if (payload != NULL) {
+        memset(payload->data, 0, len);
+        payload->len = len;
+        if (o->data != NULL)
+            ph_wb_data_read(o->data, request->offset, payload->data, len);
+    }
+    struct ph_wb_answer *answer = wb_answer_attr(NULL);
+    pohmel__read_reply__init(&answer->message.read);
+    answer->message.read.end = end == o->attr.size;
+    wb_answer(wb, call, answer, payload, actions);
+    return true;
+}
+
+static bool read_link(struct ph_wb *wb, struct ph_wb_call *call, const struct wb_object *o,
+                      struct ph_wb_actions *actions)
+{
+    const struct wb_op *make = wb_make_of(o);
+    if (o->born || make == NULL || make->target == NULL)
+        return false;
+    size_t len = strlen(make->target);
+    struct ph_blob *payload = ph_blob_new(len);
+    if (payload == NULL)
+        return false;
+    memcpy(payload->data, make->target, len);
+    payload->len = len;
+    struct ph_wb_answer *answer = wb_answer_attr(NULL);
+    pohmel__readlink_reply__init(&answer->message.readlink);
+    answer->message.readlink.version = o->attr.version;
+    wb_answer(wb, call, answer, payload, actions);
+    return true;
+}
+
+/* What was made here, in a directory without a default list, has no extended attributes. */
+static bool read_xattr(struct ph_wb *wb, struct ph_wb_call *call, const struct wb_object *o,
+                       struct ph_wb_actions *actions)
+{
+    if (o->born)
+        return false;
+    if (call->command == PH_CMD_GETXATTR) {
+        wb_fail(wb, call, PH_ST_NO_ATTRIBUTE, "", actions);
+        return true;
+    }
+    struct ph_wb_answer *answer = wb_answer_attr(NULL);
+    pohmel__listxattr_reply__init(&answer->message.listxattr);
+    answer->message.listxattr.version = o->attr.version;
+    wb_answer(wb, call, answer, NULL, actions);
+    return true;
+}
+
+/* A handle that was opened here says nothing to the server, and need not. */
+static bool sync_without_handle(struct ph_wb *wb, struct ph_wb_call *call)
+{
+    const Pohmel__SyncRequest *request = (const Pohmel__SyncRequest *) call->message;
+    const struct ph_lru_entry *entry = ph_lru_find(&wb->handles, request->handle);
+    if (entry != NULL && !WB_OF(entry, struct wb_handle, lru)->open) {
+        wb_own_message(call);
+        ((Pohmel__SyncRequest *) call->message)->handle = 0;
+    }
+    return false;
+}
+
+bool wb_local_read(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                   struct ph_wb_actions *actions)
+{
+    const void *message = call->message;
+    struct wb_object *o = NULL;
+    (void) now;
+    switch (call->command) {
+    case PH_CMD_READ:
+        o = wb_find(wb, ((const Pohmel__ReadRequest *) message)->object);
+        return o != NULL && o->known && wb->open && o->exclusive && S_ISREG(o->attr.mode) &&
+               read_data(wb, call, o, actions);
+    case PH_CMD_READLINK:
+        o = wb_find(wb, ((const Pohmel__ReadlinkRequest *) message)->object);
+        return o != NULL && read_link(wb, call, o, actions);
+    case PH_CMD_GETXATTR:
+        o = wb_find(wb, ((const Pohmel__GetxattrRequest *) message)->object);
+        return o != NULL && read_xattr(wb, call, o, actions);
+    case PH_CMD_LISTXATTR:
+        o = wb_find(wb, ((const Pohmel__ListxattrRequest *) message)->object);
+        return o != NULL && read_xattr(wb, call, o, actions);
+    default:
+        return sync_without_handle(wb, call);
+    }
+}

@@ -1,0 +1,464 @@
+/* Operations on their way to the server: each becomes a command as soon as it is due and nothing that it
+ * depends on is left. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/core/wb_private.h"
+#include "ph_commands.h"
+#include "runtime/wire/command.h"
+
+static ProtobufCBinaryData bytes(const char *text, size_t len)
+{
+    return (ProtobufCBinaryData){.len = len, .data = (uint8_t *) text};
+}
+
+void wb_time_to_wire(const struct ph_cached_time *from, Pohmel__Time *to)
+{
+    pohmel__time__init(to);
+    to->seconds = from->seconds;
+    to->nanoseconds = from->nanoseconds;
+}
+
+struct ph_wb_call *wb_op_call(struct ph_wb *wb, struct wb_op *op, enum wb_step step)
+{
+    struct ph_wb_call *call = wb_call_new(wb, WB_CALL_OP);
+    call->op = op;
+    op->refs++;
+    op->sent = true;
+    op->step = step;
+    call->step = step;
+    call->outgoing = wb_alloc(sizeof(*call->outgoing));
+    return call;
+}
+
+void wb_op_send(struct ph_wb *wb, struct ph_wb_call *call, uint16_t command, struct ph_wb_actions *actions)
+{
+    struct wb_outgoing *out = call->outgoing;
+    const struct ph_command_info *info = ph_command_info(command);
+    const ProtobufCMessage *message = &out->message.create.base;
+    if (info->effect == PH_EFFECT_CHANGES) {
+        pohmel__transact_request__init(&out->transact);
+        pohmel__change__init(&out->change);
+        out->change.command_case = (Pohmel__Change__CommandCase) command;
+        out->change.create = &out->message.create;
+        out->changes[0] = &out->change;
+        out->transact.n_changes = 1;
+        out->transact.changes = out->changes;
+        message = &out->transact.base;
+        command = PH_CMD_TRANSACT;
+    }
+    call->op->outstanding++;
+    wb->in_flight++;
+    wb->counters.sent++;
+    wb_send(wb, call, command, message, actions);
+}
+
+/* --- One operation --- */
+
+static void send_create(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
+{
+    struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_START);
+    struct wb_object *o = op->objects[0];
+    Pohmel__CreateRequest *create = &call->outgoing->message.create;
+    pohmel__create_request__init(create);
+    create->caller = &op->caller->caller;
+    create->parent = op->dirs[0].directory->lru.key;
+    create->name = bytes(op->names[0], op->lens[0]);
+    create->object = o->lru.key;
+    create->mode = op->mode & 07777;
+    create->umask = op->umask;
+    create->exclusive = true;
+    struct wb_op *next = o->op_count > 1 ? o->ops[1] : NULL;
+    if (next != NULL && next->kind == WB_STATE && !next->sent && next->blockers == 1 &&
+        wb_state_fold(wb, op, next, call)) {
+        op->folded = next;
+        next->refs++;
+        next->sent = true;
+        wb->counters.merged++;
+    }
+    wb_op_send(wb, call, PH_CMD_CREATE, actions);
+}
+
+static void send_make(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
+{
+    if (op->command == PH_CMD_CREATE) {
+        send_create(wb, op, actions);
+        return;
+    }
+    struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_START);
+    struct wb_outgoing *out = call->outgoing;
+    uint64_t parent = op->dirs[0].directory->lru.key, object = op->objects[0]->lru.key;
+    ProtobufCBinaryData name = bytes(op->names[0], op->lens[0]);
+    if (op->command == PH_CMD_MKDIR) {
+        pohmel__mkdir_request__init(&out->message.mkdir);
+        out->message.mkdir.caller = &op->caller->caller;
+        out->message.mkdir.parent = parent;
+        out->message.mkdir.name = name;
+        out->message.mkdir.object = object;
+        out->message.mkdir.mode = op->mode & 07777;
+        out->message.mkdir.umask = op->umask;
+    } else if (op->command == PH_CMD_SYMLINK) {
+        pohmel__symlink_request__init(&out->message.symlink);
+        out->message.symlink.caller = &op->caller->caller;
+        out->message.symlink.parent = parent;
+        out->message.symlink.name = name;
+        out->message.symlink.object = object;
+        out->message.symlink.target = bytes(op->target, strlen(op->target));
+    } else {
+        pohmel__mknod_request__init(&out->message.mknod);
+        out->message.mknod.caller = &op->caller->caller;
+        out->message.mknod.parent = parent;
+        out->message.mknod.name = name;
+        out->message.mknod.object = object;
+        out->message.mknod.mode = op->mode;
+        out->message.mknod.umask = op->umask;
+        out->message.mknod.device = op->device;
+    }
+    wb_op_send(wb, call, op->command, actions);
+}
+
+static void send_name(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
+{
+    static const uint16_t commands[] = {[WB_LINK] = PH_CMD_LINK,
+                                        [WB_REMOVE] = PH_CMD_REMOVE,
+                                        [WB_RMDIR] = PH_CMD_RMDIR,
+                                        [WB_RENAME] = PH_CMD_RENAME};
+    struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_START);
+    struct wb_outgoing *out = call->outgoing;
+    uint64_t parent = op->dirs[0].directory->lru.key, object = op->objects[0]->lru.key;
+    ProtobufCBinaryData name = bytes(op->names[0], op->lens[0]);
+    if (op->kind == WB_LINK) {
+        pohmel__link_request__init(&out->message.link);
+        out->message.link.caller = &op->caller->caller;
+        out->message.link.object = object;
+        out->message.link.parent = parent;
+        out->message.link.name = name;
+    } else if (op->kind == WB_REMOVE) {
+        pohmel__remove_request__init(&out->message.remove);
+        out->message.remove.caller = &op->caller->caller;
+        out->message.remove.parent = parent;
+        out->message.remove.name = name;
+        out->message.remove.object = object;
+    } else if (op->kind == WB_RMDIR) {
+        pohmel__rmdir_request__init(&out->message.rmdir);
+        out->message.rmdir.caller = &op->caller->caller;
+        out->message.rmdir.parent = parent;
+        out->message.rmdir.name = name;
+        out->message.rmdir.object = object;
+    } else {
+        Pohmel__RenameRequest *rename = &out->message.rename;
+        pohmel__rename_request__init(rename);
+        rename->caller = &op->caller->caller;
+        rename->old_parent = parent;
+        rename->old_name = name;
+        rename->new_parent = op->dirs[1].directory->lru.key;
+        rename->new_name = bytes(op->names[1], op->lens[1]);
+        rename->flags = op->flags;
+        rename->object = object;
+        rename->replaced = op->objects[1] != NULL ? op->objects[1]->lru.key : 0;
+    }
+    wb_op_send(wb, call, commands[op->kind], actions);
+}
+
+static void send_open(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
+{
+    struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_START);
+    Pohmel__OpenRequest *open = &call->outgoing->message.open;
+    pohmel__open_request__init(open);
+    open->caller = &op->caller->caller;
+    open->object = op->objects[0]->lru.key;
+    open->handle = op->handle;
+    open->access = op->access;
+    open->reopen = true;
+    wb_op_send(wb, call, PH_CMD_OPEN, actions);
+}
+
+/* Operations go under leases that the session holds: a new session has to get them first. */
+static bool may_go(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *now,
+                   struct ph_wb_actions *actions, uint32_t *status)
+{
+    struct wb_object *all[] = {op->objects[0], op->objects[1], op->dirs[0].directory, op->dirs[1].directory};
+    bool goes = true;
+    *status = op->status;
+    for (int i = 0; i < 4; i++) {
+        struct wb_object *o = all[i];
+        if (o != NULL && o->dead)
+            *status = PH_ST_STALE;
+        if (o != NULL && wb->write_back && o->born && !o->exclusive && !o->unleased && !o->dead) {
+            wb_mark(wb, o->lru.key)->hot_until_ms = 0;
+            wb_want(wb, o->lru.key, now, actions);
+            goes = false;
+        }
+    }
+    return goes;
+}
+
+static void start(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *now,
+                  struct ph_wb_actions *actions)
+{
+    uint32_t status;
+    bool goes = may_go(wb, op, now, actions, &status);
+    if (status != PH_ST_OK) {
+        wb_op_finish(wb, op, status, now, actions);
+        return;
+    }
+    if (!goes) {
+        wb_op_stall(wb, op);
+        return;
+    }
+    switch (op->kind) {
+    case WB_MAKE:
+        send_make(wb, op, actions);
+        break;
+    case WB_STATE:
+        wb_state_start(wb, op, now, actions);
+        break;
+    case WB_OPEN:
+        send_open(wb, op, actions);
+        break;
+    default:
+        send_name(wb, op, actions);
+    }
+}
+
+void wb_pump(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    while (wb->open && wb->in_flight < wb->config.in_flight_max) {
+        struct wb_op *op = wb_op_next_ready(wb);
+        if (op == NULL)
+            return;
+        start(wb, op, now, actions);
+    }
+}
+
+/* --- What became of it --- */
+
+static const char *describe(const struct wb_op *op)
+{
+    static const char *const words[] = {[WB_MAKE] = "making",
+                                        [WB_STATE] = "writing",
+                                        [WB_LINK] = "linking",
+                                        [WB_REMOVE] = "removing",
+                                        [WB_RMDIR] = "removing directory",
+                                        [WB_RENAME] = "renaming",
+                                        [WB_OPEN] = "opening"};
+    return words[op->kind];
+}
+
+/* What was seen of its objects here was never true at the server. */
+static void failed(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_wb_actions *actions)
+{
+    struct wb_object *all[] = {op->objects[0], op->objects[1], op->dirs[0].directory, op->dirs[1].directory};
+    wb->counters.failures++;
+    for (int i = 0; i < 4; i++) {
+        if (all[i] == NULL)
+            continue;
+        if (i < 2)
+            wb_mark(wb, all[i]->lru.key)->error = status;
+        if (op->kind == WB_MAKE && i == 0)
+            all[i]->dead = true;
+        all[i]->recalled = true;
+        struct ph_wb_action *action = wb_action(actions, PH_WB_FAILED);
+        action->object = all[i]->lru.key;
+        action->status = status;
+        if (i == 0)
+            snprintf(action->text, sizeof(action->text), "%s \"%.80s\" (object %llu) failed on the server",
+                     describe(op), op->names[0] != NULL ? op->names[0] : "",
+                     (unsigned long long) all[i]->lru.key);
+    }
+    if (op->kind == WB_STATE && op->objects[0]->data != NULL) {
+        struct wb_object *o = op->objects[0];
+        uint64_t before = ph_wb_data_bytes(o->data);
+        if (op->data)
+            ph_wb_data_sent(o->data);
+        ph_wb_data_cut(o->data, 0);
+        wb_data_account(wb, o, before);
+    }
+}
+
+void wb_op_finish(struct ph_wb *wb, struct wb_op *op, uint32_t status, const struct ph_wb_now *now,
+                  struct ph_wb_actions *actions)
+{
+    struct ph_wb_call *resume = NULL;
+    struct wb_object *o = op->objects[0];
+    if (status != PH_ST_OK)
+        failed(wb, op, status, actions);
+    o->pins++;
+    wb_op_done(wb, op, status, &resume);
+    if (o->op_count == 0 && o->data != NULL && ph_wb_data_bytes(o->data) == 0) {
+        ph_wb_data_free(o->data);
+        o->data = NULL;
+    }
+    wb_unpin(wb, o);
+    wb_resume(wb, resume, now, actions);
+}
+
+/* The server knows O now. */
+static void born(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr,
+                 struct ph_wb_actions *actions)
+{
+    struct ph_wb_action *action = wb_action(actions, PH_WB_BORN);
+    const struct wb_mark *mark = wb_find_mark(wb, o->lru.key);
+    bool granted = attr->lease != 0 && attr->lease_mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
+    action->object = o->lru.key;
+    action->old_lease = o->lease;
+    action->lease = attr->lease;
+    action->mode = attr->lease_mode;
+    o->born = true;
+    o->server_version = attr->version;
+    o->plain = attr->plain || !wb->write_back;
+    if (mark != NULL && mark->floor >= attr->lease)
+        o->recalled = true;
+    if (granted) {
+        wb_set_lease(wb, o, attr->lease);
+    } else {
+        /* Whatever is left to be done with it goes without: nobody else knows it yet. */
+        wb_set_lease(wb, o, 0);
+        o->recalled = o->unleased = true;
+        o->exclusive = false;
+    }
+}
+
+static void opened(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_wb_actions *actions)
+{
+    struct ph_lru_entry *entry = ph_lru_find(&wb->handles, op->handle);
+    struct wb_handle *handle = entry != NULL ? WB_OF(entry, struct wb_handle, lru) : NULL;
+    if (handle == NULL)
+        return;
+    handle->op = NULL;
+    handle->open = status == PH_ST_OK;
+    if (!handle->closing)
+        return;
+    if (handle->open)
+        wb_close(wb, handle->lru.key, op->objects[0]->lru.key, actions);
+    wb_handle_free(wb, handle);
+}
+
+/* Nobody waits for the answer. */
+void wb_close(struct ph_wb *wb, uint64_t handle, uint64_t object, struct ph_wb_actions *actions)
+{
+    struct ph_wb_call *call = wb_call_new(wb, WB_CALL_OP);
+    call->outgoing = wb_alloc(sizeof(*call->outgoing));
+    Pohmel__CloseRequest *close = &call->outgoing->message.close;
+    pohmel__close_request__init(close);
+    close->handle = handle;
+    close->object = object;
+    wb->in_flight++;
+    wb->counters.sent++;
+    wb_send(wb, call, PH_CMD_CLOSE, &close->base, actions);
+}
+
+/* Sent in a session that ended, it may have been executed: a failure that says so is success. */
+static bool was_done(const struct wb_op *op, uint32_t status)
+{
+    if (!op->uncertain)
+        return false;
+    switch (op->kind) {
+    case WB_REMOVE:
+    case WB_RMDIR:
+    case WB_RENAME:
+        return status == PH_ST_NOT_FOUND || status == PH_ST_STALE || status == PH_ST_MISMATCH;
+    case WB_LINK:
+        return status == PH_ST_EXISTS;
+    default:
+        return false;
+    }
+}
+
+/* A name that is taken may be so by what we made ourselves. */
+static void check_made(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
+{
+    struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_CHECK);
+    Pohmel__GetattrRequest *getattr = &call->outgoing->message.getattr;
+    pohmel__getattr_request__init(getattr);
+    getattr->caller = &op->caller->caller;
+    getattr->object = op->objects[0]->lru.key;
+    wb_op_send(wb, call, PH_CMD_GETATTR, actions);
+}
+
+static const Pohmel__Attr *attr_of(const struct ph_reply *reply)
+{
+    const Pohmel__TransactReply *transact = (const Pohmel__TransactReply *) reply->message;
+    if (reply->status != PH_ST_OK || transact == NULL || transact->n_results != 1 ||
+        transact->results[0]->create == NULL)
+        return NULL;
+    switch (transact->results[0]->result_case) {
+    case POHMEL__CHANGE_RESULT__RESULT_CREATE:
+        return transact->results[0]->create->attr;
+    case POHMEL__CHANGE_RESULT__RESULT_MKDIR:
+    case POHMEL__CHANGE_RESULT__RESULT_SYMLINK:
+    case POHMEL__CHANGE_RESULT__RESULT_MKNOD:
+        return transact->results[0]->mkdir->attr;
+    default:
+        return NULL;
+    }
+}
+
+static void made(struct ph_wb *wb, struct wb_op *op, const Pohmel__Attr *attr, uint32_t status,
+                 const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    struct wb_object *o = op->objects[0];
+    struct wb_op *folded = op->folded;
+    op->folded = NULL;
+    o->pins++;
+    if (attr != NULL)
+        born(wb, o, attr, actions);
+    if (folded != NULL && o->data != NULL && folded->data) {
+        uint64_t before = ph_wb_data_bytes(o->data);
+        ph_wb_data_sent(o->data);
+        wb_data_account(wb, o, before);
+        folded->data = false;
+    }
+    if (folded != NULL && attr != NULL)
+        o->server_size = attr->size;
+    wb_op_finish(wb, op, status, now, actions);
+    if (folded != NULL) {
+        if (!folded->done)
+            wb_op_finish(wb, folded, status, now, actions);
+        wb_op_unref(folded);
+    }
+    wb_unpin(wb, o);
+}
+
+static void make_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
+                          const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    struct wb_op *op = call->op;
+    if (call->step == WB_STEP_CHECK) {
+        const Pohmel__GetattrReply *found = (const Pohmel__GetattrReply *) reply->message;
+        bool ours = reply->status == PH_ST_OK && found != NULL;
+        made(wb, op, ours ? found->attr : NULL, ours ? PH_ST_OK : PH_ST_EXISTS, now, actions);
+    } else if (op->uncertain && reply->status == PH_ST_EXISTS) {
+        check_made(wb, op, actions);
+    } else {
+        const Pohmel__Attr *attr = attr_of(reply);
+        uint32_t status = reply->status != PH_ST_OK || attr != NULL ? reply->status : PH_ST_MALFORMED;
+        made(wb, op, attr, status, now, actions);
+    }
+}
+
+void wb_op_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
+                    const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    struct wb_op *op = call->op;
+    if (call->session != wb->session) {
+        wb_call_over(wb, call, actions); /* the operation was begun again */
+        return;
+    }
+    wb->in_flight--;
+    if (op != NULL) {
+        op->outstanding--;
+        if (op->kind == WB_MAKE) {
+            make_answered(wb, call, reply, now, actions);
+        } else if (op->kind == WB_STATE) {
+            wb_state_answered(wb, call, reply, now, actions);
+        } else {
+            if (op->kind == WB_OPEN)
+                opened(wb, op, reply->status, actions);
+            wb_op_finish(wb, op, was_done(op, reply->status) ? PH_ST_OK : reply->status, now, actions);
+        }
+    }
+    wb_call_over(wb, call, actions);
+    wb_pump(wb, now, actions);
+}

@@ -1,0 +1,224 @@
+/* What an object's data and attributes have become, on its way to the server: what was cut off, what was
+ * written, then attributes and the size. The last, because writing changes times and clears bits. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/core/wb_private.h"
+#include "ph_commands.h"
+
+enum { ACCESS_WRITE = 2 };
+
+#define OWN_HANDLE_BIT (UINT64_C(1) << 62) /* handles of ours: those of the mount count from 1 */
+
+static const uint32_t AT_THE_END = WB_SET_MODE | WB_SET_UID | WB_SET_GID | WB_SET_ACCESSED | WB_SET_MODIFIED;
+
+bool wb_state_fold(struct ph_wb *wb, struct wb_op *make, struct wb_op *state, struct ph_wb_call *call)
+{
+    struct wb_object *o = make->objects[0];
+    uint64_t size = o->attr.size, cursor = 0, offset = 0;
+    struct ph_blob *piece = NULL;
+    struct wb_outgoing *out = call->outgoing;
+    if (size > wb->config.payload_max_bytes || state->caller->caller.uid != make->caller->caller.uid ||
+        (size > 0 && (o->data == NULL || !ph_wb_data_covers(o->data, 0, size))))
+        return false;
+    if (size > 0) {
+        ph_wb_data_take(o->data);
+        bool fits = ph_wb_data_next(o->data, &cursor, wb->config.payload_max_bytes, &offset, &piece) &&
+                    offset == 0 && piece->len == size;
+        if (!fits) {
+            ph_blob_unref(piece);
+            ph_wb_data_unsent(o->data);
+            return false;
+        }
+    }
+    call->payload = piece;
+    out->message.create.length = (uint32_t) size;
+    state->data = size > 0;
+    o->is_cut = false;
+    Pohmel__NewAttributes *attributes = &out->attributes;
+    pohmel__new_attributes__init(attributes);
+    attributes->which = state->which & AT_THE_END;
+    attributes->mode = attributes->which & WB_SET_MODE ? o->attr.mode & 07777 : 0;
+    attributes->uid = attributes->which & WB_SET_UID ? o->attr.uid : 0;
+    attributes->gid = attributes->which & WB_SET_GID ? o->attr.gid : 0;
+    wb_time_to_wire(&o->attr.accessed, &out->accessed);
+    wb_time_to_wire(&o->attr.modified, &out->modified);
+    attributes->accessed = attributes->which & WB_SET_ACCESSED ? &out->accessed : NULL;
+    attributes->modified = attributes->which & WB_SET_MODIFIED ? &out->modified : NULL;
+    if (attributes->which != 0)
+        out->message.create.attributes = attributes;
+    return true;
+}
+
+static void send_open(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
+{
+    struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_OPEN);
+    Pohmel__OpenRequest *open = &call->outgoing->message.open;
+    op->handle = OWN_HANDLE_BIT | ++wb->last_handle;
+    pohmel__open_request__init(open);
+    open->caller = &op->caller->caller;
+    open->object = op->objects[0]->lru.key;
+    open->handle = op->handle;
+    open->access = ACCESS_WRITE;
+    open->reopen = true;
+    wb_op_send(wb, call, PH_CMD_OPEN, actions);
+}
+
+static void send_cut(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
+{
+    struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_CUT);
+    Pohmel__SetattrRequest *setattr = &call->outgoing->message.setattr;
+    pohmel__setattr_request__init(setattr);
+    setattr->caller = &op->caller->caller;
+    setattr->object = op->objects[0]->lru.key;
+    setattr->handle = op->handle;
+    setattr->which = WB_SET_SIZE;
+    setattr->size = op->cut;
+    wb_op_send(wb, call, PH_CMD_SETATTR, actions);
+}
+
+/* Whether one WRITE brings all there is to say. */
+static bool says_all(const struct wb_op *op, const struct wb_object *o, uint64_t len)
+{
+    return (op->which & AT_THE_END) == WB_SET_MODIFIED && len == op->bytes &&
+           op->size <= MAX_OF(op->end, o->server_size);
+}
+
+static void send_pieces(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
+{
+    struct wb_object *o = op->objects[0];
+    struct ph_blob *piece;
+    uint64_t offset;
+    while (op->outstanding < WB_PIECES_AT_ONCE && op->status == PH_ST_OK &&
+           ph_wb_data_next(o->data, &op->cursor, wb->config.payload_max_bytes, &offset, &piece)) {
+        struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_WRITE);
+        Pohmel__WriteRequest *write = &call->outgoing->message.write;
+        pohmel__write_request__init(write);
+        write->caller = &op->caller->caller;
+        write->object = o->lru.key;
+        write->handle = op->handle;
+        write->offset = offset;
+        write->length = (uint32_t) piece->len;
+        call->payload = piece;
+        op->end = MAX_OF(op->end, offset + piece->len);
+        if (says_all(op, o, piece->len)) {
+            wb_time_to_wire(&o->attr.modified, &call->outgoing->modified);
+            write->modified = &call->outgoing->modified;
+            op->said = true;
+        }
+        wb_op_send(wb, call, PH_CMD_WRITE, actions);
+    }
+}
+
+/* True when there is nothing to be set. */
+static bool send_final(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
+{
+    struct wb_object *o = op->objects[0];
+    uint32_t which = op->said ? 0 : op->which & AT_THE_END;
+    if (op->writes && op->size != o->server_size)
+        which |= WB_SET_SIZE;
+    if (which == 0)
+        return true;
+    struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_FINAL);
+    struct wb_outgoing *out = call->outgoing;
+    Pohmel__SetattrRequest *setattr = &out->message.setattr;
+    pohmel__setattr_request__init(setattr);
+    setattr->caller = &op->caller->caller;
+    setattr->object = o->lru.key;
+    setattr->handle = op->writes ? op->handle : 0;
+    setattr->which = which;
+    setattr->mode = which & WB_SET_MODE ? o->attr.mode & 07777 : 0;
+    setattr->uid = which & WB_SET_UID ? o->attr.uid : 0;
+    setattr->gid = which & WB_SET_GID ? o->attr.gid : 0;
+    setattr->size = which & WB_SET_SIZE ? op->size : 0;
+    wb_time_to_wire(&o->attr.accessed, &out->accessed);
+    wb_time_to_wire(&o->attr.modified, &out->modified);
+    setattr->accessed = which & WB_SET_ACCESSED ? &out->accessed : NULL;
+    setattr->modified = which & WB_SET_MODIFIED ? &out->modified : NULL;
+    wb_op_send(wb, call, PH_CMD_SETATTR, actions);
+    return false;
+}
+
+static void finish(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *now,
+                   struct ph_wb_actions *actions)
+{
+    struct wb_object *o = op->objects[0];
+    if (op->writes && op->opened)
+        wb_close(wb, op->handle, o->lru.key, actions);
+    if (op->data && op->status == PH_ST_OK) {
+        uint64_t before = ph_wb_data_bytes(o->data);
+        ph_wb_data_sent(o->data);
+        wb_data_account(wb, o, before);
+        op->data = false;
+    }
+    wb_op_finish(wb, op, op->status, now, actions);
+}
+
+/* Goes on after what is answered; each step begins when all before it are over. */
+static void step(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *now,
+                 struct ph_wb_actions *actions)
+{
+    if (op->status == PH_ST_OK && op->step == WB_STEP_WRITE && op->data)
+        send_pieces(wb, op, actions);
+    if (op->outstanding > 0)
+        return;
+    if (op->status != PH_ST_OK || op->step == WB_STEP_FINAL) {
+        finish(wb, op, now, actions);
+    } else if (op->step == WB_STEP_OPEN && op->cuts) {
+        send_cut(wb, op, actions);
+    } else if ((op->step == WB_STEP_OPEN || op->step == WB_STEP_CUT) && op->data) {
+        op->step = WB_STEP_WRITE;
+        send_pieces(wb, op, actions);
+    } else if (send_final(wb, op, actions)) {
+        finish(wb, op, now, actions);
+    }
+}
+
+void wb_state_start(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *now,
+                    struct ph_wb_actions *actions)
+{
+    struct wb_object *o = op->objects[0];
+    op->size = o->attr.size;
+    op->bytes = o->data != NULL ? ph_wb_data_dirty_bytes(o->data) : 0;
+    op->data = op->bytes > 0;
+    op->cursor = op->end = 0;
+    op->opened = op->said = false;
+    if (o->is_cut && (!op->cuts || o->cut < op->cut))
+        op->cut = o->cut;
+    op->cuts = (op->cuts || o->is_cut) && op->cut < o->server_size;
+    o->is_cut = false;
+    op->writes = S_ISREG(o->attr.mode) && (op->data || op->cuts || op->size != o->server_size);
+    op->sent = true;
+    if (op->data)
+        ph_wb_data_take(o->data);
+    op->step = WB_STEP_FINAL;
+    if (op->writes)
+        send_open(wb, op, actions);
+    else if (send_final(wb, op, actions))
+        finish(wb, op, now, actions);
+}
+
+void wb_state_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
+                       const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    struct wb_op *op = call->op;
+    struct wb_object *o = op->objects[0];
+    uint32_t status = reply->status;
+    const Pohmel__TransactReply *transact = (const Pohmel__TransactReply *) reply->message;
+    if (call->step == WB_STEP_OPEN) {
+        op->opened = status == PH_ST_OK;
+    } else if (status == PH_ST_OK && call->step == WB_STEP_CUT) {
+        o->server_size = op->cut;
+    } else if (status == PH_ST_OK && call->step == WB_STEP_WRITE) {
+        const Pohmel__WriteResult *result = transact->n_results == 1 ? transact->results[0]->write : NULL;
+        const Pohmel__WriteRequest *write = &call->outgoing->message.write;
+        if (result == NULL || result->written < write->length)
+            status = PH_ST_NO_SPACE;
+        o->server_size = MAX_OF(o->server_size, write->offset + write->length);
+    } else if (status == PH_ST_OK && call->step == WB_STEP_FINAL && op->writes) {
+        o->server_size = op->size;
+    }
+    if (op->status == PH_ST_OK)
+        op->status = status;
+    step(wb, op, now, actions);
+}

@@ -1,0 +1,286 @@
+/* What the answers of the server teach, and what they must not say: attributes in them are
+ * those of the server, to which the operations of the log have not come yet. */
+#include <string.h>
+
+#include "client/core/wb_private.h"
+#include "ph_commands.h"
+
+static bool is_dirty(const struct wb_object *o)
+{
+    return o->op_count > 0 || o->children.next != &o->children || !o->born;
+}
+
+void wb_patch(const struct wb_object *o, Pohmel__Attr *attr)
+{
+    Pohmel__Time *times[] = {attr->accessed, attr->modified, attr->changed};
+    const struct ph_cached_time *from[] = {&o->attr.accessed, &o->attr.modified, &o->attr.changed};
+    for (int i = 0; i < 3; i++) {
+        if (times[i] != NULL) {
+            times[i]->seconds = from[i]->seconds;
+            times[i]->nanoseconds = from[i]->nanoseconds;
+        }
+    }
+    attr->mode = o->attr.mode;
+    attr->links = o->attr.links;
+    attr->uid = o->attr.uid;
+    attr->gid = o->attr.gid;
+    attr->size = o->attr.size;
+    attr->blocks = o->attr.blocks;
+    attr->version = o->attr.version;
+}
+
+/* The session holds O exclusively, as ATTR says. */
+static void track(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr)
+{
+    if (!o->exclusive && o->names != NULL)
+        ph_wb_names_clear(o->names);
+    if (!o->exclusive)
+        o->epoch++;
+    o->exclusive = true;
+    o->recalled = false;
+    wb_set_lease(wb, o, attr->lease);
+    if (S_ISDIR(attr->mode) && o->names == NULL)
+        o->names = ph_wb_names_new();
+}
+
+static void take_attr(struct wb_object *o, const Pohmel__Attr *attr)
+{
+    ph_cached_attr_from_wire(attr, &o->attr);
+    o->known = true;
+    o->plain = attr->plain;
+    o->server_version = attr->version;
+    if (S_ISREG(attr->mode))
+        o->server_size = attr->size;
+}
+
+/* After a session was lost: somebody else may have changed what is dirty here. */
+static void inspect(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr)
+{
+    (void) wb;
+    if (!S_ISDIR(attr->mode) && attr->version != o->server_version) {
+        for (size_t i = 0; i < o->op_count; i++)
+            if (o->ops[i]->kind == WB_STATE && !o->ops[i]->uncertain)
+                o->ops[i]->status = PH_ST_STALE;
+    }
+    o->server_version = attr->version;
+    o->suspect = false;
+}
+
+static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr, uint64_t lease,
+                  uint32_t mode)
+{
+    struct wb_object *o = attr != NULL ? wb_find(wb, attr->object) : NULL;
+    if (attr == NULL)
+        return;
+    attr->lease = lease;
+    attr->lease_mode = mode;
+    const struct wb_mark *mark = wb_find_mark(wb, attr->object);
+    bool grant = mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE && lease != 0 && wb->open && wb->write_back &&
+                 (mark == NULL || mark->floor < lease);
+    if (o == NULL && grant)
+        o = wb_object(wb, attr->object);
+    if (o == NULL)
+        return;
+    if (grant && !(o->recalled && o->lease == lease))
+        track(wb, o, attr);
+    bool own = false;
+    for (unsigned i = 0; i < call->busy_count; i++) {
+        own = own || call->busy[i] == o;
+        if (call->busy[i] == o)
+            call->told |= 1u << i;
+    }
+    if (is_dirty(o)) {
+        if (o->suspect && grant)
+            inspect(wb, o, attr);
+        if (o->known && !(S_ISDIR(attr->mode) && o->stale))
+            wb_patch(o, attr);
+    } else if (!o->known || attr->version >= o->attr.version || own) {
+        take_attr(o, attr);
+        if (o->busy == (own ? 1 : 0) && (own || call->clock >= o->changed))
+            o->stale = false;
+        o->suspect = false;
+    }
+    wb_settle(wb, o);
+}
+
+static void learn_plain(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr)
+{
+    if (attr != NULL)
+        learn(wb, call, attr, attr->lease, attr->lease_mode);
+}
+
+/* NAME in DIRECTORY was OBJECT (0: nothing) when CALL was executed. */
+static void learn_name(struct ph_wb *wb, const struct ph_wb_call *call, uint64_t directory,
+                       const ProtobufCBinaryData *name, uint64_t object)
+{
+    struct wb_object *d = wb_find(wb, directory);
+    if (d == NULL || !d->exclusive || d->names == NULL)
+        return;
+    struct ph_wb_name *entry = ph_wb_names_find(d->names, name->data, name->len);
+    bool changed_by_it = call->busy_count > 0;
+    if (!changed_by_it && (d->epoch != call->epoch || d->busy > 0))
+        return;
+    if (changed_by_it && d->busy > 1)
+        return; /* another change of the same name may be under way */
+    if (entry == NULL || (entry->object == PH_WB_UNKNOWN && entry->op == NULL))
+        ph_wb_names_put(d->names, name->data, name->len, object);
+}
+
+static void learn_lookup(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel__LookupReply *reply)
+{
+    const Pohmel__LookupRequest *request = (const Pohmel__LookupRequest *) call->message;
+    for (size_t i = 0; i < reply->n_found; i++)
+        learn_plain(wb, call, reply->found[i]);
+    learn_plain(wb, call, reply->directory);
+    if (request->n_names != 1)
+        return;
+    bool absent = reply->n_found == 0 && (reply->failure == PH_ST_NOT_FOUND || reply->failure == PH_ST_OK);
+    if (absent || reply->n_found == 1)
+        learn_name(wb, call, request->parent, &request->names[0], absent ? 0 : reply->found[0]->object);
+}
+
+static bool is_dots(const ProtobufCBinaryData *name)
+{
+    return name->data[0] == '.' && (name->len == 1 || (name->len == 2 && name->data[1] == '.'));
+}
+
+/* A listing read from its start to its end under one lease makes the directory known whole: names that were
+ * changed meanwhile have entries. */
+static void learn_listing(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel__ReaddirReply *reply)
+{
+    const Pohmel__ReaddirRequest *request = (const Pohmel__ReaddirRequest *) call->message;
+    struct wb_object *d = wb_find(wb, request->object);
+    for (size_t i = 0; i < reply->n_entries; i++)
+        learn_plain(wb, call, reply->entries[i]->attr);
+    d = wb_find(wb, request->object);
+    if (d == NULL || !d->exclusive || d->names == NULL || d->epoch != call->epoch)
+        return;
+    if (request->cookie != 0 && (d->listing_next != request->cookie || d->listing_epoch != d->epoch))
+        return;
+    for (size_t i = 0; i < reply->n_entries; i++) {
+        const Pohmel__DirEntry *entry = reply->entries[i];
+        if (!is_dots(&entry->name) && ph_wb_names_find(d->names, entry->name.data, entry->name.len) == NULL)
+            ph_wb_names_put(d->names, entry->name.data, entry->name.len, entry->object);
+    }
+    d->listing_epoch = d->epoch;
+    d->listing_next = reply->n_entries > 0 ? reply->entries[reply->n_entries - 1]->cookie : 0;
+    if (reply->end)
+        ph_wb_names_set_whole(d->names, true);
+}
+
+static void learn_removed(struct ph_wb *wb, struct ph_wb_call *call)
+{
+    const Pohmel__RenameRequest *rename = (const Pohmel__RenameRequest *) call->message;
+    const Pohmel__RemoveRequest *remove = (const Pohmel__RemoveRequest *) call->message;
+    const Pohmel__RmdirRequest *rmdir = (const Pohmel__RmdirRequest *) call->message;
+    if (call->command == PH_CMD_REMOVE)
+        learn_name(wb, call, remove->parent, &remove->name, 0);
+    else if (call->command == PH_CMD_RMDIR)
+        learn_name(wb, call, rmdir->parent, &rmdir->name, 0);
+    else if (rename->flags == 0 || rename->flags == 1)
+        learn_name(wb, call, rename->old_parent, &rename->old_name, 0);
+}
+
+static void learn_change(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel__TransactReply *reply)
+{
+    const void *message = call->message;
+    const Pohmel__ChangeResult *result = reply->n_results == 1 ? reply->results[0] : NULL;
+    if (result == NULL || result->status != PH_ST_OK || result->create == NULL)
+        return;
+    Pohmel__Attr *attr = NULL;
+    switch (call->command) {
+    case PH_CMD_REMOVE:
+    case PH_CMD_RMDIR:
+    case PH_CMD_RENAME:
+        learn_removed(wb, call);
+        return;
+    case PH_CMD_MKPATH:
+        attr = result->mkpath->attr;
+        break;
+    case PH_CMD_RMTREE:
+        return;
+    case PH_CMD_CREATE:
+        attr = result->create->attr;
+        learn_name(wb, call, ((const Pohmel__CreateRequest *) message)->parent,
+                   &((const Pohmel__CreateRequest *) message)->name, attr->object);
+        break;
+    case PH_CMD_MKDIR:
+        attr = result->mkdir->attr;
+        learn_name(wb, call, ((const Pohmel__MkdirRequest *) message)->parent,
+                   &((const Pohmel__MkdirRequest *) message)->name, attr->object);
+        break;
+    case PH_CMD_SYMLINK:
+        attr = result->symlink->attr;
+        learn_name(wb, call, ((const Pohmel__SymlinkRequest *) message)->parent,
+                   &((const Pohmel__SymlinkRequest *) message)->name, attr->object);
+        break;
+    case PH_CMD_MKNOD:
+        attr = result->mknod->attr;
+        learn_name(wb, call, ((const Pohmel__MknodRequest *) message)->parent,
+                   &((const Pohmel__MknodRequest *) message)->name, attr->object);
+        break;
+    case PH_CMD_LINK:
+        attr = result->link->attr;
+        learn_name(wb, call, ((const Pohmel__LinkRequest *) message)->parent,
+                   &((const Pohmel__LinkRequest *) message)->name, attr->object);
+        break;
+    case PH_CMD_WRITE:
+        attr = result->write->attr;
+        break;
+    case PH_CMD_COPY:
+        attr = result->copy->attr;
+        break;
+    default: /* all others answer with attributes */
+        attr = result->setattr->attr;
+    }
+    learn_plain(wb, call, attr);
+    /* A directory that was just made is empty, and nobody else can have put anything there. */
+    struct wb_object *o = call->command == PH_CMD_MKDIR ? wb_find(wb, attr->object) : NULL;
+    if (o != NULL && o->exclusive && o->names != NULL && ph_wb_names_count(o->names) == 0)
+        ph_wb_names_set_whole(o->names, true);
+}
+
+static void learn_acquired(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
+                           const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    uint64_t object = ((const Pohmel__LeaseAcquireRequest *) call->message)->object;
+    const Pohmel__LeaseAcquireReply *acquired = (const Pohmel__LeaseAcquireReply *) reply->message;
+    struct wb_mark *mark = wb_find_mark(wb, object);
+    if (mark != NULL)
+        mark->wanted_until_ms = 0;
+    if (reply->status == PH_ST_OK)
+        learn(wb, call, acquired->grant->attr, acquired->grant->lease, acquired->grant->mode);
+    struct wb_object *o = wb_find(wb, object);
+    if (o == NULL)
+        return;
+    if (!o->exclusive && reply->status != PH_ST_OK && call->session == wb->session) {
+        o->unleased = reply->status != PH_ST_NOT_FOUND && reply->status != PH_ST_STALE;
+        o->dead = !o->unleased && o->op_count > 0;
+        o->suspect = false;
+    }
+    if (o->exclusive && o->names != NULL && !ph_wb_names_is_whole(o->names) && reply->status == PH_ST_OK)
+        wb_action(actions, PH_WB_LIST)->object = object;
+    (void) now;
+    wb_op_unstall(wb);
+}
+
+void wb_learn_reply(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
+                    const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    if (call->command == PH_CMD_LEASE_ACQUIRE) {
+        learn_acquired(wb, call, reply, now, actions);
+        return;
+    }
+    if (reply->status != PH_ST_OK || reply->message == NULL || call->session != wb->session)
+        return;
+    if (call->outer == PH_CMD_TRANSACT)
+        learn_change(wb, call, (const Pohmel__TransactReply *) reply->message);
+    else if (call->command == PH_CMD_LOOKUP)
+        learn_lookup(wb, call, (const Pohmel__LookupReply *) reply->message);
+    else if (call->command == PH_CMD_GETATTR)
+        learn_plain(wb, call, ((const Pohmel__GetattrReply *) reply->message)->attr);
+    else if (call->command == PH_CMD_OPEN)
+        learn_plain(wb, call, ((const Pohmel__OpenReply *) reply->message)->attr);
+    else if (call->command == PH_CMD_READDIR)
+        learn_listing(wb, call, (const Pohmel__ReaddirReply *) reply->message);
+}

@@ -1,0 +1,140 @@
+/* Which commands can be answered here, and how objects change by it. */
+#include <string.h>
+
+#include "client/core/may.h"
+#include "client/core/wb_private.h"
+#include "ph_commands.h"
+
+bool wb_local(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+              struct ph_wb_actions *actions)
+{
+    switch (call->command) {
+    case PH_CMD_CREATE:
+    case PH_CMD_MKDIR:
+    case PH_CMD_SYMLINK:
+    case PH_CMD_MKNOD:
+        return wb_local_make(wb, call, now, actions);
+    case PH_CMD_LINK:
+        return wb_local_link(wb, call, now, actions);
+    case PH_CMD_REMOVE:
+    case PH_CMD_RMDIR:
+        return wb_local_remove(wb, call, now, actions);
+    case PH_CMD_RENAME:
+        return wb_local_rename(wb, call, now, actions);
+    case PH_CMD_WRITE:
+        return wb_local_write(wb, call, now, actions);
+    case PH_CMD_SETATTR:
+        return wb_local_setattr(wb, call, now, actions);
+    case PH_CMD_READ:
+    case PH_CMD_READLINK:
+    case PH_CMD_GETXATTR:
+    case PH_CMD_LISTXATTR:
+    case PH_CMD_SYNC:
+        return wb_local_read(wb, call, now, actions);
+    case PH_CMD_OPEN:
+        return wb_local_open(wb, call, now, actions);
+    case PH_CMD_CLOSE:
+        return wb_local_close(wb, call, now, actions);
+    case PH_CMD_LOOKUP:
+    case PH_CMD_GETATTR:
+        return wb_local_lookup(wb, call, now, actions);
+    case PH_CMD_LEASE_RELEASE:
+        return wb_local_release(wb, call, now, actions);
+    default:
+        return false;
+    }
+}
+
+void wb_changed(struct wb_object *o, const struct ph_wb_now *now, bool data)
+{
+    o->attr.version++;
+    o->attr.changed = now->real;
+    if (data)
+        o->attr.modified = now->real;
+}
+
+struct wb_op *wb_state(struct ph_wb *wb, struct wb_object *o, const Pohmel__Caller *caller, uint64_t now_ms)
+{
+    struct wb_op *last = wb_last_of(o);
+    bool directory = S_ISDIR(o->attr.mode);
+    /* What happened in a directory since comes before what is done to it now. */
+    if (last != NULL && last->kind == WB_STATE && !last->sent &&
+        (!directory || o->children.next == &o->children)) {
+        wb->counters.merged++;
+        if (caller->uid == 0 && last->caller->caller.uid != 0) {
+            wb_caller_unref(last->caller);
+            last->caller = wb_caller(wb, caller);
+        }
+        return last;
+    }
+    struct wb_op *op = wb_op_new(wb, WB_STATE, wb_caller(wb, caller), now_ms);
+    wb_op_about(wb, op, o);
+    wb_op_append(wb, op);
+    return op;
+}
+
+void wb_data_account(struct ph_wb *wb, struct wb_object *o, uint64_t before)
+{
+    wb->data_bytes += ph_wb_data_bytes(o->data) - before;
+}
+
+void wb_vanish(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call **resume)
+{
+    uint64_t before = o->data != NULL ? ph_wb_data_bytes(o->data) : 0;
+    o->pins++;
+    while (o->op_count > 0) {
+        wb->counters.cancelled++;
+        wb_op_done(wb, o->ops[o->op_count - 1], PH_ST_OK, resume);
+    }
+    if (o->data != NULL) {
+        ph_wb_data_free(o->data);
+        o->data = NULL;
+        wb->data_bytes -= before;
+    }
+    wb_unpin(wb, o);
+}
+
+/* --- Lookups and attributes --- */
+
+static bool getattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                    struct ph_wb_actions *actions)
+{
+    const struct wb_object *o = wb_find(wb, ((const Pohmel__GetattrRequest *) call->message)->object);
+    if (o == NULL || !o->known || (o->born && (!wb_writable(wb, o, now) || !ph_wb_is_dirty(wb, o->lru.key))))
+        return false;
+    struct ph_wb_answer *answer = wb_answer_attr(o);
+    pohmel__getattr_reply__init(&answer->message.getattr);
+    answer->message.getattr.attr = answer->found[0];
+    wb_answer(wb, call, answer, NULL, actions);
+    return true;
+}
+
+bool wb_local_lookup(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                     struct ph_wb_actions *actions)
+{
+    if (call->command == PH_CMD_GETATTR)
+        return getattr(wb, call, now, actions);
+    const Pohmel__LookupRequest *request = (const Pohmel__LookupRequest *) call->message;
+    const struct wb_object *d = wb_find(wb, request->parent);
+    uint64_t object = 0;
+    if (request->n_names != 1 || !wb_writable(wb, d, now) || d->names == NULL ||
+        ph_may_access(request->caller, d->attr.mode, d->attr.uid, d->attr.gid, d->plain, PH_MAY_EXECUTE) !=
+            PH_MAY_YES)
+        return false;
+    enum ph_wb_name_is is =
+        ph_wb_names_lookup(d->names, request->names[0].data, request->names[0].len, &object);
+    const struct wb_object *o = is == PH_WB_NAME_PRESENT ? wb_find(wb, object) : NULL;
+    if (is == PH_WB_NAME_UNKNOWN ||
+        (is == PH_WB_NAME_PRESENT && !(o != NULL && (!o->born || wb_writable(wb, o, now)))))
+        return false;
+    struct ph_wb_answer *answer = wb_answer_attr(o);
+    Pohmel__LookupReply *reply = &answer->message.lookup;
+    pohmel__lookup_reply__init(reply);
+    reply->n_found = o != NULL;
+    reply->found = answer->found;
+    reply->failure = o != NULL ? PH_ST_OK : PH_ST_NOT_FOUND;
+    reply->directory = wb_attr_to_wire(d, &answer->directory);
+    reply->directory_version = d->attr.version;
+    wb_answer(wb, call, answer, NULL, actions);
+    return true;
+}

@@ -1,0 +1,407 @@
+/* What write-back is made of; shared by client/core/wb_*.c.
+ *
+ * An object has an entry here while it is held exclusively, or something pins it: operations of the log,
+ * handles that were opened here, calls that change it at the server. What is known of a directory's names
+ * is in its entry. Attributes of an entry are those that its holder sees: the server's, with the changes of
+ * the log applied. */
+#ifndef PH_CLIENT_CORE_WB_PRIVATE_H
+#define PH_CLIENT_CORE_WB_PRIVATE_H
+
+#include <sys/stat.h>
+
+#include "client/core/lru.h"
+#include "client/core/wb.h"
+#include "client/core/wb_data.h"
+#include "client/core/wb_names.h"
+
+enum {
+    WB_OP_BYTES = 512,           /* what an operation counts for in what is dirty */
+    WB_TRACKED_MAX = 256 * 1024, /* objects without operations that are kept */
+    WB_MARKS_MAX = 4096,         /* objects of which it is remembered that others want them */
+    WB_HOT_MS = 2000,            /* for so long no EXCLUSIVE lease is asked for after a recall */
+    WB_WANT_AGAIN_MS = 1000,
+    WB_PIECES_AT_ONCE = 8, /* WRITEs of one file under way */
+    WB_CALL_OBJECTS = 6,
+    WB_ROUNDS_MAX = 8,   /* what a release waits for may bring more */
+    WB_LINKS_MAX = 1000, /* of one object made here: filesystems differ in how many they take */
+};
+
+#define WB_TICKET_BIT (UINT64_C(1) << 63)
+#define WB_LOCAL_LEASE_MAX                                                                                   \
+    UINT64_C(0xffffffff) /* ids up to here are ours: the server's begin with its epoch */
+#define WB_LOCAL_SIZE_MAX                                                                                    \
+    (UINT64_C(1) << 42) /* larger files are the server's business: it knows its limits */
+
+enum { /* SetattrRequest.which */
+       WB_SET_MODE = 1 << 0,
+       WB_SET_UID = 1 << 1,
+       WB_SET_GID = 1 << 2,
+       WB_SET_SIZE = 1 << 3,
+       WB_SET_ACCESSED = 1 << 4,
+       WB_SET_MODIFIED = 1 << 5,
+       WB_SET_ACCESSED_NOW = 1 << 6,
+       WB_SET_MODIFIED_NOW = 1 << 7,
+       WB_SET_KILL = 1 << 8,
+};
+
+struct wb_caller {
+    unsigned refs;
+    Pohmel__Caller caller;
+    uint32_t groups[];
+};
+
+enum wb_op_kind { WB_MAKE, WB_STATE, WB_LINK, WB_REMOVE, WB_RMDIR, WB_RENAME, WB_OPEN };
+
+enum wb_step { WB_STEP_START, WB_STEP_OPEN, WB_STEP_CUT, WB_STEP_WRITE, WB_STEP_FINAL, WB_STEP_CHECK };
+
+struct wb_object;
+struct wb_op;
+
+/* Membership of an operation among those in a directory. */
+struct wb_child {
+    struct wb_op *op;
+    struct wb_object *directory;
+    struct wb_child *next, *previous;
+};
+
+struct wb_waiter {
+    struct wb_waiter *next;
+    struct ph_wb_call *call;
+};
+
+struct wb_op {
+    enum wb_op_kind kind;
+    bool due, queued, sent, done;
+    bool uncertain;  /* was sent in a session that ended before the answer */
+    bool fresh_name; /* MAKE: nothing else was under way about its name */
+    unsigned refs;   /* the log, deps of others, calls */
+    unsigned blockers;
+    struct wb_op *next, *previous;     /* in the log */
+    struct wb_op *queue_next;          /* ready or stalled */
+    struct wb_op **deps, **dependents; /* what it waits for (references), what waits for it */
+    size_t dep_count, dep_capacity, dependent_count, dependent_capacity;
+    struct wb_waiter *waiters;
+
+    struct wb_object *objects[2]; /* what it is about: pinned */
+    struct wb_child dirs[2];      /* directories of the names */
+    char *names[2];
+    size_t lens[2];
+    struct wb_caller *caller;
+    uint64_t made_ms;
+
+    uint16_t command; /* MAKE */
+    uint32_t mode, umask, flags;
+    uint64_t device, handle; /* handle: of OPEN; of STATE while it writes */
+    char *target;
+    uint32_t access;
+    struct wb_op *folded; /* STATE that travels with MAKE: a reference */
+
+    uint32_t which; /* STATE: attributes to be set at the end */
+    enum wb_step step;
+    unsigned outstanding;
+    uint64_t cursor;
+    uint64_t end;              /* of what was written */
+    uint64_t cut, size, bytes; /* the size it was cut to and has in the end; how much is sent */
+    bool data;                 /* some is being sent */
+    bool cuts, writes, opened; /* it was cut; a handle is needed; there is one */
+    bool said;                 /* the end of it was said with the data */
+    uint32_t status;           /* first failure */
+};
+
+struct wb_handle {
+    struct ph_lru_entry lru;
+    struct wb_object *object;
+    struct wb_caller *caller;
+    uint32_t access;
+    bool open;                         /* at the server */
+    bool closing;                      /* to be closed as soon as it is */
+    struct wb_op *op;                  /* that opens it, or NULL */
+    struct wb_handle *next, *previous; /* of the object */
+};
+
+struct wb_object {
+    struct ph_lru_entry lru;
+    struct ph_lru_entry lease_lru; /* key: lease; in `leases` while it is not 0 */
+    bool in_leases;
+    struct ph_cached_attr attr;
+    bool known;     /* ATTR is */
+    bool plain;     /* the mode bits say all */
+    bool exclusive; /* held so, or not known to the server */
+    bool recalled;  /* on its way back */
+    bool born;      /* the server knows it */
+    bool dead;      /* it could not be made */
+    bool stale;     /* ATTR does not show what the server did to it */
+    bool suspect;   /* the session changed: see whether others changed it */
+    bool unleased;  /* no lease is to be had: operations go without */
+    uint64_t lease;
+    uint64_t server_version;
+    uint64_t pins, busy;
+    struct wb_op **ops; /* about it, in order */
+    size_t op_count, op_capacity;
+    struct wb_child children; /* directories: list head of operations on names in it */
+    struct ph_wb_names *names;
+    uint64_t listing_next, listing_epoch; /* a listing under way: where it goes on */
+    uint64_t epoch;                       /* moves when the lease goes */
+    uint64_t changed;                     /* clock: when the server last changed it for us */
+    struct ph_wb_data *data;
+    uint64_t server_size, cut;
+    bool is_cut;
+    struct wb_handle *handles;
+};
+
+struct wb_mark {
+    struct ph_lru_entry lru; /* object */
+    uint64_t floor;          /* highest lease recalled while it was not known */
+    uint64_t hot_until_ms, wanted_until_ms;
+    uint32_t error;
+};
+
+enum wb_call_kind { WB_CALL_USER, WB_CALL_OP, WB_CALL_FLUSH };
+
+struct ph_wb_call {
+    struct ph_lru_entry lru; /* ticket */
+    enum wb_call_kind kind;
+    uint16_t command, outer; /* of the change, and as it was submitted */
+    const ProtobufCMessage *message, *outer_message;
+    ProtobufCMessage *owned; /* a copy of the outer one */
+    struct ph_blob *payload;
+    ph_reply_fn fn;
+    void *data;
+    uint64_t link_ticket, session;
+    bool submitting; /* MESSAGE is the caller's */
+    bool flushed, sent, over;
+    unsigned waiting;
+    uint32_t status;
+    struct wb_object *busy[WB_CALL_OBJECTS]; /* pinned */
+    unsigned busy_count;
+    unsigned rounds;
+    unsigned told;         /* bits: whose attributes came with the answer */
+    uint64_t epoch, clock; /* when it was sent: of the directory that it reads; of everything */
+    struct wb_op *op;      /* WB_CALL_OP: a reference */
+    enum wb_step step;
+    struct wb_outgoing *outgoing; /* the message of WB_CALL_OP, owned */
+    struct ph_wb_call *throttled;
+};
+
+struct ph_wb {
+    struct ph_wb_config config;
+    bool open, write_back;
+    uint64_t session, clock;
+    struct ph_lru objects, leases, handles, marks, calls;
+    struct wb_op *first, *last; /* the log */
+    struct wb_op *ready_first, *ready_last, *stalled;
+    struct wb_child free_child;
+    struct wb_caller *caller; /* the last one seen */
+    uint64_t last_ticket, last_lease, last_handle;
+    unsigned in_flight;
+    uint64_t op_count, data_bytes;
+    struct ph_wb_call *throttled_first, *throttled_last;
+    struct ph_wb_call *lost_calls; /* that waited for what ended with the session */
+    struct ph_wb_counters counters;
+};
+
+#define MAX_OF(a, b) ((a) > (b) ? (a) : (b))
+#define WB_OF(entry, type, member) ((type *) ((char *) (entry) -offsetof(type, member)))
+
+/* wb.c */
+void *wb_alloc(size_t size); /* zeroed; never NULL */
+struct wb_object *wb_find(const struct ph_wb *wb, uint64_t object);
+struct wb_object *wb_object(struct ph_wb *wb, uint64_t object); /* made if need be */
+void wb_unpin(struct ph_wb *wb, struct wb_object *o);
+void wb_settle(struct ph_wb *wb, struct wb_object *o);  /* frees it when nothing keeps it */
+void wb_untrack(struct ph_wb *wb, struct wb_object *o); /* it is not held exclusively any more */
+void wb_set_lease(struct ph_wb *wb, struct wb_object *o, uint64_t lease);
+struct wb_mark *wb_mark(struct ph_wb *wb, uint64_t object); /* made if need be */
+struct wb_mark *wb_find_mark(const struct ph_wb *wb, uint64_t object);
+struct wb_caller *wb_caller(struct ph_wb *wb, const Pohmel__Caller *caller);
+void wb_caller_unref(struct wb_caller *caller);
+/* Names in directory O may be changed in the cache; and O itself. */
+bool wb_holds(const struct ph_wb *wb, const struct wb_object *o, const struct ph_wb_now *now);
+bool wb_writable(const struct ph_wb *wb, const struct wb_object *o, const struct ph_wb_now *now);
+/* What counts as dirty, in bytes. */
+uint64_t wb_amount(const struct ph_wb *wb);
+struct ph_wb_action *wb_action(struct ph_wb_actions *actions, enum ph_wb_action_kind kind);
+void wb_want(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now, struct ph_wb_actions *actions);
+
+/* wb_log.c: operations, and what they wait for. */
+struct wb_op *wb_op_new(struct ph_wb *wb, enum wb_op_kind kind, struct wb_caller *caller, uint64_t now_ms);
+void wb_op_about(struct ph_wb *wb, struct wb_op *op, struct wb_object *o); /* up to twice */
+void wb_op_in(struct ph_wb *wb, struct wb_op *op, struct wb_object *directory, const void *name, size_t len);
+void wb_op_append(struct ph_wb *wb, struct wb_op *op); /* after about and in */
+void wb_op_depend(struct wb_op *op, struct wb_op *on);
+void wb_op_due(struct ph_wb *wb, struct wb_op *op); /* and all that it waits for */
+/* It is over: takes it out of the log and lets go what waits for it; waiting calls get STATUS. Those that
+ * have nothing left to wait for are put into *RESUME (linked by throttled). */
+void wb_op_done(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_wb_call **resume);
+void wb_op_unref(struct wb_op *op);
+struct wb_op *wb_op_next_ready(struct ph_wb *wb);
+void wb_op_stall(struct ph_wb *wb, struct wb_op *op);
+void wb_op_unstall(struct ph_wb *wb);
+void wb_op_wait(struct wb_op *op, struct ph_wb_call *call);
+void wb_op_forget_waiters(struct wb_op *op);
+struct wb_op *wb_make_of(const struct wb_object *o); /* its MAKE, if that is pending */
+struct wb_op *wb_last_of(const struct wb_object *o);
+/* All ops about O are unsent MAKE and STATE: it can vanish, or be renamed, without the server. */
+bool wb_only_here(const struct wb_object *o);
+
+/* wb_call.c */
+struct ph_wb_call *wb_call_new(struct ph_wb *wb, enum wb_call_kind kind);
+/* The message that CALL was submitted with outlives the submission. */
+void wb_own_message(struct ph_wb_call *call);
+void wb_call_over(struct ph_wb *wb, struct ph_wb_call *call, struct ph_wb_actions *actions);
+void wb_send(struct ph_wb *wb, struct ph_wb_call *call, uint16_t command, const ProtobufCMessage *message,
+             struct ph_wb_actions *actions);
+/* Answers CALL from here; ANSWER is owned by the action. */
+void wb_answer(struct ph_wb *wb, struct ph_wb_call *call, struct ph_wb_answer *answer,
+               struct ph_blob *payload, struct ph_wb_actions *actions);
+void wb_fail(struct ph_wb *wb, struct ph_wb_call *call, uint32_t status, const char *text,
+             struct ph_wb_actions *actions);
+/* Goes on with what waited; throttled writers too. */
+void wb_resume(struct ph_wb *wb, struct ph_wb_call *resume, const struct ph_wb_now *now,
+               struct ph_wb_actions *actions);
+
+/* wb_need.c */
+struct wb_need {
+    struct wb_object *about[WB_CALL_OBJECTS]; /* what is dirty of these is written back first */
+    unsigned about_count;
+    struct wb_object *whole[2]; /* and what happened in these directories */
+    unsigned whole_count;
+    struct wb_op *ops[4]; /* and these */
+    unsigned op_count;
+    uint64_t handles[2];               /* opened here, needed there */
+    uint64_t changes[WB_CALL_OBJECTS]; /* objects that the server will change by it */
+    unsigned change_count;
+    uint64_t wants[2]; /* of which an EXCLUSIVE lease is worth having; 0 for none */
+    struct {
+        uint64_t directory;
+        ProtobufCBinaryData name;
+    } names[2]; /* that will not be known until it is answered */
+    unsigned name_count;
+    bool all;
+};
+void wb_need(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *need);
+
+/* wb_learn.c */
+void wb_learn_reply(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
+                    const struct ph_wb_now *now, struct ph_wb_actions *actions);
+void wb_patch(const struct wb_object *o, Pohmel__Attr *attr);
+
+/* wb_local.c, wb_make.c, wb_name.c, wb_file.c: true when CALL was answered here. */
+bool wb_local(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+              struct ph_wb_actions *actions);
+bool wb_local_make(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                   struct ph_wb_actions *actions);
+bool wb_local_link(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                   struct ph_wb_actions *actions);
+bool wb_local_remove(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                     struct ph_wb_actions *actions);
+bool wb_local_rename(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                     struct ph_wb_actions *actions);
+bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                    struct ph_wb_actions *actions);
+bool wb_local_setattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                      struct ph_wb_actions *actions);
+bool wb_local_read(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                   struct ph_wb_actions *actions);
+bool wb_local_open(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                   struct ph_wb_actions *actions);
+bool wb_local_close(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                    struct ph_wb_actions *actions);
+bool wb_local_release(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                      struct ph_wb_actions *actions);
+bool wb_local_lookup(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                     struct ph_wb_actions *actions);
+void wb_changed(struct wb_object *o, const struct ph_wb_now *now, bool data); /* times and version */
+struct wb_op *wb_state(struct ph_wb *wb, struct wb_object *o, const Pohmel__Caller *caller, uint64_t now_ms);
+void wb_handle_add(struct ph_wb *wb, struct wb_object *o, uint64_t handle, uint32_t access,
+                   const Pohmel__Caller *caller);
+void wb_handle_free(struct ph_wb *wb, struct wb_handle *handle);
+/* HANDLE of O is to be opened at the server: the operation that does it. */
+struct wb_op *wb_handle_open(struct ph_wb *wb, struct wb_handle *handle, uint64_t now_ms);
+void wb_data_account(struct ph_wb *wb, struct wb_object *o, uint64_t before);
+/* O has lost its last name and was never known to the server: its operations are forgotten. */
+void wb_vanish(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call **resume);
+
+/* wb_answer.c */
+enum wb_answer_kind {
+    WB_ANSWER_CREATE,
+    WB_ANSWER_ATTR,
+    WB_ANSWER_NAME,
+    WB_ANSWER_WRITE,
+    WB_ANSWER_LOOKUP,
+    WB_ANSWER_GETATTR,
+    WB_ANSWER_OPEN,
+    WB_ANSWER_READ,
+    WB_ANSWER_NOTHING,
+    WB_ANSWER_VERSION,
+    WB_ANSWER_RELEASE
+};
+struct ph_wb_answer {
+    Pohmel__TransactReply transact;
+    Pohmel__ChangeResult result, *results[1];
+    union {
+        Pohmel__CreateResult create;
+        Pohmel__AttrResult attr;
+        Pohmel__NameResult name;
+        Pohmel__WriteResult write;
+        Pohmel__LookupReply lookup;
+        Pohmel__GetattrReply getattr;
+        Pohmel__OpenReply open;
+        Pohmel__ReadReply read;
+        Pohmel__Nothing nothing;
+        Pohmel__GetxattrReply getxattr;
+        Pohmel__ListxattrReply listxattr;
+        Pohmel__ReadlinkReply readlink;
+        Pohmel__LeaseReleaseReply release;
+    } message;
+    struct ph_cached_attr_wire attr, directory;
+    Pohmel__Attr *found[1];
+    const ProtobufCMessage *reply;
+};
+/* An answer, with the attributes of O where it carries some (NULL: none). */
+struct ph_wb_answer *wb_answer_attr(const struct wb_object *o);
+Pohmel__Attr *wb_attr_to_wire(const struct wb_object *o, struct ph_cached_attr_wire *wire);
+
+/* wb_flush.c */
+/* A command of ours. */
+struct wb_outgoing {
+    Pohmel__TransactRequest transact;
+    Pohmel__Change change, *changes[1];
+    union {
+        Pohmel__CreateRequest create;
+        Pohmel__MkdirRequest mkdir;
+        Pohmel__SymlinkRequest symlink;
+        Pohmel__MknodRequest mknod;
+        Pohmel__LinkRequest link;
+        Pohmel__RemoveRequest remove;
+        Pohmel__RmdirRequest rmdir;
+        Pohmel__RenameRequest rename;
+        Pohmel__SetattrRequest setattr;
+        Pohmel__WriteRequest write;
+        Pohmel__OpenRequest open;
+        Pohmel__CloseRequest close;
+        Pohmel__GetattrRequest getattr;
+    } message;
+    Pohmel__NewAttributes attributes;
+    Pohmel__Time accessed, modified;
+};
+struct ph_wb_call *wb_op_call(struct ph_wb *wb, struct wb_op *op, enum wb_step step);
+void wb_op_send(struct ph_wb *wb, struct ph_wb_call *call, uint16_t command, struct ph_wb_actions *actions);
+void wb_close(struct ph_wb *wb, uint64_t handle, uint64_t object, struct ph_wb_actions *actions);
+void wb_op_finish(struct ph_wb *wb, struct wb_op *op, uint32_t status, const struct ph_wb_now *now,
+                  struct ph_wb_actions *actions);
+/* wb_flush_state.c */
+void wb_state_start(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *now,
+                    struct ph_wb_actions *actions);
+void wb_state_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
+                       const struct ph_wb_now *now, struct ph_wb_actions *actions);
+/* The whole STATE of O in one message with its making; false when it does not fit. */
+bool wb_state_fold(struct ph_wb *wb, struct wb_op *make, struct wb_op *state, struct ph_wb_call *call);
+void wb_time_to_wire(const struct ph_cached_time *from, Pohmel__Time *to);
+void wb_pump(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
+void wb_op_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
+                    const struct ph_wb_now *now, struct ph_wb_actions *actions);
+void wb_op_failed(struct ph_wb *wb, struct wb_op *op, uint32_t status, const struct ph_wb_now *now,
+                  struct ph_wb_actions *actions);
+
+#endif

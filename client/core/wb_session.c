@@ -1,0 +1,203 @@
+/* Sessions that come and go, recalls, and leases that are given back. */
+#include <stdlib.h>
+
+#include "client/core/wb_private.h"
+#include "ph_commands.h"
+
+/* --- Sessions --- */
+
+static void lose_handles(struct ph_wb *wb, struct wb_object *o)
+{
+    while (o->handles != NULL) {
+        struct ph_wb_call *resume = NULL;
+        struct wb_op *op = o->handles->op;
+        if (op != NULL)
+            wb_op_done(wb, op, PH_ST_IO_ERROR, &resume);
+        while (resume != NULL) { /* they go on in the next session */
+            struct ph_wb_call *next = resume->throttled;
+            resume->throttled = wb->lost_calls;
+            wb->lost_calls = resume;
+            resume = next;
+        }
+        wb_handle_free(wb, o->handles);
+    }
+}
+
+static void lose_object(struct ph_wb *wb, struct wb_object *o)
+{
+    o->pins++;
+    lose_handles(wb, o);
+    o->recalled = o->stale = false;
+    o->unleased = false;
+    o->epoch++;
+    if (o->born) {
+        o->suspect = o->op_count > 0;
+        o->exclusive = false;
+        wb_set_lease(wb, o, 0);
+        if (o->names != NULL)
+            ph_wb_names_clear(o->names);
+    }
+    wb_unpin(wb, o);
+}
+
+/* What was sent and not answered may have been executed, or not. */
+static void begin_again(struct wb_op *op)
+{
+    struct wb_object *o = op->objects[0];
+    if (!op->sent)
+        return;
+    if (op->data && o->data != NULL)
+        ph_wb_data_unsent(o->data);
+    op->data = false;
+    op->sent = false;
+    op->uncertain = true;
+    op->outstanding = 0;
+    op->step = WB_STEP_START;
+    op->status = PH_ST_OK;
+    if (op->folded != NULL)
+        wb_op_unref(op->folded);
+    op->folded = NULL;
+}
+
+void ph_wb_lost(struct ph_wb *wb)
+{
+    wb->session++;
+    wb->clock++;
+    wb->open = false;
+    wb->in_flight = 0;
+    for (struct wb_op *op = wb->first; op != NULL; op = op->next)
+        begin_again(op);
+    struct ph_lru_entry *entry = wb->objects.oldest;
+    while (entry != NULL) {
+        struct ph_lru_entry *newer = entry->newer;
+        lose_object(wb, WB_OF(entry, struct wb_object, lru));
+        entry = newer;
+    }
+    for (entry = wb->marks.oldest; entry != NULL; entry = entry->newer) {
+        struct wb_mark *mark = WB_OF(entry, struct wb_mark, lru);
+        mark->floor = mark->wanted_until_ms = mark->hot_until_ms = 0;
+    }
+    wb_op_unstall(wb);
+}
+
+void ph_wb_opened(struct ph_wb *wb, bool write_back, const struct ph_wb_now *now,
+                  struct ph_wb_actions *actions)
+{
+    struct ph_wb_call *resume = wb->lost_calls;
+    wb->lost_calls = NULL;
+    wb->open = true;
+    wb->write_back = write_back;
+    for (struct wb_op *op = wb->first; op != NULL; op = op->next) {
+        if (op->due) { /* what was sent is sent again */
+            op->due = false;
+            wb_op_due(wb, op);
+        }
+    }
+    wb_resume(wb, resume, now, actions);
+    wb_pump(wb, now, actions);
+}
+
+/* --- Recalls and releases --- */
+
+static void hurry(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call *call, uint64_t now_ms)
+{
+    for (struct wb_handle *handle = o->handles; handle != NULL; handle = handle->next)
+        if (!handle->open)
+            wb_handle_open(wb, handle, now_ms);
+    for (size_t i = 0; i < o->op_count; i++) {
+        if (call != NULL)
+            wb_op_wait(o->ops[i], call);
+        wb_op_due(wb, o->ops[i]);
+    }
+    for (struct wb_child *child = o->children.next; child != &o->children; child = child->next) {
+        if (call != NULL)
+            wb_op_wait(child->op, call);
+        wb_op_due(wb, child->op);
+    }
+}
+
+void ph_wb_recalled(struct ph_wb *wb, uint64_t object, uint64_t lease, const struct ph_wb_now *now,
+                    struct ph_wb_actions *actions)
+{
+    struct wb_object *o = wb_find(wb, object);
+    struct wb_mark *mark = wb_mark(wb, object);
+    mark->hot_until_ms = now->ms + WB_HOT_MS;
+    if (mark->floor < lease)
+        mark->floor = lease;
+    if (o == NULL || !o->exclusive || (o->born && o->lease != lease))
+        return;
+    o->recalled = true;
+    hurry(wb, o, NULL, now->ms);
+    wb_pump(wb, now, actions);
+}
+
+static struct wb_object *holder(struct ph_wb *wb, uint64_t lease)
+{
+    struct ph_lru_entry *entry = ph_lru_find(&wb->leases, lease);
+    return entry != NULL ? WB_OF(entry, struct wb_object, lease_lru) : NULL;
+}
+
+/* First: everything under the leases is sent. An id that is not known may be that of what is being made. */
+static void flush_leases(struct ph_wb *wb, struct ph_wb_call *call, const uint64_t *leases, size_t count,
+                         uint64_t now_ms)
+{
+    bool unknown = false;
+    for (size_t i = 0; i < count; i++) {
+        struct wb_object *o = holder(wb, leases[i]);
+        unknown = unknown || (o == NULL && leases[i] > WB_LOCAL_LEASE_MAX);
+        if (o == NULL)
+            continue;
+        o->recalled = true;
+        hurry(wb, o, call, now_ms);
+    }
+    for (struct wb_op *op = wb->first; unknown && op != NULL; op = op->next)
+        if (op->kind == WB_MAKE && op->sent)
+            wb_op_wait(op, call);
+}
+
+/* Then they go; ids of our own mean nothing to the server. Returns how many are left. */
+static size_t let_go(struct ph_wb *wb, uint64_t *leases, size_t count)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct wb_object *o = holder(wb, leases[i]);
+        if (o != NULL && o->born)
+            wb_untrack(wb, o);
+        if (leases[i] > WB_LOCAL_LEASE_MAX)
+            leases[left++] = leases[i];
+    }
+    return left;
+}
+
+bool wb_local_release(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
+                      struct ph_wb_actions *actions)
+{
+    Pohmel__LeaseReleaseRequest *request = (Pohmel__LeaseReleaseRequest *) call->message;
+    if (!call->flushed) {
+        call->flushed = true;
+        flush_leases(wb, call, request->leases, request->n_leases, now->ms);
+        flush_leases(wb, call, request->kept, request->n_kept, now->ms);
+        wb_own_message(call);
+        if (call->waiting > 0) {
+            wb_pump(wb, now, actions);
+            return true;
+        }
+        request = (Pohmel__LeaseReleaseRequest *) call->message;
+    } else if (call->rounds++ < WB_ROUNDS_MAX) {
+        /* What came to be known, or was opened, while that was under way. */
+        flush_leases(wb, call, request->leases, request->n_leases, now->ms);
+        flush_leases(wb, call, request->kept, request->n_kept, now->ms);
+        if (call->waiting > 0) {
+            wb_pump(wb, now, actions);
+            return true;
+        }
+    }
+    request->n_leases = let_go(wb, request->leases, request->n_leases);
+    request->n_kept = let_go(wb, request->kept, request->n_kept);
+    if (request->n_leases + request->n_kept > 0)
+        return false;
+    struct ph_wb_answer *answer = wb_answer_attr(NULL);
+    pohmel__lease_release_reply__init(&answer->message.release);
+    wb_answer(wb, call, answer, NULL, actions);
+    return true;
+}
