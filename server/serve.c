@@ -12,6 +12,7 @@
 #include "ph_commands.h"
 #include "runtime/base/limits.h"
 #include "server/connection.h"
+#include "server/control.h"
 #include "server/listeners.h"
 #include "server/log.h"
 #include "server/notify.h"
@@ -35,6 +36,7 @@ struct serving {
     struct ph_switch all;
     struct ph_listeners *listeners;
     struct ph_watch *watch; /* NULL where that is not wanted */
+    struct ph_control_socket *control;
     GMainLoop *loop;
     gint64 ending_since_us; /* 0 while not ending */
     gint64 closing_since_us;
@@ -109,6 +111,7 @@ static void free_stores(struct serving *serving)
  * they use cannot be freed under them, so the program ends as it is. */
 static void take_down(struct serving *serving)
 {
+    ph_control_socket_free(serving->control);
     if (ph_server_running(serving->all.core) > 0 || ph_connections(&serving->all) > 0 ||
         ph_executing(&serving->all) > 0) {
         ph_log("commands did not come to an end in time; ending without them");
@@ -262,8 +265,10 @@ gboolean ph_serve(const struct ph_config *config, GError **error)
         start(&serving);
         serving.listeners = ph_listeners_new(config, &serving.all, error);
         ok = serving.listeners != NULL;
-        if (ok)
+        if (ok) {
+            serving.control = ph_control_socket_new(config, serving.exports, &serving.all);
             run(&serving);
+        }
         take_down(&serving);
     }
     free_stores(&serving);

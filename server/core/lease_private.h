@@ -53,6 +53,9 @@ struct ph_lease_session {
     LIST_ENTRY(ph_lease_session) of_space;
 };
 
+/* The low bits of an id count; the boot epoch stands above them. */
+enum { PH_LEASE_ID_COUNT_BITS = 40 };
+
 /* What an export has. */
 struct ph_lease_space {
     uint64_t epoch;

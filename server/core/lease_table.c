@@ -3,9 +3,6 @@
 #include "server/core/lease_private.h"
 #include "server/core/memory.h"
 
-/* The low bits of an id count; the boot epoch stands above them. */
-enum { ID_COUNT_BITS = 40 };
-
 static uint64_t object_hash(const struct ph_leases *leases, size_t space, uint64_t object)
 {
     return ph_table_hash(ph_table_hash(leases->seed, space), object);
@@ -91,7 +88,7 @@ uint64_t ph_lease_clock_move(struct ph_leases *leases)
 /* Gives LEASE an id that was never used. */
 static void name_lease(struct ph_leases *leases, struct ph_lease *lease)
 {
-    lease->id = (leases->space[lease->object->space].epoch << ID_COUNT_BITS) | ++leases->last_id;
+    lease->id = (leases->space[lease->object->space].epoch << PH_LEASE_ID_COUNT_BITS) | ++leases->last_id;
     ph_table_add(&leases->ids, &lease->node, ph_table_hash(leases->seed, lease->id));
 }
 

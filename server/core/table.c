@@ -73,6 +73,49 @@ void ph_table_remove(struct ph_table *table, struct ph_table_node *node)
     table->count--;
 }
 
+static uint64_t reversed(uint64_t bits)
+{
+    uint64_t out = 0;
+
+    for (unsigned i = 0; i < 64; i++, bits >>= 1)
+        out = out << 1 | (bits & 1);
+    return out;
+}
+
+/* The least hash of the chain behind CURSOR: chains are short, and their order says nothing. */
+static struct ph_table_node *next_in_chain(struct ph_table_node *chain, const struct ph_table_cursor *cursor)
+{
+    struct ph_table_node *found = NULL;
+
+    for (; chain != NULL; chain = chain->next) {
+        if ((!cursor->inside || chain->hash > cursor->after) && (found == NULL || chain->hash < found->hash))
+            found = chain;
+    }
+    return found;
+}
+
+struct ph_table_node *ph_table_scan(const struct ph_table *table, struct ph_table_cursor *cursor,
+                                    size_t *looks)
+{
+    cursor->end = cursor->end || table->buckets == NULL;
+    while (!cursor->end && *looks > 0) {
+        struct ph_table_node *node = next_in_chain(table->buckets[cursor->bucket & table->mask], cursor);
+
+        if (node != NULL) {
+            cursor->after = node->hash;
+            cursor->inside = true;
+            return node;
+        }
+        /* A bucket becomes two when the table grows, which differ in a bit above the mask. Counting from
+         * there down, both come where the one would have come. */
+        cursor->bucket = reversed(reversed(cursor->bucket | ~(uint64_t) table->mask) + 1);
+        cursor->inside = false;
+        cursor->end = cursor->bucket == 0;
+        (*looks)--;
+    }
+    return NULL;
+}
+
 void ph_table_clear(struct ph_table *table)
 {
     free(table->buckets);

@@ -25,6 +25,11 @@ struct ph_posix_options {
  * else everything is done as the server's user. */
 struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GError **error);
 
+/* Where OBJECT of STORE (of ph_posix_store_open) lies, as far as is known: one of its paths from the exported
+ * directory, which is "/", ended by NUL, into OUT of SIZE bytes. False, with OUT empty, where none is known
+ * or it does not fit. Any thread; waits for no disk. */
+bool ph_posix_path(struct ph_store *store, uint64_t object, char *out, size_t size);
+
 /* The object that clients of STORE (of ph_posix_store_open) know for the file INO of
  * device DEV (as of makedev), for whoever learns that others changed it. 0: no client can have heard of it,
  * unless a command that looked at it before the change is still about to enter
