@@ -1,22 +1,51 @@
 /* Leases that go out with attributes; and attributes that must not go out, because
  * somebody else may have newer ones. docs/decisions/0006-leases-on-attributes.md. */
+#include "server/core/peek.h"
 #include "server/core/private.h"
 
 /* Attributes that are looked at while the guard is held once. */
 enum { BATCH = 64 };
 
-/* The places of the attributes of a reply. */
+/* Where attributes of a reply stand, and what speaks for giving a session that writes back all of the object:
+ * it has all of the DIRECTORY in which that was found (0: unknown), or it is about to change it (ALONE). */
+struct place {
+    Pohmel__Attr **at;
+    uint64_t directory;
+    bool alone;
+};
+
 struct places {
-    Pohmel__Attr **at[BATCH];
+    struct place place[BATCH];
     size_t count;
 };
 
-static void grant_one(struct ph_server_call *call, Pohmel__Attr *attr)
+static void add(struct places *places, Pohmel__Attr **at, uint64_t directory)
 {
+    places->place[places->count++] = (struct place){.at = at, .directory = directory};
+}
+
+/* Whether CALL's session is to have the object at PLACE alone. Guard held. */
+static bool wants_alone(const struct ph_server_call *call, const struct place *place)
+{
+    const struct ph_session *session = call->session;
+
+    return session->writes_back &&
+           (place->alone || (place->directory != 0 &&
+                             ph_leases_holds_alone(call->server->leases, session->lease, place->directory)));
+}
+
+static void grant_one(struct ph_server_call *call, const struct place *place)
+{
+    struct ph_leases *leases = call->server->leases;
+    Pohmel__Attr *attr = *place->at;
     enum ph_lease_mode mode;
 
-    attr->lease = ph_leases_grant(call->server->leases, call->session->lease, &call->claim, attr->object,
-                                  call->since, &mode);
+    if (wants_alone(call, place))
+        attr->lease = ph_leases_grant_alone(leases, call->session->lease, &call->claim, attr->object,
+                                            call->since, &mode);
+    else
+        attr->lease =
+            ph_leases_grant(leases, call->session->lease, &call->claim, attr->object, call->since, &mode);
     attr->lease_mode = (uint32_t) mode;
 }
 
@@ -27,46 +56,77 @@ static bool is_taken(const struct ph_server_call *call, const Pohmel__Attr *attr
     return ph_leases_taken(call->server->leases, session->lease, session->entry->index, attr->object);
 }
 
-/* Parks CALL until what others hold exclusively of PLACES is theirs to share. Guard held. False when there is
- * nothing to wait for. */
+/* Whether what was read may be from before somebody, who had the object until a moment ago, sent what he
+ * changed. */
+static bool is_old(const struct ph_server_call *call, const Pohmel__Attr *attr)
+{
+    return ph_leases_yielded(call->server->leases, call->session->entry->index, attr->object, call->since);
+}
+
+/* Parks CALL until what others hold exclusively of PLACES is theirs to share, or until what they have given
+ * up since it was read is read again. Guard held. False when there is nothing to wait for. */
 static bool wait_for(struct ph_server_call *call, const struct places *places)
 {
     struct ph_lease_want wants[PH_LEASE_CLAIM_KEYS] = {{0}};
     size_t count = 0;
+    bool old = false;
 
     for (size_t i = 0; i < places->count && count < PH_LEASE_CLAIM_KEYS; i++) {
-        if (is_taken(call, *places->at[i]))
-            wants[count++].object = (*places->at[i])->object;
+        const Pohmel__Attr *attr = *places->place[i].at;
+
+        if (is_taken(call, attr))
+            wants[count++].object = attr->object;
+        old = old || is_old(call, attr);
     }
-    if (count == 0 || call->session->ended)
+    if ((count == 0 && !old) || call->session->ended)
         return false;
-    ph_leases_claim_end(call->server->leases, &call->claim);
-    ph_leases_claim(call->server->leases, &call->claim, call->session->lease, call->session->entry->index,
-                    wants, count);
+    if (count > 0) {
+        ph_leases_claim_end(call->server->leases, &call->claim);
+        ph_leases_claim(call->server->leases, &call->claim, call->session->lease, call->session->entry->index,
+                        wants, count);
+    }
     call->status = ph_server_park(call);
     return true;
 }
 
-/* DROP: those that somebody else has exclusively are left out. */
-static void grant(struct ph_server_call *call, const struct places *places, bool drop)
+/* LISTED: what somebody else has exclusively, or had while it was read, is left out, and its holder is asked
+ * to share it: whoever listed it is about to look at it. */
+static void grant(struct ph_server_call *call, const struct places *places, bool listed)
 {
     ph_server_enter(call->server, &call->actions);
     for (size_t i = 0; i < places->count; i++) {
-        if (drop && is_taken(call, *places->at[i]))
-            *places->at[i] = NULL;
+        const struct place *place = &places->place[i];
+        bool taken = listed && is_taken(call, *place->at);
+
+        if (taken)
+            ph_leases_ask_to_share(call->server->leases, call->session->lease, call->session->entry->index,
+                                   (*place->at)->object);
+        if (taken || (listed && is_old(call, *place->at)))
+            *place->at = NULL;
         else if (call->session->lease != NULL)
-            grant_one(call, *places->at[i]);
+            grant_one(call, place);
     }
     ph_server_leave(call->server);
+}
+
+/* The directory that the request names. */
+static uint64_t asked_directory(const struct ph_server_call *call)
+{
+    const struct ph_frame *frame = call->frame;
+
+    return ph_peek_read_object(frame->header.command, frame->message, frame->header.message_len);
 }
 
 static bool grant_lookup(struct ph_server_call *call, Pohmel__LookupReply *reply)
 {
     struct places places = {0};
+    uint64_t directory = asked_directory(call);
     bool parked;
 
-    for (size_t i = 0; i < reply->n_found && places.count < BATCH; i++)
-        places.at[places.count++] = &reply->found[i];
+    for (size_t i = 0; i < reply->n_found && places.count < BATCH; i++) {
+        add(&places, &reply->found[i], directory);
+        directory = reply->found[i]->object;
+    }
     ph_server_enter(call->server, &call->actions);
     parked = wait_for(call, &places);
     ph_server_leave(call->server);
@@ -75,18 +135,29 @@ static bool grant_lookup(struct ph_server_call *call, Pohmel__LookupReply *reply
     grant(call, &places, false);
     places = (struct places){0};
     if (reply->directory != NULL)
-        places.at[places.count++] = &reply->directory;
+        add(&places, &reply->directory, 0);
     grant(call, &places, false);
     return true;
+}
+
+/* Whether the entry is in the directory, which itself and the one above are not. */
+static bool is_child(const Pohmel__DirEntry *entry)
+{
+    const ProtobufCBinaryData *name = &entry->name;
+
+    return name->data[0] != '.' || name->len > 2 || (name->len == 2 && name->data[1] != '.');
 }
 
 static void grant_listing(struct ph_server_call *call, Pohmel__ReaddirReply *reply)
 {
     struct places places = {0};
+    uint64_t directory = asked_directory(call);
 
     for (size_t i = 0; i < reply->n_entries; i++) {
-        if (reply->entries[i]->attr != NULL)
-            places.at[places.count++] = &reply->entries[i]->attr;
+        Pohmel__DirEntry *entry = reply->entries[i];
+
+        if (entry->attr != NULL)
+            add(&places, &entry->attr, is_child(entry) ? directory : 0);
         if (places.count < BATCH)
             continue;
         grant(call, &places, true);
@@ -131,6 +202,29 @@ static Pohmel__Attr **attr_of(const Pohmel__ChangeResult *result)
     }
 }
 
+/* Nobody can have a lease on what was made just now, and who made it will change it; what CREATE found is one
+ * of the directory that the command claimed first. */
+static struct place place_of(const struct ph_server_call *call, const Pohmel__ChangeResult *result,
+                             Pohmel__Attr **at)
+{
+    struct place place = {.at = at};
+
+    switch ((int) result->result_case) {
+    case PH_CMD_CREATE:
+        place.alone = result->create->created;
+        place.directory = call->claim.state == PH_LEASE_RUNNING ? call->claim.key[0].object : 0;
+        break;
+    case PH_CMD_MKDIR:
+    case PH_CMD_SYMLINK:
+    case PH_CMD_MKNOD:
+        place.alone = true;
+        break;
+    default:
+        break;
+    }
+    return place;
+}
+
 static void grant_results(struct ph_server_call *call, Pohmel__TransactReply *reply)
 {
     struct places places = {0};
@@ -139,18 +233,27 @@ static void grant_results(struct ph_server_call *call, Pohmel__TransactReply *re
         Pohmel__Attr **attr = reply->results[i]->status == PH_ST_OK ? attr_of(reply->results[i]) : NULL;
 
         if (attr != NULL && *attr != NULL)
-            places.at[places.count++] = attr;
+            places.place[places.count++] = place_of(call, reply->results[i], attr);
     }
     if (places.count > 0)
         grant(call, &places, false);
 }
 
-bool ph_server_grant(struct ph_server_call *call, ProtobufCMessage *reply)
+static void grant_single(struct ph_server_call *call, Pohmel__Attr **attr)
 {
+    const struct ph_frame *frame = call->frame;
     struct places one = {.count = 1};
 
+    one.place[0].at = attr;
+    one.place[0].alone =
+        ph_peek_opens_to_write(frame->header.command, frame->message, frame->header.message_len);
+    grant(call, &one, false);
+}
+
+bool ph_server_grant(struct ph_server_call *call, ProtobufCMessage *reply)
+{
     if (call->session == NULL || call->status != PH_ST_OK ||
-        (!call->session->caches && !ph_leases_exclusive(call->server->leases)))
+        (!call->session->caches && !ph_leases_hide(call->server->leases, call->since)))
         return true;
     switch (call->frame->header.command) {
     case PH_CMD_LOOKUP:
@@ -159,12 +262,10 @@ bool ph_server_grant(struct ph_server_call *call, ProtobufCMessage *reply)
         grant_listing(call, (Pohmel__ReaddirReply *) reply);
         break;
     case PH_CMD_GETATTR:
-        one.at[0] = &((Pohmel__GetattrReply *) reply)->attr;
-        grant(call, &one, false);
+        grant_single(call, &((Pohmel__GetattrReply *) reply)->attr);
         break;
     case PH_CMD_OPEN:
-        one.at[0] = &((Pohmel__OpenReply *) reply)->attr;
-        grant(call, &one, false);
+        grant_single(call, &((Pohmel__OpenReply *) reply)->attr);
         break;
     case PH_CMD_TRANSACT:
         grant_results(call, (Pohmel__TransactReply *) reply);

@@ -148,6 +148,17 @@ bool ph_leases_exclusive(const struct ph_leases *leases)
     return __atomic_load_n(&leases->exclusives, __ATOMIC_ACQUIRE) > 0;
 }
 
+bool ph_leases_hide(const struct ph_leases *leases, uint64_t since)
+{
+    /* In this order: who gives up the last one says so first. */
+    return ph_leases_exclusive(leases) || __atomic_load_n(&leases->yielded, __ATOMIC_ACQUIRE) > since;
+}
+
+bool ph_leases_yielded(const struct ph_leases *leases, size_t space, uint64_t object, uint64_t since)
+{
+    return ph_lease_slot(leases, space, object)->yielded > since;
+}
+
 bool ph_leases_cached(const struct ph_leases *leases)
 {
     return __atomic_load_n(&leases->sessions, __ATOMIC_ACQUIRE) > 0;
@@ -168,6 +179,28 @@ bool ph_leases_holds(const struct ph_leases *leases, const struct ph_lease_sessi
     const struct ph_lease_object *entry = ph_lease_object_find(leases, session->space, object);
 
     return entry != NULL && ph_lease_of(entry, session) != NULL;
+}
+
+bool ph_leases_holds_alone(const struct ph_leases *leases, const struct ph_lease_session *session,
+                           uint64_t object)
+{
+    const struct ph_lease_object *entry = ph_lease_object_find(leases, session->space, object);
+    const struct ph_lease *lease = entry == NULL ? NULL : ph_lease_of(entry, session);
+
+    return lease != NULL && lease->mode == PH_LEASE_EXCLUSIVE;
+}
+
+void ph_leases_ask_to_share(struct ph_leases *leases, const struct ph_lease_session *own, size_t space,
+                            uint64_t object)
+{
+    struct ph_lease_object *entry = ph_lease_object_find(leases, space, object);
+    struct ph_lease *lease = entry == NULL ? NULL : LIST_FIRST(&entry->holders);
+
+    if (lease == NULL || lease->mode != PH_LEASE_EXCLUSIVE || lease->session == own ||
+        lease->session->recalled_count >= PH_RECALLS_AT_ONCE)
+        return;
+    ph_lease_recall(leases, lease, PH_LEASE_SHARED);
+    ph_lease_settle(leases);
 }
 
 /* Claims that run, other than CLAIM itself. */
@@ -204,9 +237,18 @@ static bool is_unsettled(const struct ph_leases *leases, const struct ph_lease_c
            others.space > 0 || !TAILQ_EMPTY(&leases->space[space].waiting);
 }
 
-uint64_t ph_leases_grant(struct ph_leases *leases, struct ph_lease_session *session,
-                         const struct ph_lease_claim *claim, uint64_t object, uint64_t since,
-                         enum ph_lease_mode *mode)
+/* Makes LEASE, which is not recalled, EXCLUSIVE where no other session holds its object. */
+static void strengthen(struct ph_leases *leases, struct ph_lease *lease)
+{
+    const struct ph_lease *first = LIST_FIRST(&lease->object->holders);
+
+    if (lease->mode == PH_LEASE_SHARED && first == lease && LIST_NEXT(first, of_object) == NULL)
+        ph_lease_renew(leases, lease, PH_LEASE_EXCLUSIVE);
+}
+
+static uint64_t grant(struct ph_leases *leases, struct ph_lease_session *session,
+                      const struct ph_lease_claim *claim, uint64_t object, uint64_t since, bool alone,
+                      enum ph_lease_mode *mode)
 {
     struct ph_lease_object *entry;
     struct ph_lease *lease;
@@ -221,8 +263,12 @@ uint64_t ph_leases_grant(struct ph_leases *leases, struct ph_lease_session *sess
     if (lease != NULL && ph_lease_is_recalled(lease))
         return 0;
     if (lease == NULL) {
-        lease = ph_lease_add(leases, session, session->space, object, PH_LEASE_SHARED);
+        alone = alone && entry == NULL;
+        lease = ph_lease_add(leases, session, session->space, object,
+                             alone ? PH_LEASE_EXCLUSIVE : PH_LEASE_SHARED);
     } else {
+        if (alone)
+            strengthen(leases, lease);
         TAILQ_REMOVE(&session->held, lease, of_session);
         TAILQ_INSERT_TAIL(&session->held, lease, of_session);
     }
@@ -230,6 +276,20 @@ uint64_t ph_leases_grant(struct ph_leases *leases, struct ph_lease_session *sess
         return 0;
     *mode = (enum ph_lease_mode) lease->mode;
     return lease->id;
+}
+
+uint64_t ph_leases_grant(struct ph_leases *leases, struct ph_lease_session *session,
+                         const struct ph_lease_claim *claim, uint64_t object, uint64_t since,
+                         enum ph_lease_mode *mode)
+{
+    return grant(leases, session, claim, object, since, false, mode);
+}
+
+uint64_t ph_leases_grant_alone(struct ph_leases *leases, struct ph_lease_session *session,
+                               const struct ph_lease_claim *claim, uint64_t object, uint64_t since,
+                               enum ph_lease_mode *mode)
+{
+    return grant(leases, session, claim, object, since, true, mode);
 }
 
 size_t ph_leases_count(const struct ph_leases *leases)

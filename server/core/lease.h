@@ -8,7 +8,9 @@
  * Claims. A command says what it is about to read or change. Reading conflicts with an
  * EXCLUSIVE lease of another session, changing with any. A claim that conflicts
  * waits until those leases are gone; they are recalled at once. Claims do not exclude each other. While one
- * waits, and while a changing one runs, nothing new is granted to others on its objects. Of those that wait
+ * waits, and while a changing one runs, nothing new is granted to others on its objects. What a session has
+ * exclusively its own commands never wait for: they are how it sends what it changed, so that it can give the
+ * lease back. Of those that wait
  * for an object each waits only for leases, which their holders can always give back, for commands that are
  * being executed, and for acquires that came before it: no wait can close a circle.
  *
@@ -149,6 +151,14 @@ bool ph_leases_exclusive(const struct ph_leases *leases);
 /* Whether any session may hold leases. Any thread, without the mutex. */
 bool ph_leases_cached(const struct ph_leases *leases);
 
+/* Whether what was read since SINCE may be older than what somebody had in its cache by then: an EXCLUSIVE
+ * lease is held, or was until after SINCE. Any thread, without the mutex. */
+bool ph_leases_hide(const struct ph_leases *leases, uint64_t since);
+
+/* Whether an EXCLUSIVE lease on OBJECT (or one that shares its hash) was given up, or made SHARED, after
+ * SINCE: what was read of it since then may be from before its holder sent its changes. */
+bool ph_leases_yielded(const struct ph_leases *leases, size_t space, uint64_t object, uint64_t since);
+
 /* Whether another session than OWN (NULL for one that does not cache) holds OBJECT as EXCLUSIVE. */
 bool ph_leases_taken(const struct ph_leases *leases, const struct ph_lease_session *own, size_t space,
                      uint64_t object);
@@ -160,6 +170,17 @@ bool ph_leases_taken(const struct ph_leases *leases, const struct ph_lease_sessi
 uint64_t ph_leases_grant(struct ph_leases *leases, struct ph_lease_session *session,
                          const struct ph_lease_claim *claim, uint64_t object, uint64_t since,
                          enum ph_lease_mode *mode);
+
+/* The same, but EXCLUSIVE where nobody else has a lease on OBJECT; the session's own SHARED lease then gets
+ * that mode and a new id. */
+uint64_t ph_leases_grant_alone(struct ph_leases *leases, struct ph_lease_session *session,
+                               const struct ph_lease_claim *claim, uint64_t object, uint64_t since,
+                               enum ph_lease_mode *mode);
+
+/* Where another session than OWN has OBJECT exclusively, it is asked to share it, unless it was asked for
+ * much else already. Nobody waits for that. */
+void ph_leases_ask_to_share(struct ph_leases *leases, const struct ph_lease_session *own, size_t space,
+                            uint64_t object);
 
 /* ---- Claims ---- */
 
@@ -190,8 +211,10 @@ void ph_leases_changed_outside(struct ph_leases *leases, size_t space, uint64_t 
 void ph_leases_claim_at_once(struct ph_leases *leases, struct ph_lease_claim *claim,
                              struct ph_lease_session *own, uint64_t object);
 
-/* Whether SESSION holds a lease on OBJECT, recalled or not. */
+/* Whether SESSION holds a lease on OBJECT, recalled or not; one that is EXCLUSIVE. */
 bool ph_leases_holds(const struct ph_leases *leases, const struct ph_lease_session *session, uint64_t object);
+bool ph_leases_holds_alone(const struct ph_leases *leases, const struct ph_lease_session *session,
+                           uint64_t object);
 
 /* ---- Asking for leases, and giving them back ---- */
 

@@ -73,6 +73,7 @@ enum { PH_LEASE_SLOTS = 65536 };
 /* Changes of the objects that share a hash. */
 struct ph_lease_slot {
     uint64_t changed; /* clock */
+    uint64_t yielded; /* clock, when an EXCLUSIVE lease ended or became SHARED last */
     size_t running;
 };
 
@@ -82,6 +83,7 @@ struct ph_leases {
     uint64_t last_id;   /* without the epoch */
     uint64_t clock;     /* read without the mutex as well, atomically */
     size_t exclusives;  /* the same */
+    uint64_t yielded;   /* the same: the latest of all slots */
     size_t sessions;    /* the same; lost ones among them */
     size_t count, lost; /* leases; sessions that are lost */
     struct ph_table objects, ids;

@@ -99,6 +99,19 @@ static void count_exclusive(struct ph_leases *leases, enum ph_lease_mode before,
     __atomic_store_n(&leases->exclusives, count, __ATOMIC_RELEASE);
 }
 
+/* What was under LEASE may have been read too early by others. Before it is counted as gone. */
+static void yield(struct ph_leases *leases, const struct ph_lease *lease)
+{
+    const struct ph_lease_object *object = lease->object;
+    uint64_t now;
+
+    if (lease->mode != PH_LEASE_EXCLUSIVE)
+        return;
+    now = ph_lease_clock_move(leases);
+    ph_lease_slot(leases, object->space, object->object)->yielded = now;
+    __atomic_store_n(&leases->yielded, now, __ATOMIC_RELEASE);
+}
+
 /* Into the list of its session where it belongs, as the last one. */
 static void enlist(struct ph_lease *lease)
 {
@@ -158,6 +171,7 @@ void ph_lease_renew(struct ph_leases *leases, struct ph_lease *lease, enum ph_le
 void ph_lease_weaken(struct ph_leases *leases, struct ph_lease *lease)
 {
     unlist(lease);
+    yield(leases, lease);
     count_exclusive(leases, (enum ph_lease_mode) lease->mode, PH_LEASE_SHARED);
     lease->mode = PH_LEASE_SHARED;
     if (lease->keep != PH_LEASE_NONE)
@@ -177,6 +191,7 @@ void ph_lease_drop(struct ph_leases *leases, struct ph_lease *lease)
     lease->session->count--;
     leases->count--;
     space->leases--;
+    yield(leases, lease);
     count_exclusive(leases, (enum ph_lease_mode) lease->mode, PH_LEASE_NONE);
     free(lease);
     if (!TAILQ_EMPTY(&space->waiting))

@@ -15,6 +15,16 @@ static bool in_the_way(const struct ph_lease *lease, const struct ph_lease_key *
     return alone || lease->mode == PH_LEASE_EXCLUSIVE;
 }
 
+/* Whether the command's own session has OBJECT exclusively. It never waits for it then, not even in a queue:
+ * the lease comes back only when its changes have got through. R-9.11-12. */
+static bool is_alone(const struct ph_lease_object *object, const struct ph_lease_key *key)
+{
+    const struct ph_lease *own =
+        key->purpose == PH_LEASE_TO_HOLD ? NULL : ph_lease_of(object, key->claim->own);
+
+    return own != NULL && own->mode == PH_LEASE_EXCLUSIVE;
+}
+
 static enum ph_lease_mode may_keep(const struct ph_lease_key *key)
 {
     bool alone = key->purpose == PH_LEASE_TO_CHANGE ||
@@ -211,9 +221,8 @@ static bool look_at_object(struct ph_leases *leases, struct ph_lease_object *obj
             refuse(leases, key->claim);
             return true;
         }
-        blocked = !in_turn || is_blocked(leases, object, key, true) ||
-                  (holds && is_changing(leases, object->space, object->object));
-
+        blocked = !is_alone(object, key) && (!in_turn || is_blocked(leases, object, key, true) ||
+                                             (holds && is_changing(leases, object->space, object->object)));
         if (look_at_key(leases, key, blocked))
             return true;
         behind = behind || holds;
@@ -328,7 +337,7 @@ static bool goes_at_once(struct ph_leases *leases, struct ph_lease_key *key, siz
     if (key->object == PH_LEASE_ALL)
         return !all_blocked(&leases->space[space], key);
     object = ph_lease_object_find(leases, space, key->object);
-    if (object == NULL)
+    if (object == NULL || is_alone(object, key))
         return true;
     if (object->queue != NULL) {
         TAILQ_FOREACH(earlier, &object->queue->keys, of_queue)

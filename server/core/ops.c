@@ -23,6 +23,7 @@ static void begin_caching(struct ph_server_call *call, const Pohmel__SessionOpen
     ph_server_session_caches(call->server, session, request->host.data, request->host.len);
     if (!session->caches)
         return;
+    session->writes_back = request->write_back && !session->read_only;
     reply->leases = true;
     reply->watched = session->entry->export->watched;
     reply->root->lease =
@@ -208,6 +209,9 @@ static uint32_t transact(void *self, struct ph_call *call, const Pohmel__Transac
 
     if (of(call)->session->read_only)
         return PH_ST_READ_ONLY;
+    status = ph_server_check_payload(call, request);
+    if (status != PH_ST_OK)
+        return status;
     for (;;) {
         ph_server_plan(of(call), request, &plan);
         status = ph_server_claim(of(call), &plan);

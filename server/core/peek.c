@@ -8,9 +8,13 @@
 enum {
     FIELD_READ_OBJECT = 2, /* of all requests that read; LOOKUP's is called parent */
     FIELD_READ_LENGTH = 5,
+    FIELD_OPEN_ACCESS = 4,
     FIELD_TRANSACT_CHANGES = 1,
     FIELD_WRITE_STABLE = 8,
 };
+
+/* A bit of OPEN's access. */
+enum { ACCESS_WRITE = 2 };
 
 /* How protobuf lays a value out, the low bits of each tag. */
 enum { LAYOUT_VARINT = 0, LAYOUT_64_BIT = 1, LAYOUT_BYTES = 2, LAYOUT_32_BIT = 5 };
@@ -120,6 +124,11 @@ bool ph_peek_slow(uint16_t command, const uint8_t *message, size_t len)
     if (command == PH_CMD_CLOSE)
         return false;
     return info->cost == PH_COST_DISK;
+}
+
+bool ph_peek_opens_to_write(uint16_t command, const uint8_t *message, size_t len)
+{
+    return command == PH_CMD_OPEN && (largest(message, len, FIELD_OPEN_ACCESS) & ACCESS_WRITE) != 0;
 }
 
 uint64_t ph_peek_read_object(uint16_t command, const uint8_t *message, size_t len)

@@ -21,4 +21,7 @@ bool ph_peek_slow(uint16_t command, const uint8_t *message, size_t len);
  * whose answer no lease concerns. */
 uint64_t ph_peek_read_object(uint16_t command, const uint8_t *message, size_t len);
 
+/* Whether an OPEN asks to write. */
+bool ph_peek_opens_to_write(uint16_t command, const uint8_t *message, size_t len);
+
 #endif

@@ -192,6 +192,50 @@ static void plan_plain(const Pohmel__Change *change, struct ph_change_plan *plan
     }
 }
 
+/* Whether the session has the directories of the names in CHANGE exclusively: nobody but those who go behind
+ * the server's back can give a name in them to something else. */
+static bool names_are_own(struct ph_server_call *call, const Pohmel__Change *change)
+{
+    const struct ph_lease_session *own;
+    uint64_t one = 0, other = 0;
+    bool result;
+
+    switch ((int) change->command_case) {
+    case PH_CMD_CREATE:
+        one = other = change->create->parent;
+        break;
+    case PH_CMD_REMOVE:
+        one = other = change->remove->parent;
+        break;
+    case PH_CMD_RMDIR:
+        one = other = change->rmdir->parent;
+        break;
+    case PH_CMD_RENAME:
+        one = change->rename->old_parent;
+        other = change->rename->new_parent;
+        break;
+    default:
+        return false;
+    }
+    ph_server_enter(call->server, &call->actions);
+    own = call->session->lease;
+    result = own != NULL && ph_leases_holds_alone(call->server->leases, own, one) &&
+             ph_leases_holds_alone(call->server->leases, own, other);
+    ph_server_leave(call->server);
+    return result;
+}
+
+/* It was tried often enough. What has the names exclusively must not wait for all others, and takes what it
+ * finds. */
+static void give_up_expecting(struct ph_server_call *call, const Pohmel__TransactRequest *request,
+                              struct ph_change_plan *plan)
+{
+    if (call->attempts < ATTEMPTS_MAX)
+        return;
+    plan->request = request;
+    plan->expects = false;
+}
+
 void ph_server_plan(struct ph_server_call *call, const Pohmel__TransactRequest *request,
                     struct ph_change_plan *plan)
 {
@@ -202,7 +246,8 @@ void ph_server_plan(struct ph_server_call *call, const Pohmel__TransactRequest *
     plan->raced = PH_ST_OK;
     /* Where nobody caches there is nothing to find out; who begins to is kept waiting by the claim. */
     if (!ph_leases_cached(call->server->leases) || request->n_changes != 1 ||
-        call->session->entry->export->store->ops->lookup == NULL || call->attempts >= ATTEMPTS_MAX) {
+        call->session->entry->export->store->ops->lookup == NULL ||
+        (call->attempts >= ATTEMPTS_MAX && !names_are_own(call, request->changes[0]))) {
         want_everything(plan);
         return;
     }
@@ -223,6 +268,7 @@ void ph_server_plan(struct ph_server_call *call, const Pohmel__TransactRequest *
         plan_plain(request->changes[0], plan);
         break;
     }
+    give_up_expecting(call, request, plan);
 }
 
 bool ph_server_plan_raced(struct ph_server_call *call, const struct ph_change_plan *plan, uint32_t status)

@@ -74,6 +74,7 @@ struct ph_session {
     struct ph_lock_session locks;
     struct ph_lease_session *lease; /* NULL for one that does not cache; guard */
     bool caches;                    /* it has had one since it was opened */
+    bool writes_back;               /* it makes changes in its cache */
     struct ph_slot slots[PH_SESSION_SLOTS];
 };
 
@@ -162,6 +163,12 @@ uint32_t ph_server_claim(struct ph_server_call *call, const struct ph_change_pla
 /* Whether the store's answer means that names were given to other objects meanwhile, so that it is to be
  * planned again. RENAME may have to do without the store's help; the call remembers. */
 bool ph_server_plan_raced(struct ph_server_call *call, const struct ph_change_plan *plan, uint32_t status);
+
+/* ---- payload.c: what belongs to whom of a transaction's payload ---- */
+
+/* Whether the payload is cut up completely by the commands of REQUEST, and none of them brings what it may
+ * not. Returns a status, with words in CALL. R-5.2-2. */
+uint32_t ph_server_check_payload(struct ph_call *call, const Pohmel__TransactRequest *request);
 
 /* ---- recalls.c: what the leases have done ---- */
 

@@ -46,6 +46,7 @@ struct ph_server_call *ph_server_call_new(struct ph_server_conn *conn, struct ph
     if (call->session != NULL) {
         call->call.session = call->session->id;
         call->call.client = call->session->client;
+        call->call.write_back = call->session->writes_back;
         call->session->running++;
     }
     server->running++;

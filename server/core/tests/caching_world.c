@@ -154,7 +154,8 @@ void client_cancel(struct client *client, uint64_t id)
     give(client, &header, NULL);
 }
 
-void client_init(struct client *client, struct world *world, uint8_t who, uint64_t number, bool caches)
+static void open_session(struct client *client, struct world *world, uint8_t who, uint64_t number,
+                         bool caches, bool writes_back)
 {
     Pohmel__SessionOpenRequest open = POHMEL__SESSION_OPEN_REQUEST__INIT;
     Pohmel__SessionOpenReply *reply;
@@ -168,10 +169,21 @@ void client_init(struct client *client, struct world *world, uint8_t who, uint64
     open.client = (ProtobufCBinaryData){sizeof(id), id};
     open.session = number;
     open.leases = caches;
+    open.write_back = writes_back;
     asked = client_send(client, PH_CMD_SESSION_OPEN, &open.base);
     reply = (void *) client_message(client, asked, &pohmel__session_open_reply__descriptor);
     g_assert_cmpint(reply->leases, ==, caches);
     pohmel__session_open_reply__free_unpacked(reply, NULL);
+}
+
+void client_init(struct client *client, struct world *world, uint8_t who, uint64_t number, bool caches)
+{
+    open_session(client, world, who, number, caches, false);
+}
+
+void client_init_writing(struct client *client, struct world *world, uint8_t who, uint64_t number)
+{
+    open_session(client, world, who, number, true, true);
 }
 
 void client_clear(struct client *client)

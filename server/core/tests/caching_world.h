@@ -42,6 +42,8 @@ void world_let_run(struct world *world);
 
 /* CACHES: its session has leases. */
 void client_init(struct client *client, struct world *world, uint8_t who, uint64_t number, bool caches);
+/* Its session has leases and makes changes in its cache. */
+void client_init_writing(struct client *client, struct world *world, uint8_t who, uint64_t number);
 void client_clear(struct client *client);
 
 /* Sends a request, which is run; its id. */

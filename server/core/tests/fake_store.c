@@ -28,6 +28,8 @@ struct ph_fake_store {
     bool free_to_go;
     void (*before_change)(void *data);
     void *before_change_data;
+    void (*after_reading)(void *data);
+    void *after_reading_data;
     struct file file[FILES_MAX];
     size_t files;
     struct handle handle[HANDLES_MAX];
@@ -128,6 +130,43 @@ static uint32_t ids_grant(void *self, struct ph_call *call, const Pohmel__IdsGra
     return PH_ST_OK;
 }
 
+static void has_read(struct ph_fake_store *fake)
+{
+    void (*call)(void *data) = fake->after_reading;
+
+    fake->after_reading = NULL;
+    if (call != NULL)
+        call(fake->after_reading_data);
+}
+
+/* All names in one reply, with attributes. */
+static uint32_t readdir(void *self, struct ph_call *call, const Pohmel__ReaddirRequest *request,
+                        Pohmel__ReaddirReply *reply)
+{
+    struct ph_fake_store *fake = self;
+
+    pthread_mutex_lock(&fake->mutex);
+    reply->entries = ph_arena_alloc0(call->arena, FILES_MAX, sizeof(*reply->entries));
+    for (size_t i = 0; i < fake->files; i++) {
+        struct file *file = &fake->file[i];
+        Pohmel__DirEntry *entry = PH_ARENA_NEW(call->arena, Pohmel__DirEntry);
+
+        if (file->object == 0)
+            continue;
+        pohmel__dir_entry__init(entry);
+        entry->name = (ProtobufCBinaryData){strlen(file->name), (uint8_t *) file->name};
+        entry->object = file->object;
+        entry->cookie = i + 1;
+        entry->attr = PH_ARENA_NEW(call->arena, Pohmel__Attr);
+        fill_attr(call->arena, entry->attr, file->object, file);
+        reply->entries[reply->n_entries++] = entry;
+    }
+    reply->end = true;
+    pthread_mutex_unlock(&fake->mutex);
+    has_read(fake);
+    return PH_ST_OK;
+}
+
 static uint32_t lookup(void *self, struct ph_call *call, const Pohmel__LookupRequest *request,
                        Pohmel__LookupReply *reply)
 {
@@ -146,6 +185,7 @@ static uint32_t lookup(void *self, struct ph_call *call, const Pohmel__LookupReq
         fill_attr(call->arena, reply->found[0], file->object, file);
     }
     pthread_mutex_unlock(&fake->mutex);
+    has_read(fake);
     return PH_ST_OK;
 }
 
@@ -286,6 +326,7 @@ static const struct ph_store_ops ops = {
     .ids_grant = ids_grant,
     .lookup = lookup,
     .getattr = getattr,
+    .readdir = readdir,
     .open = open_object,
     .read = read_object,
     .create = create,
@@ -396,6 +437,12 @@ void ph_fake_store_before_change(struct ph_fake_store *fake, void (*call)(void *
 {
     fake->before_change = call;
     fake->before_change_data = data;
+}
+
+void ph_fake_store_after_reading(struct ph_fake_store *fake, void (*call)(void *data), void *data)
+{
+    fake->after_reading = call;
+    fake->after_reading_data = data;
 }
 
 void ph_fake_store_let_go(struct ph_fake_store *fake)

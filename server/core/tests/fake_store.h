@@ -30,4 +30,7 @@ void ph_fake_store_give_name(struct ph_fake_store *fake, const char *name, uint6
 /* CALL(DATA) is called before each transaction; NULL for none. */
 void ph_fake_store_before_change(struct ph_fake_store *fake, void (*call)(void *data), void *data);
 
+/* CALL(DATA) is called, once, when the next LOOKUP or READDIR has read what it answers. */
+void ph_fake_store_after_reading(struct ph_fake_store *fake, void (*call)(void *data), void *data);
+
 #endif

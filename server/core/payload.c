@@ -1,0 +1,42 @@
+/* The payload of a transaction: every byte of it belongs to one of the commands. */
+#include "server/core/private.h"
+
+/* Bytes that CHANGE takes. */
+static uint64_t taken_by(const Pohmel__Change *change)
+{
+    switch ((int) change->command_case) {
+    case PH_CMD_CREATE:
+        return change->create->length;
+    case PH_CMD_WRITE:
+        return change->write->length;
+    case PH_CMD_SETXATTR:
+        return change->setxattr->length;
+    default:
+        return 0;
+    }
+}
+
+/* Only a file that is made can be given content: one that is there has its own. */
+static bool is_overfull(const Pohmel__Change *change)
+{
+    const Pohmel__CreateRequest *create = change->command_case == (int) PH_CMD_CREATE ? change->create : NULL;
+
+    return create != NULL && !create->exclusive && (create->length > 0 || create->attributes != NULL);
+}
+
+uint32_t ph_server_check_payload(struct ph_call *call, const Pohmel__TransactRequest *request)
+{
+    uint64_t have = call->payload_in == NULL ? 0 : call->payload_in->len, wanted = 0;
+
+    for (size_t i = 0; i < request->n_changes; i++) {
+        wanted += taken_by(request->changes[i]);
+        if (is_overfull(request->changes[i]))
+            return ph_fault_set(&call->fault, PH_ST_INVALID,
+                                "data and attributes come with a CREATE that is exclusive only");
+    }
+    return wanted == have
+               ? PH_ST_OK
+               : ph_fault_set(&call->fault, PH_ST_MALFORMED,
+                              "the payload has %llu bytes, the commands of the transaction say %llu",
+                              (unsigned long long) have, (unsigned long long) wanted);
+}
