@@ -7,7 +7,9 @@
 
 #include "client/ctl/call.h"
 #include "client/ctl/commands.h"
+#include "client/ctl/json.h"
 #include "client/ctl/mounts.h"
+#include "client/ctl/sample.h"
 
 int ctl_complain(const char *format, ...)
 {
@@ -117,6 +119,53 @@ static void test_not_a_mount(void)
     g_rmdir(directory);
 }
 
+static void test_json(void)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+    ctl_json_members(out, "session: open\nnonsense\nrequests: 12\ncredits: 3 of 4\nleading: 007\n"
+                          "zero: 0\ngood: yes\nbad: no\nlong: 12345678901234567890\nempty: \n");
+    g_assert_cmpstr(out->str, ==,
+                    "\"session\": \"open\", \"requests\": 12, \"credits\": \"3 of 4\", \"leading\": \"007\", "
+                    "\"zero\": 0, \"good\": true, \"bad\": false, \"long\": \"12345678901234567890\", "
+                    "\"empty\": \"\"");
+    g_string_truncate(out, 0);
+    ctl_json_string(out, "a\"\\\n\t\001\177\xc3\xa4\xff\xed\xa0\x80", 13);
+    g_assert_cmpstr(out->str, ==, "\"a\\\"\\\\\\n\\t\\u0001\\u007f\xc3\xa4\\udcff\\udced\\udca0\\udc80\"");
+}
+
+static void test_shown(void)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+    ctl_shown(out, "a b\n\\\033[2J\xff\xc3\xa4\xc2\x9b", 14);
+    g_assert_cmpstr(out->str, ==, "a b\\n\\\\\\033[2J\\377\xc3\xa4\\302\\233");
+}
+
+static void test_sample(void)
+{
+    struct ctl_sample before = {0}, now = {0};
+    g_autoptr(GString) out = g_string_new(NULL);
+    ctl_sample_take(&now, "requests: 50\n", 1000000);
+    g_assert_true(ctl_sample_rate(&before, &now, "requests") == 0);
+    ctl_sample_take(&before, "requests: 10\ncache-hits: 7\nsession: open\n", 1000000);
+    ctl_sample_take(&now, "requests: 50\ncache-hits: 1\nsession: lost\ndirty-bytes: 2097152\n", 3000000);
+    g_assert_true(ctl_sample_rate(&before, &now, "requests") == 20);
+    g_assert_true(ctl_sample_rate(&before, &now, "cache-hits") == 0); /* made anew */
+    g_assert_true(ctl_sample_rate(&before, &now, "nothing") == 0);
+    g_assert_cmpstr(ctl_sample_text(&now, "session"), ==, "lost");
+
+    ctl_sample_block(out, "here", &before, &now, 0);
+    g_assert_nonnull(strstr(out->str, "here: session lost"));
+    g_assert_nonnull(strstr(out->str, " 20 requests/s"));
+    g_assert_nonnull(strstr(out->str, " 2.0 MiB, 0 operations"));
+    g_string_truncate(out, 0);
+    ctl_sample_block(out, "here", &before, &now, 10);
+    g_auto(GStrv) lines = g_strsplit(out->str, "\n", -1);
+    for (char **line = lines; *line; line++)
+        g_assert_cmpuint(strlen(*line), <=, 10);
+    ctl_sample_clear(&before);
+    ctl_sample_clear(&now);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -125,5 +174,8 @@ int main(int argc, char **argv)
     g_test_add_func("/ctl/the mounts of this process are read", test_own_mounts);
     g_test_add_func("/ctl/rmtree refuses what is no name, and mount points", test_rmtree_refuses);
     g_test_add_func("/ctl/nothing is done outside of a mount", test_not_a_mount);
+    g_test_add_func("/ctl/status becomes JSON, numbers as numbers, and every byte survives", test_json);
+    g_test_add_func("/ctl/names do nothing to a terminal", test_shown);
+    g_test_add_func("/ctl/rates are by the second, and lines fit", test_sample);
     return g_test_run();
 }
