@@ -12,10 +12,8 @@ enum { FIRST_SIZE = 8, ENTRIES_MAX = INT32_MAX };
 /* A place in the order: an entry, or where one was. */
 union place {
     struct ph_wb_name *entry; /* entries lie at even addresses */
-    uintptr_t gone;           /* its seq doubled, and 1 */
+    uintptr_t gone;           /* doubled, and 1: a place behind it, before which none is taken */
 };
-
-_Static_assert(sizeof(uintptr_t) == sizeof(uint64_t), "a place takes all but one bit of a seq");
 
 struct ph_wb_names {
     struct ph_wb_name **buckets;
@@ -41,9 +39,19 @@ static bool is_gone(union place place)
     return place.gone & 1;
 }
 
-static uint64_t seq_of(union place place)
+/* PLACE or the first one behind it that is taken; the end when there is none. What is gone on the way
+ * leads straight there from now on, so that looking past it again costs next to nothing. */
+static uint32_t taken_from(const struct ph_wb_names *names, uint32_t place)
 {
-    return is_gone(place) ? place.gone >> 1 : place.entry->seq;
+    uint32_t found = place;
+    while (found < names->order_end && is_gone(names->order[found]))
+        found = (uint32_t) (names->order[found].gone >> 1);
+    while (place < found) {
+        uint32_t next = (uint32_t) (names->order[place].gone >> 1);
+        names->order[place].gone = (uintptr_t) found << 1 | 1;
+        place = next;
+    }
+    return found;
 }
 
 void ph_wb_names_free(struct ph_wb_names *names)
@@ -173,14 +181,14 @@ struct ph_wb_name *ph_wb_names_put(struct ph_wb_names *names, const void *name, 
     return entry;
 }
 
-/* The place of an entry that is removed is left, and does not cost more than those that are taken. */
-static void leave_place(struct ph_wb_names *names, uint32_t place, uint64_t seq)
+/* The place of an entry that is removed is left. Behind those that are gone there is always one that is
+ * taken. */
+static void leave_place(struct ph_wb_names *names, uint32_t place)
 {
-    names->order[place].gone = (uintptr_t) seq << 1 | 1;
+    names->order[place].gone = ((uintptr_t) place + 1) << 1 | 1;
     while (names->order_end > names->first && is_gone(names->order[names->order_end - 1]))
         names->order_end--;
-    while (names->first < names->order_end && is_gone(names->order[names->first]))
-        names->first++;
+    names->first = taken_from(names, names->first);
     if (names->order_end - names->first > names->count * UINT64_C(2) + FIRST_SIZE)
         close_up(names);
 }
@@ -193,7 +201,7 @@ void ph_wb_names_remove(struct ph_wb_names *names, struct ph_wb_name *entry)
     *link = entry->chain;
     count_kind(names, entry->object, UINT32_MAX);
     names->count--;
-    leave_place(names, entry->place, entry->seq);
+    leave_place(names, entry->place);
     free(entry);
     if (names->count == 0 && names->bucket_count > FIRST_SIZE) {
         free(names->buckets);
@@ -235,8 +243,7 @@ size_t ph_wb_names_count(const struct ph_wb_names *names)
 /* The first entry at PLACE or behind it, or NULL. */
 static struct ph_wb_name *entry_from(const struct ph_wb_names *names, uint32_t place)
 {
-    while (place < names->order_end && is_gone(names->order[place]))
-        place++;
+    place = taken_from(names, place);
     return place < names->order_end ? names->order[place].entry : NULL;
 }
 
@@ -249,9 +256,9 @@ struct ph_wb_name *ph_wb_names_after(const struct ph_wb_names *names, uint64_t s
 {
     uint32_t low = names->first, high = names->order_end;
     while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (seq_of(names->order[middle]) <= seq)
-            low = middle + 1;
+        uint32_t middle = low + (high - low) / 2, taken = taken_from(names, middle);
+        if (taken < high && names->order[taken].entry->seq <= seq)
+            low = taken + 1;
         else
             high = middle;
     }

@@ -7,7 +7,7 @@
 #define KIB 1024
 #define FAR_END (UINT64_C(1) << 63)
 
-enum { SPAN = 80 * KIB, SEEDS = 2000, STEPS = 60, PIECES_MAX = 4096 };
+enum { SPAN = 64 * KIB, SEEDS = 2000, STEPS = 60, PIECES_MAX = 4096 };
 
 /* One generation of bytes; HELD says which of them count. */
 struct layer {
