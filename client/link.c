@@ -113,6 +113,7 @@ static void init_core(struct ph_link *link, const struct ph_link_options *option
         .server_name = link->info.server_name,
         .read_only = options->read_only,
         .leases = options->events != NULL,
+        .write_back = options->write_back && !options->read_only,
         .patience_ms = (uint64_t) options->patience_s * 1000,
     };
     /* Random bytes cannot fail once the system has started. */
@@ -126,6 +127,7 @@ static struct ph_link *link_new(const struct ph_link_options *options)
 {
     struct ph_link *link = g_new0(struct ph_link, 1);
     link->events = options->events;
+    link->write_back = options->write_back && !options->read_only;
     link->events_data = options->events_data;
     link->stub = (struct ph_stub){.send = stub_send, .self = link};
     link->address = (struct ph_address){.host = g_strdup(options->address.host),

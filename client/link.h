@@ -18,6 +18,7 @@ struct ph_link;
 struct ph_link_leases {
     uint64_t generation; /* of the session, as ph_link_generation */
     bool granted, watched;
+    bool write_back; /* changes may be made here: everybody acts with their own ids, and may write */
     uint32_t ttl_ms;
 };
 
@@ -33,6 +34,7 @@ struct ph_link_options {
     struct ph_address address;
     const char *export_name; /* "" for the server's only one */
     bool read_only;
+    bool write_back;                     /* asks for exclusive leases where nobody else holds any */
     const struct ph_link_events *events; /* asks for leases; NULL: the user of the link does not cache */
     void *events_data;
     /* Seconds for which requests wait while the server cannot be reached before

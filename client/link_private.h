@@ -28,6 +28,7 @@ struct ph_link {
     atomic_uint_fast64_t generation;
     atomic_bool connected;
     atomic_uint_fast64_t answered_sent_ms;
+    bool write_back;                     /* asks for exclusive leases */
     const struct ph_link_events *events; /* or NULL */
     void *events_data;
 

@@ -15,10 +15,14 @@
 #include "client/fuse/mount_options.h"
 #include "client/fuse/mount_point.h"
 #include "client/fuse/session.h"
+#include "client/fuse/writeback.h"
 #include "client/link.h"
 #include "runtime/base/limits.h"
 
-enum { EXIT_USAGE = 2 };
+enum {
+    EXIT_USAGE = 2,
+    DRAIN_PATIENCE_S = 30, /* at the end of a mount, for a server that cannot be reached */
+};
 
 static const char help[] =
     "usage: pohmelfs HOST[:PORT]:/[EXPORT] MOUNTPOINT [-f] [-o OPTIONS]\n"
@@ -30,6 +34,10 @@ static const char help[] =
     "       ro, rw             without or with changes\n"
     "       port=N             port of the server (default 1025)\n"
     "       cache, nocache     keep names, attributes and data under leases, or ask for each\n"
+    "       writeback, writethrough\n"
+    "                          make changes here and send them later, or send each at once\n"
+    "       flush_age=TIME     changes are sent after that long at the latest (default 5s)\n"
+    "       dirty_limit=SIZE   writers wait while more than that is not sent (default 256M)\n"
     "       patience=SECONDS   how long requests wait for a server that cannot be reached\n"
     "                          before they fail (default 5; 0: not at all)\n"
     "       allow_other, noallow_other\n"
@@ -60,6 +68,7 @@ static struct ph_link *open_link(const struct ph_mount_options *options, struct 
         .address = options->address,
         .export_name = options->export_name,
         .read_only = options->read_only,
+        .write_back = options->cache && options->write_back,
         .events = options->cache ? &ph_coherence_events : NULL,
         .events_data = coherence,
         .patience_s = options->patience_s,
@@ -85,6 +94,20 @@ static void wait_for_end(const struct ph_session *session, int signal_fd)
         continue;
 }
 
+static struct ph_writeback *new_writeback(const struct ph_mount_options *options,
+                                          struct ph_coherence *coherence)
+{
+    if (!options->cache || !options->write_back)
+        return NULL;
+    const struct ph_writeback_options writeback_options = {
+        .flush_age_ms = options->flush_age_ms,
+        .dirty_limit_bytes = options->dirty_limit_bytes,
+    };
+    struct ph_writeback *writeback = ph_writeback_new(&writeback_options, coherence);
+    ph_coherence_use_writeback(coherence, writeback);
+    return writeback;
+}
+
 /* The mount from its start to its end. REPORT: where a parent waits, or -1. */
 static int serve(const struct ph_mount_options *options, const char *place, int report)
 {
@@ -92,17 +115,21 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
     int signal_fd = catch_signals();
     struct ph_session *session = NULL;
     struct ph_coherence *coherence = ph_coherence_new(options->cache);
+    struct ph_writeback *writeback = new_writeback(options, coherence);
     struct ph_link *link = open_link(options, coherence, &error);
     if (link != NULL) {
+        if (writeback != NULL)
+            ph_writeback_use_link(writeback, link);
         ph_coherence_use_link(coherence, link);
         bool read_only = options->read_only || ph_link_info(link)->read_only;
         g_autofree char *kernel = g_strdup_printf("%s,%s", read_only ? "ro" : "rw", options->kernel);
-        session = ph_session_start(link, coherence, place, kernel, &error);
+        session = ph_session_start(link, coherence, writeback, place, kernel, &error);
     }
     if (session == NULL) {
         ph_daemon_report_failure(report, error->message);
         if (link != NULL)
             ph_link_close(link);
+        ph_writeback_free(writeback);
         ph_coherence_free(coherence);
         return EXIT_FAILURE;
     }
@@ -110,14 +137,17 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
         ph_daemon_report_ready(report);
     wait_for_end(session, signal_fd);
     ph_session_stop(session);
+    bool clean =
+        writeback == NULL || ph_writeback_drain(writeback, MAX(options->patience_s, DRAIN_PATIENCE_S));
     ph_link_shutdown(link);
     bool over = ph_session_free(session);
     if (over) {
         ph_link_close(link);
+        ph_writeback_free(writeback);
         ph_coherence_free(coherence);
     }
     close(signal_fd);
-    return EXIT_SUCCESS;
+    return clean ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int run(const struct ph_mount_options *options)

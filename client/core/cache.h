@@ -34,6 +34,7 @@ struct ph_cached_attr {
     struct ph_cached_time accessed, modified, changed, created;
     uint32_t mode, links, uid, gid, block_size;
     bool has_created;
+    bool plain; /* Attr.plain: the mode bits say all about permissions */
 };
 
 /* An Attr for functions that want one; points into itself, so it must not be copied. */
@@ -135,6 +136,10 @@ void ph_cache_listing_begin(struct ph_cache *cache, struct ph_cache_listing *lis
 uint64_t ph_cache_listing_add(struct ph_cache *cache, struct ph_cache_listing *listing,
                               const struct ph_cache_ask *ask, const void *name, size_t len, uint64_t object,
                               bool tell, uint64_t now_ms);
+
+/* NAME in DIRECTORY, if it is known, is of TYPE (bits as in st_mode; 0: not known). */
+void ph_cache_set_type(struct ph_cache *cache, uint64_t directory, const void *name, size_t len,
+                       uint32_t type);
 
 /* The part that says "end" was added whole, and all before it. True: from now on names that are
  * not known are known not to be there. False if the lease went or the directory changed meanwhile. */
@@ -244,6 +249,24 @@ bool ph_cache_is_going_back(const struct ph_cache *cache, uint64_t object);
 bool ph_cache_unchanged(const struct ph_cache *cache, uint64_t object, const struct ph_cache_ask *ask,
                         uint64_t now_ms);
 
+/* Whether all names in DIRECTORY are known, as after ph_cache_listing_end. */
+bool ph_cache_is_whole(const struct ph_cache *cache, uint64_t directory, uint64_t now_ms);
+
+/* A name in a directory that is known whole. */
+struct ph_cache_listed {
+    const void *name; /* LEN bytes, borrowed */
+    size_t len;
+    uint64_t object;
+    uint32_t type;   /* bits as in st_mode */
+    bool attributes; /* ph_cache_lookup finds them */
+};
+
+/* Calls FN for each name in DIRECTORY, "." and ".." first. False when not all of them are known, or not all
+ * types, or a change of ours is under way on one: what FN was told is then worth nothing. FN must not
+ * change the cache. */
+bool ph_cache_list(struct ph_cache *cache, uint64_t directory, uint64_t now_ms,
+                   void (*fn)(void *data, const struct ph_cache_listed *listed), void *data);
+
 /* The object that NAME in DIRECTORY was last known to stand for, whether or not that may be served; 0: none.
  */
 uint64_t ph_cache_entry_object(const struct ph_cache *cache, uint64_t directory, const void *name,
@@ -308,7 +331,11 @@ void ph_cache_promote(struct ph_cache *cache, uint64_t object, uint64_t old_leas
  * it that comes later is not used. Rules 4 to 7. */
 void ph_cache_recall(struct ph_cache *cache, uint64_t object, uint64_t lease, uint32_t keep);
 
-/* Gives all leases back unasked, in the same way. Returns how many. */
+/* Gives the lease on OBJECT back unasked, in the same way. False: none is held, or it is on its way back
+ * already. */
+bool ph_cache_give_up(struct ph_cache *cache, uint64_t object);
+
+/* The same for all. Returns how many. */
 size_t ph_cache_give_up_all(struct ph_cache *cache);
 
 /* Gives up those used least recently, COUNT at most, as long as a bound of ph_cache_new is exceeded.

@@ -96,6 +96,16 @@ void ph_cache_end_lease(struct ph_cache *cache, struct ph_cache_object *o)
     o->known = false;
 }
 
+bool ph_cache_give_up(struct ph_cache *cache, uint64_t object)
+{
+    struct ph_cache_object *o = ph_cache_find(cache, object);
+    if (!ph_cache_is_usable(cache, o))
+        return false;
+    cache->counters.given_up++;
+    ph_cache_mark(cache, o);
+    return true;
+}
+
 size_t ph_cache_give_up_all(struct ph_cache *cache)
 {
     size_t given = 0;

@@ -61,7 +61,7 @@ struct ph_client {
     struct client_slot *slots;
     uint32_t *free_slots, free_slot_count; /* a stack */
 
-    bool want_leases;
+    bool want_leases, want_write_back;
     uint64_t answered_sent_ms; /* when the latest request of this session that was answered was sent */
     uint64_t last_sent_ms;     /* when the server last had a sign of life due to a request */
     bool renewing;

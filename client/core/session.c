@@ -28,6 +28,7 @@ struct ph_client *ph_client_new(const struct ph_client_config *config, uint64_t 
     client->server_name = copy_text(config->server_name);
     client->want_read_only = config->read_only;
     client->want_leases = config->leases;
+    client->want_write_back = config->write_back;
     client->patience_ms = config->patience_ms;
     ph_random_seed(&client->random, config->seed);
     client->state = CLIENT_DOWN;

@@ -25,6 +25,7 @@ struct ph_client_config {
     const char *server_name; /* "host:port", for texts; copied */
     bool read_only;
     bool leases;          /* ask for leases; recalls come as EVENT then */
+    bool write_back;      /* and for EXCLUSIVE ones where nobody else holds any */
     uint64_t patience_ms; /* how long requests wait for a session */
     uint64_t seed;        /* of the jitter in reconnecting */
 };

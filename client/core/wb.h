@@ -43,8 +43,10 @@ enum ph_wb_action_kind {
     PH_WB_EXCLUSIVE, /* OBJECT is being changed: an EXCLUSIVE lease on it is worth asking for, by way of
                         submit */
     PH_WB_LIST,      /* directory OBJECT is worth listing whole, by way of submit */
-    PH_WB_BORN,   /* the server knows OBJECT now; its lease was OLD_LEASE, and is ATTR.lease (LEASE, MODE) */
-    PH_WB_WHOLE,  /* directory OBJECT was made here, and is empty */
+    PH_WB_BORN,  /* the server knows OBJECT now; its lease was OLD_LEASE, and is ATTR.lease (LEASE, MODE) */
+    PH_WB_WHOLE, /* directory OBJECT was made here, and is empty */
+    /* attributes of OBJECT are the server's from now on: what is kept of them is out of date */
+    PH_WB_FORGET,
     PH_WB_FAILED, /* a change of OBJECT could not be written back: STATUS. Its leases are to be given up */
 };
 

@@ -195,6 +195,11 @@ static void go(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now
         }
         return;
     }
+    if (call->command == PH_CMD_SYNC && call->status != PH_ST_OK) {
+        ph_wb_take_error(wb, ((const Pohmel__SyncRequest *) call->message)->object);
+        wb_fail(wb, call, call->status, "", actions);
+        return;
+    }
     /* A change that waited was kept from being made here by itself, and goes to the server. */
     if (call->busy_count == 0 && wb_local(wb, call, now, actions))
         return;
@@ -254,8 +259,8 @@ void ph_wb_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
         wb_op_answered(wb, call, reply, now, actions);
         return;
     }
-    wb_learn_reply(wb, call, reply, now, actions);
     struct ph_wb_action *action = wb_action(actions, PH_WB_COMPLETE);
+    wb_learn_reply(wb, call, reply, now, actions);
     action->fn = call->fn;
     action->data = call->data;
     action->reply = *reply;

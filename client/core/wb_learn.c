@@ -89,9 +89,11 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
         if (call->busy[i] == o)
             call->told |= 1u << i;
     }
-    if (is_dirty(o)) {
-        if (o->suspect && grant)
-            inspect(wb, o, attr);
+    if (is_dirty(o) && o->suspect && grant)
+        inspect(wb, o, attr);
+    /* What is held exclusively is as it is here: the server's versions move when changes come to it. */
+    bool ours = o->exclusive && o->known && !own && !o->stale && !o->suspect;
+    if (is_dirty(o) || ours) {
         if (o->known && !(S_ISDIR(attr->mode) && o->stale))
             wb_patch(o, attr);
     } else if (!o->known || attr->version >= o->attr.version || own) {
@@ -181,7 +183,8 @@ static void learn_removed(struct ph_wb *wb, struct ph_wb_call *call)
         learn_name(wb, call, rename->old_parent, &rename->old_name, 0);
 }
 
-static void learn_change(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel__TransactReply *reply)
+static void learn_change(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel__TransactReply *reply,
+                         struct ph_wb_actions *actions)
 {
     const void *message = call->message;
     const Pohmel__ChangeResult *result = reply->n_results == 1 ? reply->results[0] : NULL;
@@ -236,8 +239,10 @@ static void learn_change(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel
     learn_plain(wb, call, attr);
     /* A directory that was just made is empty, and nobody else can have put anything there. */
     struct wb_object *o = call->command == PH_CMD_MKDIR ? wb_find(wb, attr->object) : NULL;
-    if (o != NULL && o->exclusive && o->names != NULL && ph_wb_names_count(o->names) == 0)
+    if (o != NULL && o->exclusive && o->names != NULL && ph_wb_names_count(o->names) == 0) {
         ph_wb_names_set_whole(o->names, true);
+        wb_action(actions, PH_WB_WHOLE)->object = attr->object;
+    }
 }
 
 static void learn_acquired(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
@@ -274,7 +279,7 @@ void wb_learn_reply(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
     if (reply->status != PH_ST_OK || reply->message == NULL || call->session != wb->session)
         return;
     if (call->outer == PH_CMD_TRANSACT)
-        learn_change(wb, call, (const Pohmel__TransactReply *) reply->message);
+        learn_change(wb, call, (const Pohmel__TransactReply *) reply->message, actions);
     else if (call->command == PH_CMD_LOOKUP)
         learn_lookup(wb, call, (const Pohmel__LookupReply *) reply->message);
     else if (call->command == PH_CMD_GETATTR)

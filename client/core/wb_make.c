@@ -122,7 +122,7 @@ static struct wb_object *new_object(struct ph_wb *wb, const struct making *makin
     o->born = false;
     o->exclusive = true;
     first_attr(o, making, d, now);
-    wb->last_lease = wb->last_lease % WB_LOCAL_LEASE_MAX + 1;
+    wb->last_lease = wb->last_lease % PH_LEASE_OWN_MAX + 1;
     wb_set_lease(wb, o, wb->last_lease);
     if (S_ISDIR(making->mode)) {
         o->names = ph_wb_names_new();

@@ -13,6 +13,7 @@
 #include "client/core/wb.h"
 #include "client/core/wb_data.h"
 #include "client/core/wb_names.h"
+#include "runtime/base/limits.h"
 
 enum {
     WB_OP_BYTES = 512,           /* what an operation counts for in what is dirty */
@@ -27,21 +28,20 @@ enum {
 };
 
 #define WB_TICKET_BIT (UINT64_C(1) << 63)
-#define WB_LOCAL_LEASE_MAX                                                                                   \
-    UINT64_C(0xffffffff) /* ids up to here are ours: the server's begin with its epoch */
-#define WB_LOCAL_SIZE_MAX                                                                                    \
-    (UINT64_C(1) << 42) /* larger files are the server's business: it knows its limits */
+/* Larger files are the server's business: it knows its limits. */
+#define WB_LOCAL_SIZE_MAX (UINT64_C(1) << 42)
 
-enum { /* SetattrRequest.which */
-       WB_SET_MODE = 1 << 0,
-       WB_SET_UID = 1 << 1,
-       WB_SET_GID = 1 << 2,
-       WB_SET_SIZE = 1 << 3,
-       WB_SET_ACCESSED = 1 << 4,
-       WB_SET_MODIFIED = 1 << 5,
-       WB_SET_ACCESSED_NOW = 1 << 6,
-       WB_SET_MODIFIED_NOW = 1 << 7,
-       WB_SET_KILL = 1 << 8,
+/* SetattrRequest.which */
+enum {
+    WB_SET_MODE = 1 << 0,
+    WB_SET_UID = 1 << 1,
+    WB_SET_GID = 1 << 2,
+    WB_SET_SIZE = 1 << 3,
+    WB_SET_ACCESSED = 1 << 4,
+    WB_SET_MODIFIED = 1 << 5,
+    WB_SET_ACCESSED_NOW = 1 << 6,
+    WB_SET_MODIFIED_NOW = 1 << 7,
+    WB_SET_KILL = 1 << 8,
 };
 
 struct wb_caller {

@@ -144,7 +144,7 @@ static void flush_leases(struct ph_wb *wb, struct ph_wb_call *call, const uint64
     bool unknown = false;
     for (size_t i = 0; i < count; i++) {
         struct wb_object *o = holder(wb, leases[i]);
-        unknown = unknown || (o == NULL && leases[i] > WB_LOCAL_LEASE_MAX);
+        unknown = unknown || (o == NULL && leases[i] > PH_LEASE_OWN_MAX);
         if (o == NULL)
             continue;
         o->recalled = true;
@@ -156,14 +156,16 @@ static void flush_leases(struct ph_wb *wb, struct ph_wb_call *call, const uint64
 }
 
 /* Then they go; ids of our own mean nothing to the server. Returns how many are left. */
-static size_t let_go(struct ph_wb *wb, uint64_t *leases, size_t count)
+static size_t let_go(struct ph_wb *wb, uint64_t *leases, size_t count, struct ph_wb_actions *actions)
 {
     size_t left = 0;
     for (size_t i = 0; i < count; i++) {
         struct wb_object *o = holder(wb, leases[i]);
+        if (o != NULL && o->born && o->attr.version != o->server_version)
+            wb_action(actions, PH_WB_FORGET)->object = o->lru.key;
         if (o != NULL && o->born)
             wb_untrack(wb, o);
-        if (leases[i] > WB_LOCAL_LEASE_MAX)
+        if (leases[i] > PH_LEASE_OWN_MAX)
             leases[left++] = leases[i];
     }
     return left;
@@ -192,8 +194,8 @@ bool wb_local_release(struct ph_wb *wb, struct ph_wb_call *call, const struct ph
             return true;
         }
     }
-    request->n_leases = let_go(wb, request->leases, request->n_leases);
-    request->n_kept = let_go(wb, request->kept, request->n_kept);
+    request->n_leases = let_go(wb, request->leases, request->n_leases, actions);
+    request->n_kept = let_go(wb, request->kept, request->n_kept, actions);
     if (request->n_leases + request->n_kept > 0)
         return false;
     struct ph_wb_answer *answer = wb_answer_attr(NULL);

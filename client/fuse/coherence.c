@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "client/fuse/coherence_private.h"
+#include "client/fuse/writeback.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
@@ -76,6 +77,46 @@ void ph_coherence_use_link(struct ph_coherence *coherence, struct ph_link *link)
     pthread_mutex_unlock(&coherence->mutex);
 }
 
+void ph_coherence_use_writeback(struct ph_coherence *coherence, struct ph_writeback *writeback)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    coherence->writeback = writeback;
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+uint64_t ph_coherence_leases_until_ms(struct ph_coherence *coherence)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_coherence_now(coherence);
+    uint64_t until_ms = ph_cache_leases_until_ms(coherence->cache);
+    pthread_mutex_unlock(&coherence->mutex);
+    return until_ms;
+}
+
+void ph_coherence_born(struct ph_coherence *coherence, uint64_t object, uint64_t old_lease, uint64_t lease,
+                       uint32_t mode)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_promote(coherence->cache, object, old_lease, lease, mode);
+    pthread_mutex_unlock(&coherence->mutex);
+    ph_coherence_work(coherence);
+}
+
+void ph_coherence_whole(struct ph_coherence *coherence, uint64_t directory)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_set_whole(coherence->cache, directory);
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+void ph_coherence_give_up(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_give_up(coherence->cache, object);
+    pthread_mutex_unlock(&coherence->mutex);
+    ph_coherence_work(coherence);
+}
+
 void ph_coherence_use_kernel(struct ph_coherence *coherence, struct ph_notifier *notifier,
                              struct ph_workers *workers, struct ph_workers *attempts)
 {
@@ -116,7 +157,7 @@ static void released(void *data, const struct ph_reply *reply)
     /* Nothing hangs on it: what was not heard is recalled again, or went with the session. */
 }
 
-static void send_release(struct ph_link *link, struct ph_cache_work *work)
+static void send_release(struct ph_link *link, const struct ph_stub *stub, struct ph_cache_work *work)
 {
     Pohmel__LeaseReleaseRequest message = POHMEL__LEASE_RELEASE_REQUEST__INIT;
     message.n_leases = work->release.count;
@@ -124,7 +165,7 @@ static void send_release(struct ph_link *link, struct ph_cache_work *work)
     message.n_kept = work->release.kept_count;
     message.kept = work->release.kept;
     if (link != NULL && ph_link_generation(link) == work->release.generation)
-        ph_send_lease_release(ph_link_stub(link), &message, NULL, released, NULL);
+        ph_send_lease_release(stub, &message, NULL, released, NULL);
 }
 
 /* Has the kernel forget, without waiting; attributes if ATTR. What it said; true in *WAITS if more is to be
@@ -192,11 +233,12 @@ static void do_work(struct ph_coherence *coherence)
         pthread_mutex_lock(&coherence->mutex);
         bool any = ph_cache_next_work(coherence->cache, work);
         struct ph_link *link = coherence->link;
+        struct ph_writeback *writeback = coherence->writeback;
         pthread_mutex_unlock(&coherence->mutex);
         if (!any)
             return;
         if (work->kind == PH_CACHE_RELEASE)
-            send_release(link, work);
+            send_release(link, writeback != NULL ? ph_writeback_stub(writeback) : ph_link_stub(link), work);
         else
             do_drop(coherence, work);
     }
@@ -227,7 +269,10 @@ static void on_opened(void *data, const struct ph_link_leases *leases)
     coherence->granted = leases->granted && coherence->caching;
     ph_cache_session(coherence->cache, leases->generation, leases->ttl_ms, coherence->granted,
                      leases->watched);
+    struct ph_writeback *writeback = coherence->writeback;
     pthread_mutex_unlock(&coherence->mutex);
+    if (writeback != NULL)
+        ph_writeback_opened(writeback, coherence->caching && leases->write_back);
 }
 
 static void collect(void *data, const struct ph_cache_held *held)
@@ -240,6 +285,11 @@ static void on_lost(void *data)
 {
     struct ph_coherence *coherence = data;
     g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(struct ph_cache_held));
+    pthread_mutex_lock(&coherence->mutex);
+    struct ph_writeback *writeback = coherence->writeback;
+    pthread_mutex_unlock(&coherence->mutex);
+    if (writeback != NULL)
+        ph_writeback_lost(writeback);
     pthread_mutex_lock(&coherence->mutex);
     ph_cache_lost(coherence->cache);
     coherence->granted = false;
@@ -262,6 +312,11 @@ static void on_lost(void *data)
 static void on_recall(void *data, const Pohmel__RecallEvent *recall)
 {
     struct ph_coherence *coherence = data;
+    pthread_mutex_lock(&coherence->mutex);
+    struct ph_writeback *writeback = coherence->writeback;
+    pthread_mutex_unlock(&coherence->mutex);
+    if (writeback != NULL)
+        ph_writeback_recalled(writeback, recall->object, recall->lease);
     pthread_mutex_lock(&coherence->mutex);
     ph_cache_recall(coherence->cache, recall->object, recall->lease, recall->keep);
     ph_cache_set_hot(coherence->cache, recall->object, ph_link_now_ms() + HOT_MS);

@@ -40,6 +40,23 @@ void ph_coherence_end(struct ph_coherence *coherence);
 /* The mount answers the kernel's INIT with EPOCHS known or not: without them names get no timeout. */
 void ph_coherence_set_epochs(struct ph_coherence *coherence, bool epochs);
 
+/* Changes are made here and written back by WRITEBACK, which is told of the session and of recalls, and
+ * through which leases are released. NULL: no longer. */
+void ph_coherence_use_writeback(struct ph_coherence *coherence, struct ph_writeback *writeback);
+
+/* Until when leases hold; 0 without a session. */
+uint64_t ph_coherence_leases_until_ms(struct ph_coherence *coherence);
+
+/* OBJECT, made here under OLD_LEASE, is known to the server, which named LEASE in MODE. */
+void ph_coherence_born(struct ph_coherence *coherence, uint64_t object, uint64_t old_lease, uint64_t lease,
+                       uint32_t mode);
+
+/* DIRECTORY was made here and is empty. */
+void ph_coherence_whole(struct ph_coherence *coherence, uint64_t directory);
+
+/* What is kept of OBJECT is not true: its lease goes back. */
+void ph_coherence_give_up(struct ph_coherence *coherence, uint64_t object);
+
 /* --- Telling the kernel --- */
 
 struct ph_told {

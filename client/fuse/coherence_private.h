@@ -14,9 +14,10 @@ struct ph_coherence {
     bool granted;        /* the session has leases */
     uint64_t generation; /* of the session that the cache was told of */
     bool epochs;
-    struct ph_cache_ask synced; /* what was there then is stable at the server */
-    struct ph_link *link;         /* NULL before it is open */
-    struct ph_notifier *notifier; /* NULL while there is no kernel to tell */
+    struct ph_cache_ask synced;     /* what was there then is stable at the server */
+    struct ph_link *link;           /* NULL before it is open */
+    struct ph_writeback *writeback; /* or NULL */
+    struct ph_notifier *notifier;   /* NULL while there is no kernel to tell */
     struct ph_drop_context drops;
 };
 

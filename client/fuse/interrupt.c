@@ -16,7 +16,7 @@ enum {
 };
 
 struct ph_interrupts {
-    struct ph_link *link;
+    struct ph_mount *mount;
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -156,16 +156,16 @@ static void mark_abandoned(struct ph_interrupts *interrupts, uint64_t number)
 static void decide(struct ph_interrupts *interrupts, const struct look *look)
 {
     if (look->overdue) {
-        ph_link_cancel(interrupts->link, look->ticket);
+        ph_mount_cancel(interrupts->mount, look->ticket);
         return;
     }
     bool gone =
         look->wait == PH_WAIT_FORCED ? ph_process_is_exiting(look->pid) : ph_process_is_killed(look->pid);
     if (gone) {
         mark_abandoned(interrupts, look->number);
-        ph_link_abandon(interrupts->link, look->ticket);
+        ph_mount_abandon(interrupts->mount, look->ticket);
     } else if (look->wait == PH_WAIT_SIGNAL) {
-        ph_link_cancel(interrupts->link, look->ticket);
+        ph_mount_cancel(interrupts->mount, look->ticket);
     }
 }
 
@@ -241,10 +241,10 @@ static void *run(void *data)
     return NULL;
 }
 
-struct ph_interrupts *ph_interrupts_new(struct ph_link *link)
+struct ph_interrupts *ph_interrupts_new(struct ph_mount *mount)
 {
     struct ph_interrupts *interrupts = g_new0(struct ph_interrupts, 1);
-    interrupts->link = link;
+    interrupts->mount = mount;
     pthread_mutex_init(&interrupts->mutex, NULL);
     pthread_condattr_t clock;
     pthread_condattr_init(&clock);

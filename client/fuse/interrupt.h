@@ -7,7 +7,7 @@
 #include "client/fuse/request.h"
 
 /* Starts the thread, which tells LINK of waits that end. Never NULL. */
-struct ph_interrupts *ph_interrupts_new(struct ph_link *link);
+struct ph_interrupts *ph_interrupts_new(struct ph_mount *mount);
 
 /* Ends the thread. All requests must be settled. NULL is fine. */
 void ph_interrupts_free(struct ph_interrupts *interrupts);

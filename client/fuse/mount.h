@@ -18,6 +18,7 @@ struct ph_groups_cache;
 struct ph_interrupts;
 struct ph_notifier;
 struct ph_workers;
+struct ph_writeback;
 struct ph_lock_owners;
 
 struct ph_mount {
@@ -26,6 +27,7 @@ struct ph_mount {
     struct fuse_session *session;
 
     struct ph_coherence *coherence;
+    struct ph_writeback *writeback; /* NULL: changes go through */
     struct ph_buffers *buffers;
     struct ph_groups_cache *groups;
     struct ph_fresh *fresh;
@@ -41,5 +43,10 @@ struct ph_mount {
     bool caching; /* under leases */
     bool read_only;
 };
+
+/* As those of the link, for tickets of the mount's stub. */
+void ph_mount_cancel(struct ph_mount *mount, uint64_t ticket);
+void ph_mount_abandon(struct ph_mount *mount, uint64_t ticket);
+void ph_mount_when_late(struct ph_mount *mount, uint64_t ticket, void (*late)(void *data), void *data);
 
 #endif

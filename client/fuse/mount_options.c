@@ -6,7 +6,9 @@
 
 #include "runtime/base/limits.h"
 
-enum { PATIENCE_MAX_S = 86400, PORT_MAX = 65535 };
+enum { PATIENCE_MAX_S = 86400, PORT_MAX = 65535, FLUSH_AGE_MAX_MS = 3600 * 1000 };
+
+#define DIRTY_LIMIT_MAX_BYTES (UINT64_C(64) << 30)
 
 /* While the options are read. */
 struct state {
@@ -68,6 +70,34 @@ static gboolean parse_number(const char *option, const char *text, guint64 min, 
                 option, text, min, max);
 }
 
+/* What a number may be followed by, and what that makes of it. */
+struct unit {
+    const char *name;
+    guint64 factor;
+};
+
+static const struct unit times[] = {{"ms", 1}, {"s", 1000}, {"", 1000}, {NULL, 0}};
+static const struct unit sizes[] = {{"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"", 1}, {NULL, 0}};
+
+/* "NAME=NUMBER" with one of UNITS. */
+static gboolean parse_unit(const char *name, const char *option, const struct unit *units, guint64 max,
+                           guint64 *out, GError **error)
+{
+    const char *text = strchr(option, '=') + 1;
+    char *end = NULL;
+    guint64 number = g_ascii_isdigit(text[0]) ? g_ascii_strtoull(text, &end, 10) : 0;
+    for (const struct unit *unit = units; end != NULL && unit->name != NULL; unit++) {
+        if (g_ascii_strcasecmp(end, unit->name) == 0 && number <= max / unit->factor && number > 0) {
+            *out = number * unit->factor;
+            return TRUE;
+        }
+    }
+    return fail(error,
+                units == times ? "option %s: '%s' is not a time such as 500ms or 5s"
+                               : "option %s: '%s' is not a size such as 512K, 256M or 1G",
+                name, text);
+}
+
 static bool is_ignored(const char *option)
 {
     if (g_strv_contains(ignored, option))
@@ -91,6 +121,13 @@ static gboolean take_option(struct state *state, const char *option, GError **er
         g_string_append_printf(state->kernel, ",%s", option);
     } else if (g_str_equal(option, "cache") || g_str_equal(option, "nocache")) {
         state->out->cache = option[0] == 'c';
+    } else if (g_str_equal(option, "writeback") || g_str_equal(option, "writethrough")) {
+        state->out->write_back = g_str_equal(option, "writeback");
+    } else if (g_str_has_prefix(option, "flush_age=")) {
+        return parse_unit("flush_age", option, times, FLUSH_AGE_MAX_MS, &state->out->flush_age_ms, error);
+    } else if (g_str_has_prefix(option, "dirty_limit=")) {
+        return parse_unit("dirty_limit", option, sizes, DIRTY_LIMIT_MAX_BYTES, &state->out->dirty_limit_bytes,
+                          error);
     } else if (g_str_has_prefix(option, "patience=")) {
         if (!parse_number("patience", strchr(option, '=') + 1, 0, PATIENCE_MAX_S, &number, error))
             return FALSE;
@@ -194,7 +231,12 @@ static void append_escaped(GString *out, const char *text)
 gboolean ph_mount_options_parse(int argc, char **argv, bool root, struct ph_mount_options *out,
                                 GError **error)
 {
-    *out = (struct ph_mount_options){.patience_s = PH_PATIENCE_DEFAULT_S, .cache = true};
+    *out = (struct ph_mount_options){
+        .patience_s = PH_PATIENCE_DEFAULT_S,
+        .cache = true,
+        .flush_age_ms = PH_FLUSH_AGE_DEFAULT_MS,
+        .dirty_limit_bytes = PH_DIRTY_LIMIT_DEFAULT_BYTES,
+    };
     struct state state = {
         .out = out,
         .kernel = g_string_new(root ? "suid,dev" : "nosuid,nodev"),

@@ -11,6 +11,9 @@
  * by those who ask just then, and a dead one does not hold anybody for long. */
 #define PH_PATIENCE_DEFAULT_S 5
 
+#define PH_FLUSH_AGE_DEFAULT_MS 5000
+#define PH_DIRTY_LIMIT_DEFAULT_BYTES (UINT64_C(256) << 20)
+
 struct ph_mount_options {
     enum { PH_DO_MOUNT, PH_DO_NOTHING, PH_DO_HELP, PH_DO_VERSION } action;
     char *spec; /* as written; what mount(8) shows */
@@ -19,7 +22,9 @@ struct ph_mount_options {
     char *mount_point; /* as written */
     bool foreground;
     bool read_only;
-    bool cache; /* under leases */
+    bool cache;      /* under leases */
+    bool write_back; /* changes are made here and sent later */
+    guint64 flush_age_ms, dirty_limit_bytes;
     guint patience_s;
     char *kernel; /* options for the kernel, "rw,suid,..." */
 };

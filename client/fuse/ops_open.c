@@ -8,6 +8,7 @@
 #include "client/fuse/lock_owners.h"
 #include "client/fuse/names.h"
 #include "client/fuse/ops.h"
+#include "client/fuse/writeback.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
@@ -242,6 +243,11 @@ static void send_unlock(struct ph_mount *mount, uint64_t object, uint64_t owner,
 void ph_op_flush(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
 {
     struct ph_mount *mount = ph_mount_of(req);
+    uint32_t lost = mount->writeback != NULL ? ph_writeback_take_error(mount->writeback, object) : PH_ST_OK;
+    if (lost != PH_ST_OK) {
+        fuse_reply_err(req, ph_request_errno(lost)); /* locks go with the handle */
+        return;
+    }
     if (!ph_lock_owners_take(mount->lock_owners, object, info->lock_owner) ||
         !ph_open_alive(mount, ph_open_of(info))) {
         fuse_reply_err(req, 0);

@@ -94,7 +94,7 @@ static void end_change_late(struct ph_request *request)
     late->coherence = request->mount->coherence;
     late->change = request->change;
     request->change = (struct ph_cache_change){0};
-    ph_link_when_late(request->mount->link, atomic_load(&request->ticket), change_is_over, late);
+    ph_mount_when_late(request->mount, atomic_load(&request->ticket), change_is_over, late);
 }
 
 void ph_request_settle(struct ph_request *request)

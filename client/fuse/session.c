@@ -21,6 +21,7 @@
 #include "client/fuse/mount_point.h"
 #include "client/fuse/notify.h"
 #include "client/fuse/ops.h"
+#include "client/fuse/writeback.h"
 
 enum {
     READERS = 2,
@@ -131,12 +132,14 @@ static struct fuse_session *new_session(struct ph_mount *mount, const char *opti
     return session;
 }
 
-static void init_mount(struct ph_mount *mount, struct ph_link *link, struct ph_coherence *coherence)
+static void init_mount(struct ph_mount *mount, struct ph_link *link, struct ph_coherence *coherence,
+                       struct ph_writeback *writeback)
 {
+    mount->writeback = writeback;
     mount->coherence = coherence;
     mount->caching = ph_link_info(link)->leases;
     mount->link = link;
-    mount->stub = ph_link_stub(link);
+    mount->stub = writeback != NULL ? ph_writeback_stub(writeback) : ph_link_stub(link);
     size_t request_max = (size_t) KERNEL_PAGES_MAX * (size_t) getpagesize() + KERNEL_HEADER_BYTES;
     mount->buffers = ph_buffers_new(request_max, BUFFERS_KEPT);
     mount->groups = ph_groups_cache_new();
@@ -165,7 +168,7 @@ static void start_threads(struct ph_session *session)
 {
     const struct sigaction wake = {.sa_handler = woken};
     sigaction(SIGUSR1, &wake, NULL);
-    session->mount.interrupts = ph_interrupts_new(session->mount.link);
+    session->mount.interrupts = ph_interrupts_new(&session->mount);
     session->mount.workers = ph_workers_new(DROPPERS_MAX);
     session->mount.attempts = ph_workers_new(ATTEMPTS_MAX);
     session->mount.notifier = ph_notifier_new(session->mount.session, session->mount.attempts);
@@ -178,11 +181,12 @@ static void start_threads(struct ph_session *session)
     }
 }
 
-struct ph_session *ph_session_start(struct ph_link *link, struct ph_coherence *coherence, const char *place,
-                                    const char *kernel, GError **error)
+struct ph_session *ph_session_start(struct ph_link *link, struct ph_coherence *coherence,
+                                    struct ph_writeback *writeback, const char *place, const char *kernel,
+                                    GError **error)
 {
     struct ph_session *session = g_new0(struct ph_session, 1);
-    init_mount(&session->mount, link, coherence);
+    init_mount(&session->mount, link, coherence, writeback);
     session->place = g_strdup(place);
     session->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     session->mount.session = new_session(&session->mount, kernel);

@@ -10,9 +10,11 @@ struct ph_session;
 
 /* Mounts on PLACE with the kernel options KERNEL what LINK leads to, and starts to
  * serve. When it returns, the kernel's INIT is answered or will be at once. NULL
- * with ERROR, one line. LINK and COHERENCE stay the caller's; SIGUSR1 is used to wake threads. */
-struct ph_session *ph_session_start(struct ph_link *link, struct ph_coherence *coherence, const char *place,
-                                    const char *kernel, GError **error);
+ * with ERROR, one line. LINK, COHERENCE and WRITEBACK (NULL: changes go through) stay the
+ * caller's; SIGUSR1 is used to wake threads. */
+struct ph_session *ph_session_start(struct ph_link *link, struct ph_coherence *coherence,
+                                    struct ph_writeback *writeback, const char *place, const char *kernel,
+                                    GError **error);
 
 /* A descriptor that becomes readable when the mount was taken away. */
 int ph_session_ended_fd(const struct ph_session *session);

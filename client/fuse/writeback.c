@@ -1,0 +1,409 @@
+/* Write-back at work: carries out what it decides. */
+#include "client/fuse/writeback.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <syslog.h>
+#include <time.h>
+
+#include "client/core/wb.h"
+#include "client/fuse/coherence.h"
+#include "client/fuse/log.h"
+#include "client/fuse/writeback_private.h"
+#include "ph_commands.h"
+#include "runtime/base/limits.h"
+#include "runtime/wire/command.h"
+
+enum { LOOK_EVERY_MS = 100, IN_FLIGHT_MAX = 64, SAY_AFTER_S = 2 };
+
+static struct ph_wb_now now(struct ph_writeback *writeback)
+{
+    struct timespec real;
+    clock_gettime(CLOCK_REALTIME_COARSE, &real);
+    return (struct ph_wb_now){
+        .ms = ph_link_now_ms(),
+        .leases_until_ms = ph_coherence_leases_until_ms(writeback->coherence),
+        .real = {.seconds = real.tv_sec, .nanoseconds = (uint32_t) real.tv_nsec},
+    };
+}
+
+static void answered(void *data, const struct ph_reply *reply);
+
+/* What an answered callback gets: the call may be gone when the link returns its ticket. */
+struct sent {
+    struct ph_writeback *writeback;
+    struct ph_wb_call *call;
+};
+
+static void send(struct ph_writeback *writeback, const struct ph_wb_action *action)
+{
+    uint64_t ticket = ph_wb_call_ticket(action->call);
+    struct sent *sent = g_new(struct sent, 1);
+    *sent = (struct sent){writeback, action->call};
+    const struct ph_stub *stub = ph_link_stub(writeback->link);
+    uint64_t link_ticket =
+        stub->send(stub->self, action->command, action->message, action->payload, answered, sent);
+    if (link_ticket == 0)
+        return;
+    pthread_mutex_lock(&writeback->mutex);
+    ph_wb_sent(writeback->wb, ticket, link_ticket);
+    pthread_mutex_unlock(&writeback->mutex);
+}
+
+static void say_failed(struct ph_writeback *writeback, const struct ph_wb_action *action)
+{
+    if (action->text[0] != '\0')
+        ph_log(LOG_ERR, "a change that was not written back yet is lost: %s: %s", action->text,
+               ph_status_text(action->status));
+    ph_coherence_give_up(writeback->coherence, action->object);
+}
+
+static void carry_out(struct ph_writeback *writeback, const struct ph_wb_action *action)
+{
+    switch (action->kind) {
+    case PH_WB_SEND:
+        send(writeback, action);
+        break;
+    case PH_WB_COMPLETE:
+        if (action->fn != NULL)
+            action->fn(action->data, &action->reply);
+        break;
+    case PH_WB_EXCLUSIVE:
+        ph_writeback_acquire(writeback, action->object);
+        break;
+    case PH_WB_LIST:
+        ph_writeback_list(writeback, action->object);
+        break;
+    case PH_WB_BORN:
+        ph_coherence_born(writeback->coherence, action->object, action->old_lease, action->lease,
+                          action->mode);
+        break;
+    case PH_WB_WHOLE:
+        ph_coherence_whole(writeback->coherence, action->object);
+        break;
+    case PH_WB_FORGET:
+        ph_coherence_cut(writeback->coherence, action->object);
+        break;
+    case PH_WB_FAILED:
+        say_failed(writeback, action);
+        break;
+    }
+}
+
+/* Lets go of the mutex, and does what is to be done. */
+static void finish(struct ph_writeback *writeback, struct ph_wb_actions *actions)
+{
+    struct ph_wb_counters counters;
+    ph_wb_count(writeback->wb, 0, &counters);
+    bool wake = counters.dirty_operations > 0 && !writeback->looking;
+    if (wake)
+        pthread_cond_signal(&writeback->wake);
+    pthread_mutex_unlock(&writeback->mutex);
+    for (size_t i = 0; i < actions->count; i++)
+        carry_out(writeback, actions->items[i]);
+    ph_wb_actions_clear(actions);
+}
+
+static void answered(void *data, const struct ph_reply *reply)
+{
+    struct sent *sent = data;
+    struct ph_writeback *writeback = sent->writeback;
+    struct ph_wb_actions actions;
+    struct ph_wb_now at = now(writeback);
+    ph_wb_actions_init(&actions);
+    pthread_mutex_lock(&writeback->mutex);
+    ph_wb_answered(writeback->wb, sent->call, reply, &at, &actions);
+    g_free(sent);
+    finish(writeback, &actions);
+}
+
+static uint64_t stub_send(void *self, uint16_t command, const ProtobufCMessage *message,
+                          struct ph_blob *payload, ph_reply_fn fn, void *data)
+{
+    struct ph_writeback *writeback = self;
+    struct ph_wb_actions actions;
+    struct ph_wb_now at = now(writeback);
+    ph_wb_actions_init(&actions);
+    pthread_mutex_lock(&writeback->mutex);
+    uint64_t ticket = ph_wb_submit(writeback->wb, command, message, payload, fn, data, &at, &actions);
+    finish(writeback, &actions);
+    return ticket;
+}
+
+/* --- Tickets --- */
+
+void ph_writeback_cancel(struct ph_writeback *writeback, uint64_t ticket)
+{
+    struct ph_wb_actions actions;
+    ph_wb_actions_init(&actions);
+    pthread_mutex_lock(&writeback->mutex);
+    uint64_t link_ticket = ph_wb_cancel(writeback->wb, ticket, &actions);
+    finish(writeback, &actions);
+    if (link_ticket != 0)
+        ph_link_cancel(writeback->link, link_ticket);
+}
+
+void ph_writeback_abandon(struct ph_writeback *writeback, uint64_t ticket)
+{
+    struct ph_wb_actions actions;
+    ph_wb_actions_init(&actions);
+    pthread_mutex_lock(&writeback->mutex);
+    uint64_t link_ticket = ph_wb_cancel(writeback->wb, ticket, &actions);
+    if (link_ticket != 0)
+        g_hash_table_insert(writeback->abandoned, g_memdup2(&ticket, sizeof ticket),
+                            g_memdup2(&link_ticket, sizeof link_ticket));
+    finish(writeback, &actions);
+    if (link_ticket == 0)
+        return;
+    ph_link_abandon(writeback->link, link_ticket);
+    pthread_mutex_lock(&writeback->mutex);
+    g_hash_table_remove(writeback->abandoned, &ticket);
+    pthread_mutex_unlock(&writeback->mutex);
+}
+
+void ph_writeback_when_late(struct ph_writeback *writeback, uint64_t ticket, void (*late)(void *data),
+                            void *data)
+{
+    pthread_mutex_lock(&writeback->mutex);
+    const uint64_t *known = g_hash_table_lookup(writeback->abandoned, &ticket);
+    uint64_t link_ticket = known != NULL ? *known : 0;
+    pthread_mutex_unlock(&writeback->mutex);
+    if (link_ticket != 0)
+        ph_link_when_late(writeback->link, link_ticket, late, data);
+    else
+        late(data);
+}
+
+/* --- The session --- */
+
+void ph_writeback_opened(struct ph_writeback *writeback, bool write_back)
+{
+    struct ph_wb_actions actions;
+    struct ph_wb_now at = now(writeback);
+    ph_wb_actions_init(&actions);
+    pthread_mutex_lock(&writeback->mutex);
+    ph_wb_opened(writeback->wb, write_back, &at, &actions);
+    finish(writeback, &actions);
+}
+
+void ph_writeback_lost(struct ph_writeback *writeback)
+{
+    pthread_mutex_lock(&writeback->mutex);
+    ph_wb_lost(writeback->wb);
+    pthread_mutex_unlock(&writeback->mutex);
+}
+
+void ph_writeback_recalled(struct ph_writeback *writeback, uint64_t object, uint64_t lease)
+{
+    struct ph_wb_actions actions;
+    struct ph_wb_now at = now(writeback);
+    ph_wb_actions_init(&actions);
+    pthread_mutex_lock(&writeback->mutex);
+    ph_wb_recalled(writeback->wb, object, lease, &at, &actions);
+    finish(writeback, &actions);
+}
+
+/* --- Flushing --- */
+
+struct flush {
+    void (*done)(void *data, uint32_t status);
+    void *data;
+};
+
+static void flushed(void *data, const struct ph_reply *reply)
+{
+    g_autofree struct flush *flush = data;
+    flush->done(flush->data, reply->status);
+}
+
+void ph_writeback_flush(struct ph_writeback *writeback, uint64_t object,
+                        void (*done)(void *data, uint32_t status), void *data)
+{
+    struct flush *flush = g_new(struct flush, 1);
+    struct ph_wb_actions actions;
+    struct ph_wb_now at = now(writeback);
+    *flush = (struct flush){done, data};
+    ph_wb_actions_init(&actions);
+    pthread_mutex_lock(&writeback->mutex);
+    ph_wb_flush(writeback->wb, object, flushed, flush, &at, &actions);
+    finish(writeback, &actions);
+}
+
+static void drained(void *data, uint32_t status)
+{
+    struct ph_writeback *writeback = data;
+    pthread_mutex_lock(&writeback->mutex);
+    writeback->drained = true;
+    writeback->drain_status = status;
+    pthread_cond_broadcast(&writeback->wake);
+    pthread_mutex_unlock(&writeback->mutex);
+}
+
+static void say_what_is_left(struct ph_writeback *writeback)
+{
+    struct ph_wb_counters counters;
+    ph_wb_count(writeback->wb, ph_link_now_ms(), &counters);
+    ph_log(LOG_NOTICE,
+           "waiting for %s: %" G_GUINT64_FORMAT " changes and %" G_GUINT64_FORMAT
+           " bytes are still to be written back",
+           ph_link_info(writeback->link)->server_name, counters.dirty_operations, counters.dirty_bytes);
+}
+
+static void wait_ms(struct ph_writeback *writeback, unsigned ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t ns = (uint64_t) until.tv_nsec + (uint64_t) ms * 1000000;
+    until.tv_sec += (time_t) (ns / 1000000000);
+    until.tv_nsec = (long) (ns % 1000000000);
+    pthread_cond_timedwait(&writeback->wake, &writeback->mutex, &until);
+}
+
+bool ph_writeback_drain(struct ph_writeback *writeback, guint patience_s)
+{
+    uint64_t unreachable_s = 0, begun_ms = ph_link_now_ms(), said_ms = begun_ms;
+    ph_writeback_flush(writeback, 0, drained, writeback);
+    pthread_mutex_lock(&writeback->mutex);
+    while (!writeback->drained && unreachable_s <= patience_s) {
+        uint64_t before = ph_link_now_ms();
+        wait_ms(writeback, 1000);
+        if (ph_link_connected(writeback->link))
+            unreachable_s = 0;
+        else if (ph_link_now_ms() - before >= 900)
+            unreachable_s++;
+        if (ph_link_now_ms() - said_ms >= SAY_AFTER_S * 1000) {
+            said_ms = ph_link_now_ms();
+            say_what_is_left(writeback);
+        }
+    }
+    bool clean = writeback->drained && writeback->drain_status == PH_ST_OK;
+    if (!writeback->drained) {
+        say_what_is_left(writeback);
+        ph_log(LOG_ERR, "they are lost: the server cannot be reached");
+    }
+    pthread_mutex_unlock(&writeback->mutex);
+    return clean;
+}
+
+static void *look(void *data)
+{
+    struct ph_writeback *writeback = data;
+    pthread_mutex_lock(&writeback->mutex);
+    while (!writeback->stop) {
+        struct ph_wb_counters counters;
+        ph_wb_count(writeback->wb, 0, &counters);
+        writeback->looking = counters.dirty_operations > 0;
+        if (!writeback->looking) {
+            pthread_cond_wait(&writeback->wake, &writeback->mutex);
+            continue;
+        }
+        wait_ms(writeback, LOOK_EVERY_MS);
+        pthread_mutex_unlock(&writeback->mutex);
+        struct ph_wb_now at = now(writeback);
+        struct ph_wb_actions actions;
+        ph_wb_actions_init(&actions);
+        pthread_mutex_lock(&writeback->mutex);
+        ph_wb_tick(writeback->wb, &at, &actions);
+        finish(writeback, &actions);
+        pthread_mutex_lock(&writeback->mutex);
+    }
+    pthread_mutex_unlock(&writeback->mutex);
+    return NULL;
+}
+
+/* --- Life --- */
+
+struct ph_writeback *ph_writeback_new(const struct ph_writeback_options *options,
+                                      struct ph_coherence *coherence)
+{
+    struct ph_writeback *writeback = g_new0(struct ph_writeback, 1);
+    struct ph_wb_config config = {
+        .flush_age_ms = options->flush_age_ms,
+        .dirty_limit_bytes = options->dirty_limit_bytes,
+        .payload_max_bytes = PH_PAYLOAD_MAX_BYTES,
+        .in_flight_max = IN_FLIGHT_MAX,
+    };
+    writeback->wb = ph_wb_new(&config);
+    writeback->coherence = coherence;
+    writeback->stub = (struct ph_stub){.send = stub_send, .self = writeback};
+    writeback->abandoned = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+    pthread_mutex_init(&writeback->mutex, NULL);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&writeback->wake, &clock);
+    pthread_condattr_destroy(&clock);
+    int error = pthread_create(&writeback->thread, NULL, look, writeback);
+    if (error != 0)
+        g_error("cannot start a thread: %s", g_strerror(error));
+    return writeback;
+}
+
+void ph_writeback_free(struct ph_writeback *writeback)
+{
+    if (writeback == NULL)
+        return;
+    pthread_mutex_lock(&writeback->mutex);
+    writeback->stop = true;
+    pthread_cond_broadcast(&writeback->wake);
+    pthread_mutex_unlock(&writeback->mutex);
+    pthread_join(writeback->thread, NULL);
+    ph_wb_free(writeback->wb);
+    g_hash_table_unref(writeback->abandoned);
+    pthread_cond_destroy(&writeback->wake);
+    pthread_mutex_destroy(&writeback->mutex);
+    g_free(writeback);
+}
+
+void ph_writeback_use_link(struct ph_writeback *writeback, struct ph_link *link)
+{
+    pthread_mutex_lock(&writeback->mutex);
+    writeback->link = link;
+    pthread_mutex_unlock(&writeback->mutex);
+}
+
+const struct ph_stub *ph_writeback_stub(const struct ph_writeback *writeback)
+{
+    return &writeback->stub;
+}
+
+/* --- What is known --- */
+
+bool ph_writeback_is_dirty(struct ph_writeback *writeback, uint64_t object)
+{
+    pthread_mutex_lock(&writeback->mutex);
+    bool dirty = ph_wb_is_dirty(writeback->wb, object);
+    pthread_mutex_unlock(&writeback->mutex);
+    return dirty;
+}
+
+uint32_t ph_writeback_take_error(struct ph_writeback *writeback, uint64_t object)
+{
+    pthread_mutex_lock(&writeback->mutex);
+    uint32_t error = ph_wb_take_error(writeback->wb, object);
+    pthread_mutex_unlock(&writeback->mutex);
+    return error;
+}
+
+static void add(GString *out, const char *key, uint64_t value)
+{
+    g_string_append_printf(out, "%s: %" G_GUINT64_FORMAT "\n", key, value);
+}
+
+void ph_writeback_status(struct ph_writeback *writeback, GString *out)
+{
+    struct ph_wb_counters counters;
+    pthread_mutex_lock(&writeback->mutex);
+    ph_wb_count(writeback->wb, ph_link_now_ms(), &counters);
+    pthread_mutex_unlock(&writeback->mutex);
+    add(out, "dirty-bytes", counters.dirty_bytes);
+    add(out, "dirty-operations", counters.dirty_operations);
+    add(out, "oldest-dirty-ms", counters.oldest_dirty_ms);
+    add(out, "write-back-in-flight", counters.in_flight);
+    add(out, "answered-here", counters.local);
+    add(out, "sent-on", counters.forwarded);
+    add(out, "written-back", counters.sent);
+    add(out, "merged", counters.merged);
+    add(out, "cancelled", counters.cancelled);
+    add(out, "write-back-failures", counters.failures);
+}

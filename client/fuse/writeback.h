@@ -1,0 +1,61 @@
+/* The shell around write-back (client/core/wb.h): its lock, its clock, and what it asks for. It is a stub as
+ * the link is: whoever sends commands through it need not know of it. All functions may be called from any
+ * thread; none waits but ph_writeback_drain. */
+#ifndef PH_CLIENT_FUSE_WRITEBACK_H
+#define PH_CLIENT_FUSE_WRITEBACK_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/link.h"
+
+struct ph_coherence;
+struct ph_writeback;
+
+struct ph_writeback_options {
+    uint64_t flush_age_ms;
+    uint64_t dirty_limit_bytes;
+};
+
+/* Starts its thread. Never NULL. */
+struct ph_writeback *ph_writeback_new(const struct ph_writeback_options *options,
+                                      struct ph_coherence *coherence);
+
+/* Nobody uses it any more, and the link is shut down. What is dirty is lost. NULL is fine. */
+void ph_writeback_free(struct ph_writeback *writeback);
+
+/* The link is open. */
+void ph_writeback_use_link(struct ph_writeback *writeback, struct ph_link *link);
+
+/* What to send through. */
+const struct ph_stub *ph_writeback_stub(const struct ph_writeback *writeback);
+
+/* As those of the link, for tickets of this stub. */
+void ph_writeback_cancel(struct ph_writeback *writeback, uint64_t ticket);
+void ph_writeback_abandon(struct ph_writeback *writeback, uint64_t ticket);
+void ph_writeback_when_late(struct ph_writeback *writeback, uint64_t ticket, void (*late)(void *data),
+                            void *data);
+
+/* What happens to the session; told by the coherence. */
+void ph_writeback_opened(struct ph_writeback *writeback, bool write_back);
+void ph_writeback_lost(struct ph_writeback *writeback);
+void ph_writeback_recalled(struct ph_writeback *writeback, uint64_t object, uint64_t lease);
+
+/* Writes OBJECT back (0: everything), then DONE(DATA, status of the first failure), on any thread. */
+void ph_writeback_flush(struct ph_writeback *writeback, uint64_t object,
+                        void (*done)(void *data, uint32_t status), void *data);
+
+/* Writes everything back and waits for that, saying in the log what for; PATIENCE_S is how long it waits for
+ * a server that cannot be reached. False when something could not be written back. */
+bool ph_writeback_drain(struct ph_writeback *writeback, guint patience_s);
+
+bool ph_writeback_is_dirty(struct ph_writeback *writeback, uint64_t object);
+
+/* Status of the first failure to write OBJECT back that nobody was told of yet; PH_ST_OK for none. */
+uint32_t ph_writeback_take_error(struct ph_writeback *writeback, uint64_t object);
+
+/* Counters as "key: value" lines, appended to OUT. */
+void ph_writeback_status(struct ph_writeback *writeback, GString *out);
+
+#endif

@@ -1,0 +1,92 @@
+/* What write-back asks the server for, ahead of need. It goes the way of all commands, so that the cache and
+ * write-back learn from the answers. */
+#include <pthread.h>
+
+#include "client/fuse/coherence.h"
+#include "client/fuse/writeback_private.h"
+#include "ph_commands.h"
+#include "ph_stubs.h"
+
+enum {
+    PARTS_MAX = 8, /* of a listing: larger directories are asked name by name */
+    PART_NAMES = 1024,
+    PART_BYTES = 64 * 1024,
+};
+
+struct asking {
+    struct ph_writeback *writeback;
+    struct ph_cache_ask ask;
+    uint64_t object, cookie;
+    unsigned parts;
+    struct ph_cache_listing listing;
+};
+
+static struct asking *begin(struct ph_writeback *writeback, uint64_t object)
+{
+    struct asking *asking = g_new0(struct asking, 1);
+    asking->writeback = writeback;
+    asking->object = object;
+    asking->ask = ph_coherence_ask(writeback->coherence);
+    return asking;
+}
+
+static void acquired(void *data, const struct ph_reply *reply)
+{
+    g_autofree struct asking *asking = data;
+    const Pohmel__LeaseAcquireReply *acquired = ph_reply_lease_acquire(reply);
+    if (acquired == NULL)
+        return;
+    struct ph_told told;
+    Pohmel__Attr *attr = acquired->grant->attr;
+    attr->lease = acquired->grant->lease;
+    attr->lease_mode = acquired->grant->mode;
+    ph_coherence_learn(asking->writeback->coherence, &asking->ask, attr, &told);
+    ph_coherence_told(asking->writeback->coherence, &told, false);
+}
+
+void ph_writeback_acquire(struct ph_writeback *writeback, uint64_t object)
+{
+    Pohmel__LeaseAcquireRequest message = POHMEL__LEASE_ACQUIRE_REQUEST__INIT;
+    message.object = object;
+    message.mode = POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
+    ph_send_lease_acquire(ph_writeback_stub(writeback), &message, NULL, acquired, begin(writeback, object));
+}
+
+static void send_part(struct asking *asking);
+
+static void listed(void *data, const struct ph_reply *reply)
+{
+    struct asking *asking = data;
+    const Pohmel__ReaddirReply *part = ph_reply_readdir(reply);
+    if (part == NULL || part->n_entries == 0) {
+        g_free(asking);
+        return;
+    }
+    ph_coherence_learn_listing(asking->writeback->coherence, &asking->ask, asking->object, asking->cookie,
+                               part, &asking->listing);
+    asking->cookie = part->entries[part->n_entries - 1]->cookie;
+    if (part->end || ++asking->parts == PARTS_MAX)
+        g_free(asking);
+    else
+        send_part(asking);
+}
+
+static void send_part(struct asking *asking)
+{
+    Pohmel__Caller caller =
+        POHMEL__CALLER__INIT; /* of the superuser: what others may see is decided when they ask */
+    Pohmel__ReaddirRequest message = POHMEL__READDIR_REQUEST__INIT;
+    message.caller = &caller;
+    message.object = asking->object;
+    message.cookie = asking->cookie;
+    message.count = PART_NAMES;
+    message.bytes_max = PART_BYTES;
+    message.attributes = true;
+    asking->ask = ph_coherence_ask(asking->writeback->coherence);
+    ph_send_readdir(ph_writeback_stub(asking->writeback), &message, NULL, listed, asking);
+}
+
+void ph_writeback_list(struct ph_writeback *writeback, uint64_t object)
+{
+    send_part(begin(writeback, object));
+}

@@ -1,0 +1,27 @@
+/* Shared by the files writeback*.c. */
+#ifndef PH_CLIENT_FUSE_WRITEBACK_PRIVATE_H
+#define PH_CLIENT_FUSE_WRITEBACK_PRIVATE_H
+
+#include "client/fuse/writeback.h"
+
+struct ph_wb;
+
+struct ph_writeback {
+    struct ph_coherence *coherence;
+    struct ph_stub stub;
+    struct ph_link *link;
+    pthread_t thread;
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t wake;
+    struct ph_wb *wb;
+    GHashTable *abandoned; /* ticket -> that of the link, while it is being abandoned */
+    bool stop, looking;    /* the thread looks again by itself */
+    bool drained;
+    uint32_t drain_status;
+};
+
+/* Asks for OBJECT exclusively, or lists directory OBJECT; what comes of it is learned on the way. */
+void ph_writeback_acquire(struct ph_writeback *writeback, uint64_t object);
+void ph_writeback_list(struct ph_writeback *writeback, uint64_t object);
+
+#endif
