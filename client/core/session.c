@@ -292,7 +292,7 @@ uint64_t ph_client_deadline(const struct ph_client *client)
         deadline = earliest(deadline, client->connect_at_ms);
     deadline = earliest(deadline, leases_end_ms(client));
     if (client->state == CLIENT_OPEN)
-        return client->renewing ? deadline : earliest(deadline, renew_at_ms(client));
+        return client->renewing || client->close_sent ? deadline : earliest(deadline, renew_at_ms(client));
     for (int i = 0; i < PH_QUEUE_COUNT; i++) {
         if (client->queues[i].head)
             deadline = earliest(deadline, client->queues[i].head->deadline_ms);
@@ -319,7 +319,7 @@ void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_
     }
     if (client->state != CLIENT_OPEN)
         ph_client_expire(client, now_ms, actions);
-    else if (!client->renewing && now_ms >= renew_at_ms(client))
+    else if (!client->renewing && !client->close_sent && now_ms >= renew_at_ms(client))
         renew(client, now_ms, actions);
     if (client->closing && now_ms >= client->close_deadline_ms)
         ph_client_closing_step(client, now_ms, actions);

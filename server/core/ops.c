@@ -13,12 +13,12 @@ static struct ph_server_call *of(struct ph_call *call)
     return call->context;
 }
 
-/* The session that was just opened caches. Guard held. */
+/* The session that was just opened caches. No lease on the root goes with it: its recall could overtake this
+ * reply, and reach a client that has no session yet. Guard held. */
 static void begin_caching(struct ph_server_call *call, const Pohmel__SessionOpenRequest *request,
                           Pohmel__SessionOpenReply *reply)
 {
     struct ph_session *session = call->conn->session;
-    enum ph_lease_mode mode;
 
     ph_server_session_caches(call->server, session, request->host.data, request->host.len);
     if (!session->caches)
@@ -26,9 +26,6 @@ static void begin_caching(struct ph_server_call *call, const Pohmel__SessionOpen
     session->writes_back = request->write_back && !session->read_only;
     reply->leases = true;
     reply->watched = session->entry->export->watched;
-    reply->root->lease =
-        ph_leases_grant(call->server->leases, session->lease, NULL, reply->root->object, call->since, &mode);
-    reply->root->lease_mode = (uint32_t) mode;
 }
 
 static uint32_t session_open(void *self, struct ph_call *call, const Pohmel__SessionOpenRequest *request,

@@ -160,7 +160,7 @@ static void open_session(struct client *client, struct world *world, uint8_t who
     Pohmel__SessionOpenRequest open = POHMEL__SESSION_OPEN_REQUEST__INIT;
     Pohmel__SessionOpenReply *reply;
     uint8_t id[16] = {who};
-    uint64_t asked;
+    uint64_t asked, root;
 
     *client = (struct client){.world = world, .next_id = 1};
     client->replies = g_hash_table_new_full(NULL, NULL, NULL, reply_free);
@@ -173,7 +173,11 @@ static void open_session(struct client *client, struct world *world, uint8_t who
     asked = client_send(client, PH_CMD_SESSION_OPEN, &open.base);
     reply = (void *) client_message(client, asked, &pohmel__session_open_reply__descriptor);
     g_assert_cmpint(reply->leases, ==, caches);
+    /* Its recall could overtake the reply that tells of the session. */
+    g_assert_cmpuint(reply->root->lease, ==, 0);
     pohmel__session_open_reply__free_unpacked(reply, NULL);
+    if (caches)
+        client_getattr(client, PH_OBJECT_ROOT, &root);
 }
 
 void client_init(struct client *client, struct world *world, uint8_t who, uint64_t number, bool caches)

@@ -99,7 +99,7 @@ static void test_removal_waits_for_what_the_name_stands_for(void)
     g_assert_cmpuint(client_status(&pair.two, id), ==, PH_PENDING);
     g_assert_cmpuint(client_recalled(&pair.one, 0, FILE_A, PH_LEASE_NONE), ==, lease);
     client_release(&pair.one, lease, false);
-    /* The root was granted with the opening of the session. */
+    /* The root was asked for when the session was opened. */
     root = client_recalled(&pair.one, 1, PH_OBJECT_ROOT, PH_LEASE_NONE);
     client_release(&pair.one, root, false);
     g_assert_cmpuint(client_status(&pair.two, id), ==, PH_ST_OK);
