@@ -339,7 +339,10 @@ static void renamed(void *data, const struct ph_reply *reply)
         if (request->renamed != 0)
             kept = ph_coherence_changed_name(coherence, &request->change, request->owner, new_name,
                                              request->renamed);
-        if (request->flags == 0 || request->flags == RENAME_NOREPLACE)
+        /* Where both names stood for one file nothing was done: the old one is gone only if that is excluded.
+         */
+        bool moved = request->flags == RENAME_NOREPLACE || (kept && request->renamed != request->replaced);
+        if (moved && !exchanged)
             ph_coherence_changed_name(coherence, &request->change, request->object, request->name, 0);
         else if (exchanged && request->replaced != 0)
             kept &= ph_coherence_changed_name(coherence, &request->change, request->object, request->name,
