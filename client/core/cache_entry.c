@@ -29,7 +29,7 @@ static struct ph_cache_entry **new_buckets(uint32_t count)
     return buckets;
 }
 
-static struct ph_cache_directory *directory_of(struct ph_cache_object *o)
+struct ph_cache_directory *ph_cache_directory_of(struct ph_cache_object *o)
 {
     if (!o->directory) {
         o->directory = calloc(1, sizeof(*o->directory));
@@ -88,12 +88,24 @@ struct ph_cache_entry *ph_cache_entry_find(const struct ph_cache_object *o, cons
     return entry;
 }
 
+/* ENTRY of O stands for OBJECT. */
+static void point_to(struct ph_cache *cache, const struct ph_cache_object *o, struct ph_cache_entry *entry,
+                     uint64_t object)
+{
+    if (entry->object != object)
+        entry->type = 0;
+    entry->object = object;
+    struct ph_cache_object *found = object != 0 ? ph_cache_find(cache, object) : NULL;
+    if (found && found->is_directory)
+        found->parent = o->lru.key;
+}
+
 struct ph_cache_entry *ph_cache_entry_put(struct ph_cache *cache, struct ph_cache_object *o, const void *name,
                                           size_t len, uint64_t object, uint64_t asked_ms)
 {
     struct ph_cache_entry *entry = ph_cache_entry_find(o, name, len);
     if (!entry) {
-        struct ph_cache_directory *directory = directory_of(o);
+        struct ph_cache_directory *directory = ph_cache_directory_of(o);
         if (directory->count >= directory->bucket_count && directory->bucket_count <= UINT32_MAX / 2)
             grow(directory);
         entry = calloc(1, sizeof(*entry) + len);
@@ -110,7 +122,7 @@ struct ph_cache_entry *ph_cache_entry_put(struct ph_cache *cache, struct ph_cach
     }
     if (entry->object != object || asked_ms > entry->learned_ms)
         entry->learned_ms = asked_ms;
-    entry->object = object;
+    point_to(cache, o, entry, object);
     return entry;
 }
 
@@ -152,10 +164,9 @@ static bool contradicts(const struct ph_cache_object *o, const struct ph_cache_e
     return object != 0 && o->directory && o->directory->complete;
 }
 
-/* Returns whether it was learned. */
-static bool learn(struct ph_cache *cache, const struct ph_cache_ask *ask, uint64_t directory, uint64_t lease,
-                  const void *name, size_t len, uint64_t object, bool tell, uint64_t now_ms,
-                  uint64_t *valid_ms)
+bool ph_cache_entry_learn(struct ph_cache *cache, const struct ph_cache_ask *ask, uint64_t directory,
+                          uint64_t lease, const void *name, size_t len, uint64_t object, bool tell,
+                          uint64_t now_ms, uint64_t *valid_ms)
 {
     *valid_ms = 0;
     if (!ph_cache_is_live(cache, ask) || !name_fits(len) || object == PH_CACHE_UNKNOWN)
@@ -180,62 +191,8 @@ uint64_t ph_cache_learn_entry(struct ph_cache *cache, const struct ph_cache_ask 
                               uint64_t lease, const void *name, size_t len, uint64_t object, uint64_t now_ms)
 {
     uint64_t valid_ms;
-    learn(cache, ask, directory, lease, name, len, object, true, now_ms, &valid_ms);
+    ph_cache_entry_learn(cache, ask, directory, lease, name, len, object, true, now_ms, &valid_ms);
     return valid_ms;
-}
-
-void ph_cache_listing_begin(struct ph_cache *cache, struct ph_cache_listing *listing,
-                            const struct ph_cache_ask *ask, uint64_t directory, uint64_t lease)
-{
-    *listing = (struct ph_cache_listing){.directory = directory, .clock = ask->clock};
-    const struct ph_cache_object *o = ph_cache_find(cache, directory);
-    if (!ph_cache_is_live(cache, ask) || !ph_cache_is_usable(cache, o))
-        return;
-    listing->lease = o->lease;
-    listing->granted = o->granted;
-    listing->sent_ms = ask->sent_ms;
-    listing->sound = o->granted <= ask->clock || (lease != 0 && lease == o->lease);
-}
-
-static bool is_dots(const uint8_t *name, size_t len)
-{
-    return (len == 1 && name[0] == '.') || (len == 2 && name[0] == '.' && name[1] == '.');
-}
-
-uint64_t ph_cache_listing_add(struct ph_cache *cache, struct ph_cache_listing *listing,
-                              const struct ph_cache_ask *ask, const void *name, size_t len, uint64_t object,
-                              bool tell, uint64_t now_ms)
-{
-    if (is_dots(name, len))
-        return 0;
-    uint64_t lease = listing->sound ? listing->lease : 0, valid_ms;
-    if (!learn(cache, ask, listing->directory, lease, name, len, object, tell, now_ms, &valid_ms))
-        listing->sound = false;
-    return valid_ms;
-}
-
-static void set_complete(struct ph_cache *cache, struct ph_cache_directory *directory, uint64_t asked_ms)
-{
-    cache->counters.complete_directories += !directory->complete;
-    directory->complete = true;
-    directory->complete_ms = asked_ms;
-}
-
-bool ph_cache_listing_end(struct ph_cache *cache, struct ph_cache_listing *listing)
-{
-    struct ph_cache_object *o = ph_cache_find(cache, listing->directory);
-    if (!listing->sound || !ph_cache_is_usable(cache, o) || o->granted != listing->granted ||
-        !ph_cache_untouched(cache, o, listing->clock, 0))
-        return false;
-    set_complete(cache, directory_of(o), listing->sent_ms);
-    return true;
-}
-
-void ph_cache_set_whole(struct ph_cache *cache, uint64_t directory)
-{
-    struct ph_cache_object *o = ph_cache_find(cache, directory);
-    if (ph_cache_is_usable(cache, o) && o->mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE)
-        set_complete(cache, directory_of(o), o->learned_ms);
 }
 
 /* NAME is not among those of O, which are complete: remembered as such, because the kernel will be told. */

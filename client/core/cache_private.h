@@ -25,7 +25,8 @@ struct ph_cache_entry {
     uint64_t object; /* 0: there is no such name; PH_CACHE_UNKNOWN: ask */
     uint64_t learned_ms;
     uint32_t hash;
-    bool told; /* the kernel may know it */
+    bool told;    /* the kernel may know it */
+    uint8_t type; /* of what it stands for, as in struct dirent; 0 for not known */
     uint8_t len, name[];
 };
 
@@ -54,6 +55,7 @@ struct ph_cache_object {
     uint64_t floor;                          /* ids up to this one are recalled or given back */
     uint64_t granted, changed;               /* clock: lease held since; begin or end of last change */
     uint64_t kernel;                         /* its references */
+    uint64_t parent;                         /* directories: that in which it was found; 0 for not known */
     uint64_t learned_ms, learned;            /* attributes: when asked for; clock when stored */
     uint32_t running;                        /* changes of ours under way */
     uint32_t targeting;                      /* those that rest on what its names stand for */
@@ -147,6 +149,15 @@ void ph_cache_entry_remove(struct ph_cache *cache, struct ph_cache_object *o, st
 
 /* The kernel knows ENTRY (or not). */
 void ph_cache_entry_tell(struct ph_cache_object *o, struct ph_cache_entry *entry, bool told);
+
+/* What O has names in; made if need be. */
+struct ph_cache_directory *ph_cache_directory_of(struct ph_cache_object *o);
+
+/* As ph_cache_learn_entry, where the kernel is only told with TELL. Returns whether it was learned; for
+ * how long it may be kept in *VALID_MS. */
+bool ph_cache_entry_learn(struct ph_cache *cache, const struct ph_cache_ask *ask, uint64_t directory,
+                          uint64_t lease, const void *name, size_t len, uint64_t object, bool tell,
+                          uint64_t now_ms, uint64_t *valid_ms);
 
 /* cache_attr.c */
 
