@@ -109,6 +109,9 @@ bool ph_link_connected(struct ph_link *link);
  * and led to the same object. Kept for a bounded number of objects. */
 void ph_link_learn(struct ph_link *link, uint64_t object, uint64_t parent, const void *name, size_t len);
 
+/* The same for all entries of a listing of DIRECTORY whose attributes came along. */
+void ph_link_learn_listing(struct ph_link *link, uint64_t directory, const Pohmel__ReaddirReply *reply);
+
 /* NAME in PARENT does not stand for OBJECT any more (removed, moved away). A
  * newer place learned for OBJECT stays. */
 void ph_link_forget_name(struct ph_link *link, uint64_t object, uint64_t parent, const void *name,

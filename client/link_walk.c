@@ -140,6 +140,24 @@ void ph_link_learn(struct ph_link *link, uint64_t object, uint64_t parent, const
     pthread_mutex_unlock(&link->hints_mutex);
 }
 
+static bool is_dots(const ProtobufCBinaryData *name)
+{
+    return (name->len == 1 || name->len == 2) && memcmp(name->data, "..", name->len) == 0;
+}
+
+void ph_link_learn_listing(struct ph_link *link, uint64_t directory, const Pohmel__ReaddirReply *reply)
+{
+    pthread_mutex_lock(&link->hints_mutex);
+    /* However much is listed: the way to the directory is not what is forgotten for it. */
+    ph_hints_touch(link->hints, link->info.root, directory);
+    for (size_t i = 0; i < reply->n_entries; i++) {
+        const Pohmel__DirEntry *entry = reply->entries[i];
+        if (entry->attr != NULL && !is_dots(&entry->name))
+            ph_hints_learn(link->hints, entry->object, directory, entry->name.data, entry->name.len);
+    }
+    pthread_mutex_unlock(&link->hints_mutex);
+}
+
 void ph_link_forget_name(struct ph_link *link, uint64_t object, uint64_t parent, const void *name, size_t len)
 {
     pthread_mutex_lock(&link->hints_mutex);

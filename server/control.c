@@ -116,6 +116,15 @@ static bool may_ask(int client)
            (who.uid == 0 || who.uid == geteuid());
 }
 
+static void refuse(struct ph_control_socket *control)
+{
+    g_autofree char *text =
+        g_strdup_printf("%conly root and the user that the server runs as may ask it\n%c\n",
+                        PH_CONTROL_TROUBLE, PH_CONTROL_END);
+
+    send_all(control, text, strlen(text));
+}
+
 static void serve_client(struct ph_control_socket *control, guint index)
 {
     char command[PH_CONTROL_COMMAND_BYTES];
@@ -129,8 +138,12 @@ static void serve_client(struct ph_control_socket *control, guint index)
         .data = control,
     };
 
-    if (may_ask(control->client) && read_command(control, command))
+    if (!read_command(control, command))
+        return;
+    if (may_ask(control->client))
         ph_control_answer(&client, command);
+    else
+        refuse(control);
 }
 
 /* ---- The thread ---- */

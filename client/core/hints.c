@@ -74,6 +74,17 @@ void ph_hints_learn(struct ph_hints *hints, uint64_t object, uint64_t parent, co
     ph_lru_add(&hints->lru, &entry->lru, object);
 }
 
+void ph_hints_touch(struct ph_hints *hints, uint64_t root, uint64_t object)
+{
+    for (size_t depth = 0; object != root && depth < PH_HINT_DEPTH_MAX; depth++) {
+        struct hint_entry *entry = (struct hint_entry *) ph_lru_find(&hints->lru, object);
+        if (!entry)
+            return;
+        ph_lru_touch(&hints->lru, &entry->lru);
+        object = entry->parent;
+    }
+}
+
 void ph_hints_forget(struct ph_hints *hints, uint64_t object, uint64_t parent, const void *name, size_t len)
 {
     struct hint_entry *entry = (struct hint_entry *) ph_lru_find(&hints->lru, object);

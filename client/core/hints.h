@@ -29,6 +29,9 @@ void ph_hints_free(struct ph_hints *hints);
 /* OBJECT is NAME (1 to 255 bytes) in PARENT. What was known of OBJECT is replaced. */
 void ph_hints_learn(struct ph_hints *hints, uint64_t object, uint64_t parent, const void *name, size_t len);
 
+/* OBJECT was used, and so was all that is known of the way to it. */
+void ph_hints_touch(struct ph_hints *hints, uint64_t root, uint64_t object);
+
 /* NAME in PARENT is not OBJECT any more; another place known for it stays. */
 void ph_hints_forget(struct ph_hints *hints, uint64_t object, uint64_t parent, const void *name, size_t len);
 

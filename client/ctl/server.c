@@ -80,9 +80,10 @@ int ctl_ask_server(const char *path, const char *command)
     int fd = connect_to(path);
     if (fd < 0)
         return no_server(path);
-    if (dprintf(fd, "%s\n", command) < 0) {
+    g_autofree char *line = g_strconcat(command, "\n", NULL);
+    if (send(fd, line, strlen(line), MSG_NOSIGNAL) != (ssize_t) strlen(line)) {
         close(fd);
-        return ctl_complain("%s: %s", path, g_strerror(errno));
+        return ctl_complain("%s: the server did not listen", path);
     }
     FILE *in = fdopen(fd, "r");
     if (!in) {

@@ -389,7 +389,6 @@ void ph_coherence_status(struct ph_coherence *coherence, GString *out)
     add(out, "kernel-objects", counters.kernel_objects);
     add(out, "cache-hits", counters.hits);
     add(out, "cache-misses", counters.misses);
-    add(out, "round-trips-saved", counters.hits);
     add(out, "recalls", counters.recalls);
     add(out, "recalls-before-grant", counters.early_recalls);
     add(out, "leases-given-up", counters.given_up);

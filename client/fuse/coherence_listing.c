@@ -1,7 +1,12 @@
 /* Listings teach what is in a directory, and what is not. */
+#include "client/fuse/coherence_listing.h"
+
 #include <string.h>
 
+#include "client/core/may.h"
 #include "client/fuse/coherence_private.h"
+
+enum { KNOWN_PART = 4 }; /* at most one of so many names may be without attributes */
 
 static bool is_dots(const ProtobufCBinaryData *name)
 {
@@ -19,6 +24,7 @@ static void learn(struct ph_coherence *coherence, const struct ph_cache_ask *ask
         ph_cache_learn(coherence->cache, ask, entry->attr, now_ms, &ignored);
     ph_cache_listing_add(coherence->cache, listing, ask, entry->name.data, entry->name.len, entry->object,
                          false, now_ms);
+    ph_cache_set_type(coherence->cache, listing->directory, entry->name.data, entry->name.len, entry->type);
 }
 
 void ph_coherence_learn_listing(struct ph_coherence *coherence, const struct ph_cache_ask *ask,
@@ -33,6 +39,47 @@ void ph_coherence_learn_listing(struct ph_coherence *coherence, const struct ph_
         learn(coherence, ask, reply->entries[i], listing, now_ms);
     if (reply->end)
         ph_cache_listing_end(coherence->cache, listing);
+    struct ph_link *link = coherence->link;
     pthread_mutex_unlock(&coherence->mutex);
+    if (link != NULL)
+        ph_link_learn_listing(link, directory, reply);
     ph_coherence_work(coherence);
+}
+
+bool ph_coherence_may_list(struct ph_coherence *coherence, const Pohmel__Caller *caller, uint64_t directory)
+{
+    struct ph_cached_attr attr;
+    uint64_t valid_ms;
+    pthread_mutex_lock(&coherence->mutex);
+    uint64_t now_ms = ph_coherence_now(coherence);
+    bool known = ph_cache_is_whole(coherence->cache, directory, now_ms) &&
+                 ph_cache_getattr(coherence->cache, directory, now_ms, &attr, &valid_ms);
+    pthread_mutex_unlock(&coherence->mutex);
+    return known &&
+           ph_may_access(caller, attr.mode, attr.uid, attr.gid, attr.plain, PH_MAY_READ) == PH_MAY_YES;
+}
+
+struct snapshot {
+    struct ph_listing *listing;
+    size_t names, without;
+};
+
+static void take(void *data, const struct ph_cache_listed *listed)
+{
+    struct snapshot *snapshot = data;
+    ph_listing_add(snapshot->listing, listed->name, listed->len, listed->object, listed->type);
+    snapshot->names++;
+    snapshot->without += !listed->attributes;
+}
+
+struct ph_listing *ph_coherence_list(struct ph_coherence *coherence, uint64_t directory)
+{
+    struct snapshot snapshot = {.listing = ph_listing_new_snapshot()};
+    pthread_mutex_lock(&coherence->mutex);
+    bool known = ph_cache_list(coherence->cache, directory, ph_coherence_now(coherence), take, &snapshot);
+    pthread_mutex_unlock(&coherence->mutex);
+    if (known && snapshot.without * KNOWN_PART <= snapshot.names)
+        return snapshot.listing;
+    ph_listing_free(snapshot.listing);
+    return NULL;
 }

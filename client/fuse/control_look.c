@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "client/fuse/coherence_look.h"
+#include "client/fuse/writeback.h"
 
 enum {
     LOOKS_MAX = 16 * 1024, /* buckets without a lease that one request goes over */
@@ -15,9 +16,7 @@ enum {
 /* Whether changes of OBJECT are kept here that the server does not know. */
 static bool is_dirty(struct ph_mount *mount, uint64_t object)
 {
-    (void) mount;
-    (void) object;
-    return false;
+    return mount->writeback != NULL && ph_writeback_is_dirty(mount->writeback, object);
 }
 
 static enum ph_ioc_lease_state lease_state(const struct ph_cache_lease *lease)
@@ -124,10 +123,30 @@ void ph_control_state(struct ph_mount *mount, uint64_t object, struct ph_ioc_sta
             ph_coherence_is_stable(mount->coherence, control->object) ? PH_IOC_STABLE : PH_IOC_CLEAN;
 }
 
-/* What is written back later. The keys are there without that as well. */
-static void add_write_back(GString *text)
+/* What is written back later. The keys that scripts look for are there without that as well. */
+static void add_write_back(struct ph_mount *mount, GString *text)
 {
-    g_string_append(text, "write-back: off\ndirty-bytes: 0\ndirty-operations: 0\noldest-dirty-ms: 0\n");
+    g_string_append_printf(text, "write-back: %s\n", mount->writeback != NULL ? "on" : "off");
+    if (mount->writeback != NULL)
+        ph_writeback_status(mount->writeback, text);
+    else
+        g_string_append(text, "dirty-bytes: 0\ndirty-operations: 0\noldest-dirty-ms: 0\n");
+}
+
+/* The number behind KEY in TEXT; 0 where there is none. */
+static uint64_t number_of(const GString *text, const char *key)
+{
+    g_autofree char *line = g_strdup_printf("\n%s: ", key);
+    const char *found = strstr(text->str, line);
+    return found != NULL ? g_ascii_strtoull(found + strlen(line), NULL, 10) : 0;
+}
+
+/* What was answered here, less what was sent for that later. */
+static void add_saved(GString *text)
+{
+    uint64_t here = number_of(text, "cache-hits") + number_of(text, "answered-here");
+    uint64_t sent = number_of(text, "written-back");
+    g_string_append_printf(text, "round-trips-saved: %" G_GUINT64_FORMAT "\n", here > sent ? here - sent : 0);
 }
 
 void ph_control_status(struct ph_mount *mount, struct ph_ioc_status *control)
@@ -136,8 +155,9 @@ void ph_control_status(struct ph_mount *mount, struct ph_ioc_status *control)
     g_autoptr(GString) text = g_string_new(NULL);
     g_autofree char *of_link = ph_link_status_text(link);
     g_string_append(text, of_link);
-    add_write_back(text);
+    add_write_back(mount, text);
     ph_coherence_status(mount->coherence, text);
+    add_saved(text);
     control->pid = getpid();
     control->connected = ph_link_connected(link);
     g_strlcpy(control->server, ph_link_info(link)->server_name, sizeof control->server);

@@ -403,7 +403,7 @@ void ph_writeback_status(struct ph_writeback *writeback, GString *out)
     add(out, "answered-here", counters.local);
     add(out, "sent-on", counters.forwarded);
     add(out, "written-back", counters.sent);
-    add(out, "merged", counters.merged);
-    add(out, "cancelled", counters.cancelled);
+    add(out, "write-back-merged", counters.merged);
+    add(out, "write-back-cancelled", counters.cancelled);
     add(out, "write-back-failures", counters.failures);
 }

@@ -97,6 +97,23 @@ static void test_place(void)
     ph_hints_free(hints);
 }
 
+static void test_touch(void)
+{
+    struct ph_hints *hints = ph_hints_new(3);
+    struct ph_hint_step steps[4];
+    ph_hints_learn(hints, 2, 1, "a", 1);
+    ph_hints_learn(hints, 3, 2, "b", 1);
+    for (uint64_t object = 100; object < 200; object++) {
+        ph_hints_touch(hints, 1, 3);
+        ph_hints_learn(hints, object, 3, "f", 1);
+        g_assert_cmpuint(ph_hints_path(hints, 1, object, steps, 4), ==, 3);
+    }
+    ph_hints_learn(hints, 2, 3, "c", 1); /* a circle */
+    ph_hints_touch(hints, 1, 3);
+    ph_hints_touch(hints, 1, 99);
+    ph_hints_free(hints);
+}
+
 enum { SCANNED = 20000, SCAN_STRIDE = 1 << 20 /* keys that share buckets */ };
 
 static void add_key(struct ph_lru *lru, uint64_t key)
@@ -179,6 +196,7 @@ int main(int argc, char **argv)
     g_test_add_func("/client/hints/circles end", test_circle);
     g_test_add_func("/client/hints/bounded, least recently used first", test_hints_bounded);
     g_test_add_func("/client/hints/looking at a place does not keep it", test_place);
+    g_test_add_func("/client/hints/the way to what is used is kept", test_touch);
     g_test_add_func("/client/lru/a scan finds all that stays, however the table grows", test_scan);
     g_test_add_func("/client/lru/a scan of a table at rest finds each once", test_scan_once);
     return g_test_run();

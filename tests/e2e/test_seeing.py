@@ -1,0 +1,300 @@
+"""What people and programs can see of mounts and servers: status, leases, states of files, a live view."""
+
+import json
+import os
+import stat
+import subprocess
+
+from calls import read, write
+from harness import POHMELCTL, SLOWER, Case, MountCase, scratch, wait_for
+
+BOB = 4002
+
+
+def ctl(*words, user=None):
+    """Runs pohmelctl; (exit code, output, errors)."""
+    command = [POHMELCTL, *words]
+    if user is not None:
+        command = ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups"] + command
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60 * SLOWER, check=False)
+    return done.returncode, done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode("utf-8", "replace")
+
+
+def lines_of(*words):
+    """What a command that prints one JSON object in each line says."""
+    code, out, errors = ctl(*words)
+    assert code == 0, errors
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def state_of(path):
+    """"clean", "dirty" or "stable"."""
+    return lines_of("state", "--json", path)[0]["state"]
+
+
+class Seeing(MountCase):
+    """Two mounts of one export."""
+
+    mounts = 2
+
+    def refused(self, *words, says="", user=None):
+        """The command fails with one line that contains SAYS."""
+        code, out, errors = ctl(*words, user=user)
+        self.assertGreater(code, 0, out)
+        self.assertEqual(len(errors.strip().splitlines()), 1, errors)
+        self.assertIn(says, errors)
+
+    def tree(self):
+        """Files and directories, known to the first mount; their paths in it."""
+        os.makedirs(self.here + "/a/b")
+        for number in range(5):
+            write(self.here + "/a/b/f%d" % number, b"x" * number)
+        subprocess.run(["ls", "-lR", self.here], check=True, stdout=subprocess.DEVNULL)
+        return ["/" + self.name + tail for tail in ("", "/a", "/a/b", *("/a/b/f%d" % number for number in range(5)))]
+
+    def leases(self, path):
+        """Leases by path."""
+        found = lines_of("leases", "--json", path)
+        objects = [lease["object"] for lease in found]
+        self.assertEqual(len(set(objects)), len(objects))
+        return {lease["path"]: lease for lease in found if "path" in lease}
+
+    def test_status_for_programs(self):
+        """Numbers are numbers, one mount is an object, several are a list."""
+        self.tree()
+        code, out, errors = ctl("status", "--json", self.here)
+        self.assertEqual(code, 0, errors)
+        status = json.loads(out)
+        self.assertEqual(status["session"], "open")
+        self.assertEqual(status["server"], "127.0.0.1:%d" % self.shared.port)
+        self.assertEqual(status["caching"], "under leases")
+        for key in ("dirty-bytes", "dirty-operations", "oldest-dirty-ms", "cache-hits", "round-trips-saved", "recalls",
+                    "leases-directories-shared", "leases-files-exclusive", "requests"):
+            self.assertIsInstance(status[key], int, key)
+        self.assertGreater(status["requests"], 0)
+        code, out, errors = ctl("status", "--json", self.here, scratch("other"))
+        self.assertEqual(code, 1)
+        self.assertIn("not on a Pohmel mount", errors)
+        good, bad = json.loads(out)
+        self.assertEqual(good["session"], "open")
+        self.assertIn("not on a Pohmel mount", bad["error"])
+        code, out, errors = ctl("status", "--json")
+        self.assertLessEqual({mount.path for mount in self.mounted}, {one["mount"] for one in json.loads(out)})
+
+    def test_leases_are_listed_with_their_paths(self):
+        """All of a mount, those below a directory, that of one file; and no others."""
+        paths = self.tree()
+        all_of_them = self.leases(self.mounted[0].path)
+        for path in paths:
+            self.assertIn(path, all_of_them)
+            self.assertEqual(all_of_them[path]["state"], "held")
+        self.assertIn("/", all_of_them)
+        self.assertEqual(all_of_them[paths[1]]["kind"], "directory")
+        self.assertEqual(all_of_them[paths[3]]["kind"], "file")
+        self.assertEqual(set(self.leases(self.here + "/a")), set(paths[1:]))
+        self.assertEqual(set(self.leases(self.here + "/a/b/f3")), {paths[6]})
+        one = self.leases(self.here + "/a/b/f3")[paths[6]]
+        self.assertEqual(one["object"], os.stat(self.here + "/a/b/f3").st_ino)
+        code, out, _ = ctl("leases", self.here)
+        self.assertEqual(code, 0)
+        self.assertRegex(out, r"\d+ +(shared|exclusive) +file +held +\d+s %s" % paths[6])
+
+    def test_the_list_follows_what_others_do(self):
+        """A lease that was recalled is not held any more."""
+        paths = self.tree()
+        before = self.leases(self.here)[paths[3]]["lease"]
+        write(self.there + "/a/b/f0", b"changed")
+        after = self.leases(self.here).get(paths[3])
+        self.assertTrue(after is None or after["lease"] > before, after)
+
+    def test_thousands_of_leases_are_listed(self):
+        """Page by page, with long names."""
+        names = {"f%04d%s" % (number, "x" * (number % 200)) for number in range(2000)}
+        for name in names:
+            write(os.path.join(self.there, name), b"")
+        subprocess.run(["ls", "-l", self.here], check=True, stdout=subprocess.DEVNULL)
+        found = {os.path.basename(path) for path in self.leases(self.here)} - {self.name}
+        self.assertLessEqual(found, names)
+        self.assertEqual(len(found), 2000)
+
+    def test_names_of_any_bytes_are_listed(self):
+        """JSON brings them back; on a terminal they do nothing."""
+        name = b"a\n\x1b[2J\"\\\xff\xc3\xa4"
+        os.mkdir(os.fsencode(self.here) + b"/" + name)
+        subprocess.run(["ls", "-l", self.here], check=True, stdout=subprocess.DEVNULL)
+        names = {os.fsencode(os.path.basename(path)) for path in self.leases(self.here)}
+        self.assertIn(name, names)
+        code, out, _ = ctl("leases", self.here)
+        self.assertEqual(code, 0)
+        self.assertNotIn("\x1b", out)
+        self.assertIn("a\\n\\033[2J\"\\\\\\377ä", out)
+
+    def test_who_may_list_leases(self):
+        """Paths are not for everybody."""
+        self.tree()
+        os.chmod(self.mounted[0].path, 0o755)
+        self.refused("leases", self.here, says="only root and the owner of the mount", user=BOB)
+        self.refused("leases", scratch("other"), says="not on a Pohmel mount")
+        self.refused("leases", self.here + "/missing", says="missing")
+
+    def test_a_file_is_stable_until_it_is_changed(self):
+        """Here or elsewhere."""
+        self.tree()
+        file, other = self.here + "/a/b/f1", self.here + "/a/b/f2"
+        self.assertNotEqual(state_of(file), "stable")
+        self.assertEqual(ctl("flush", self.here), (0, "", ""))
+        # What was never read again since it was written is not known to be what was flushed.
+        self.assertEqual(read(file), b"x")
+        subprocess.run(["ls", "-lR", self.here], check=True, stdout=subprocess.DEVNULL)
+        self.assertEqual(ctl("flush", self.here), (0, "", ""))
+        self.assertEqual(state_of(file), "stable")
+        self.assertEqual(state_of(other), "stable")
+        self.assertEqual(state_of(self.here + "/a"), "stable")
+        write(file, b"new")
+        self.assertIn(state_of(file), ("clean", "dirty"))
+        self.assertEqual(state_of(other), "stable")
+        write(self.there + "/a/b/f2", b"theirs")
+        self.assertEqual(state_of(other), "clean")
+
+    def test_flush_leaves_nothing_dirty(self):
+        """Whatever was written just before."""
+        for number in range(50):
+            write(self.here + "/f%d" % number, b"x" * 5000)
+        self.assertEqual(ctl("flush", "-v", self.here), (0, self.here + ": flushed\n", ""))
+        self.assertNotIn("dirty", {state_of(self.here + "/f%d" % number) for number in range(50)})
+        self.assertEqual(json.loads(ctl("status", "--json", self.here)[1])["dirty-bytes"], 0)
+        self.assertEqual(len(os.listdir(self.below)), 50)
+
+    def test_the_state_of_what_cannot_be_opened(self):
+        """Links that lead nowhere, fifos, files of others; several at once."""
+        os.symlink("nowhere", self.here + "/link")
+        os.mkfifo(self.here + "/fifo")
+        write(self.here + "/secret", b"x")
+        os.chmod(self.here + "/secret", 0)
+        paths = [self.here + "/" + name for name in ("link", "fifo", "secret")]
+        code, out, errors = ctl("state", "-v", *paths, user=BOB)
+        self.assertEqual((code, errors), (0, ""))
+        for line, path in zip(out.splitlines(), paths):
+            self.assertRegex(line, r"^(clean|dirty|stable) +lease: .*%s$" % path)
+        code, out, errors = ctl("state", self.here, self.here + "/missing", "/proc")
+        self.assertEqual((code, len(out.splitlines()), len(errors.splitlines())), (1, 1, 2), errors)
+
+    def test_a_live_view(self):
+        """As often as asked for, without escape codes into a pipe."""
+        code, out, errors = ctl("top", "-n", "3", "-d", "0.1", self.here)
+        self.assertEqual((code, errors), (0, ""))
+        self.assertEqual(out.count("session open"), 3)
+        self.assertEqual(out.count("requests/s"), 2)
+        self.assertNotIn("\033", out)
+        code, out, errors = ctl("top", "-n", "1")
+        for mount in self.mounted:
+            self.assertIn(mount.path + ": session open", out)
+        for words in (("-n", "0"), ("-d", "nan"), ("-d", "-1"), ("-d", "1x"), ("-q",)):
+            self.assertEqual(ctl("top", *words)[0], 2, words)
+
+
+class SeeingServers(Case):
+    """Through the socket in the state directory."""
+
+    def leases(self, server):
+        """Sessions, and leases by path."""
+        found = lines_of("leases", "--json", "--server", server.state)
+        return ([one for one in found if "session" in one],
+                {one["path"]: one for one in found if "object" in one and "path" in one})
+
+    def test_sessions_and_leases(self):
+        """Who holds what, on which path."""
+        server = self.server()
+        one, two = self.mount(server), self.mount(server)
+        os.mkdir(one.join("d"))
+        write(one.join("d", "f"), b"x")
+        subprocess.run(["ls", "-lR", one.path], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["ls", "-l", two.path], check=True, stdout=subprocess.DEVNULL)
+        sessions, leases = self.leases(server)
+        self.assertEqual(len(sessions), 2)
+        self.assertTrue(all(session["connected"] and session["caches"] for session in sessions), sessions)
+        self.assertEqual(leases["/d/f"]["object"], os.stat(one.join("d", "f")).st_ino)
+        self.assertIn(leases["/d/f"]["holder"], {session["session"] for session in sessions})
+        self.assertEqual(stat.S_IMODE(os.stat(server.state + "/control").st_mode), 0o600)
+        code, out, errors = ctl("leases", "--server", server.state + "/control")
+        self.assertEqual((code, errors), (0, ""))
+        self.assertEqual(sum(line.startswith("session ") for line in out.splitlines()), 2)
+        self.assertIn(" /d/f\n", out)
+
+    def test_who_went_away_is_named(self):
+        """With the number of leases left behind."""
+        server = self.server()
+        mount = self.mount(server)
+        os.listdir(mount.path)
+        self.assertEqual(len(self.leases(server)[0]), 1)
+        mount.program.end(9)
+        sessions = wait_for(lambda: [one for one in self.leases(server)[0] if not one["connected"]]
+                            or not self.leases(server)[0], "the end of the session")
+        if sessions is not True:
+            self.assertGreater(sessions[0]["leases"], 0)
+
+    def test_flushing_by_hand(self):
+        """All that clients had not written back is in the exported directory."""
+        server = self.server()
+        mount = self.mount(server)
+        for number in range(100):
+            write(mount.join("f%d" % number), b"%d" % number)
+        code, out, errors = ctl("flush", "-v", "--server", server.state)
+        self.assertEqual((code, errors), (0, ""))
+        self.assertIn("flushed", out)
+        for number in range(100):
+            self.assertEqual(read(os.path.join(server.export, "f%d" % number)), b"%d" % number)
+        write(mount.join("after"), b"goes on")
+        self.assertEqual(read(mount.join("after")), b"goes on")
+
+    def test_only_for_those_who_look_after_it(self):
+        """Others are refused; where no server runs that is said."""
+        server = self.server()
+        code, _, errors = ctl("leases", "--server", server.state, user=BOB)
+        self.assertEqual(code, 1)
+        self.assertIn("Permission denied", errors)
+        os.chmod(server.state, 0o755)
+        os.chmod(server.state + "/control", 0o666)
+        os.chmod(os.path.dirname(server.state), 0o755)
+        code, out, errors = ctl("leases", "--server", server.state, user=BOB)
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("only root and the user that the server runs as", errors)
+        server.stop()
+        self.assertNotIn("control", os.listdir(server.state))
+        code, _, errors = ctl("flush", "--server", server.state)
+        self.assertEqual(code, 1)
+        self.assertIn("no server answers there", errors)
+        self.assertEqual(len(errors.splitlines()), 1)
+
+    def test_a_socket_that_was_left_behind(self):
+        """By a server that was killed; the next one is heard."""
+        server = self.server()
+        server.kill()
+        self.assertIn("control", os.listdir(server.state))
+        server.start()
+        self.assertEqual(ctl("leases", "--server", server.state)[0], 0)
+
+    def test_status_without_a_server(self):
+        """Says what is the matter."""
+        server = self.server()
+        mount = self.mount(server)
+        os.listdir(mount.path)
+        server.kill()
+        code, out, errors = ctl("status", "--json", mount.path)
+        if code == 0:
+            self.assertEqual(json.loads(out)["session"], "lost")
+            self.assertEqual(json.loads(out)["caching"], "no: there is no session")
+        else:
+            self.assertRegex(errors, "no answer within|cannot open")
+        server.start()
+        wait_for(lambda: json.loads(ctl("status", "--json", mount.path)[1]).get("session") == "open", "a new session")
+
+    def test_caching_that_is_off(self):
+        """Is called so."""
+        server = self.server()
+        mount = self.mount(server, options=("allow_other", "nocache"))
+        os.listdir(mount.path)
+        status = json.loads(ctl("status", "--json", mount.path)[1])
+        self.assertEqual(status["caching"], "off")
+        self.assertIs(status["names-in-kernel"], False)
+        self.assertEqual(lines_of("leases", "--json", mount.path), [])
