@@ -5,83 +5,107 @@
 struct entry {
     uint64_t object, cookie;
     mode_t type;
-    const char *name;
+    size_t name; /* where it is in NAMES */
 };
 
 struct ph_listing {
     uint64_t start; /* position before the first entry */
     bool end;       /* nothing comes behind the last entry */
-    size_t count;
+    bool snapshot;
     size_t next; /* where the last call ended: where the next one most often begins */
-    struct entry entries[];
+    GArray *entries;
+    GByteArray *names; /* each ends with NUL */
 };
+
+static struct ph_listing *make(size_t entries, size_t names)
+{
+    struct ph_listing *listing = g_new0(struct ph_listing, 1);
+    listing->entries = g_array_sized_new(FALSE, FALSE, sizeof(struct entry), (guint) entries);
+    listing->names = g_byte_array_sized_new((guint) names);
+    return listing;
+}
+
+static void add(struct ph_listing *listing, const void *name, size_t len, uint64_t object, uint32_t type,
+                uint64_t cookie)
+{
+    const struct entry entry = {object, cookie, type, listing->names->len};
+    g_byte_array_append(listing->names, name, (guint) len);
+    g_byte_array_append(listing->names, (const guint8 *) "", 1);
+    g_array_append_val(listing->entries, entry);
+}
 
 struct ph_listing *ph_listing_new(uint64_t cookie, const Pohmel__ReaddirReply *reply)
 {
     size_t names = 0;
     for (size_t i = 0; i < reply->n_entries; i++)
         names += reply->entries[i]->name.len + 1;
-    struct ph_listing *listing =
-        g_malloc(sizeof *listing + reply->n_entries * sizeof listing->entries[0] + names);
+    struct ph_listing *listing = make(reply->n_entries, names);
     listing->start = cookie;
     listing->end = reply->end;
-    listing->count = reply->n_entries;
-    listing->next = 0;
-    char *at = (char *) &listing->entries[reply->n_entries];
     for (size_t i = 0; i < reply->n_entries; i++) {
         const Pohmel__DirEntry *from = reply->entries[i];
-        memcpy(at, from->name.data, from->name.len);
-        at[from->name.len] = '\0';
-        listing->entries[i] = (struct entry){from->object, from->cookie, from->type, at};
-        at += from->name.len + 1;
+        add(listing, from->name.data, from->name.len, from->object, from->type, from->cookie);
     }
     return listing;
 }
 
+struct ph_listing *ph_listing_new_snapshot(void)
+{
+    struct ph_listing *listing = make(0, 0);
+    listing->end = listing->snapshot = true;
+    return listing;
+}
+
+void ph_listing_add(struct ph_listing *listing, const void *name, size_t len, uint64_t object, uint32_t type)
+{
+    add(listing, name, len, object, type, listing->entries->len + 1);
+}
+
 void ph_listing_free(struct ph_listing *listing)
 {
+    if (listing == NULL)
+        return;
+    g_array_unref(listing->entries);
+    g_byte_array_unref(listing->names);
     g_free(listing);
+}
+
+static const struct entry *at(const struct ph_listing *listing, size_t index)
+{
+    return &g_array_index(listing->entries, struct entry, index);
 }
 
 /* Whether the entry at INDEX is the first one behind COOKIE. */
 static bool begins(const struct ph_listing *listing, size_t index, uint64_t cookie)
 {
-    return cookie == (index == 0 ? listing->start : listing->entries[index - 1].cookie);
+    return cookie == (index == 0 ? listing->start : at(listing, index - 1)->cookie);
 }
 
 static bool find(const struct ph_listing *listing, uint64_t cookie, size_t *index)
 {
-    if (begins(listing, listing->next, cookie)) {
-        *index = listing->next;
+    *index = listing->next;
+    if (begins(listing, listing->next, cookie))
         return true;
-    }
-    for (size_t i = 0; i <= listing->count; i++) {
-        if (begins(listing, i, cookie)) {
-            *index = i;
+    for (*index = 0; *index <= listing->entries->len; (*index)++) {
+        if (begins(listing, *index, cookie))
             return true;
-        }
     }
-    return false;
+    /* Whoever comes with a position from elsewhere is at the end of a snapshot. */
+    *index = listing->entries->len;
+    return listing->snapshot;
 }
 
-static size_t add_plain(void *data, fuse_req_t req, char *out, size_t room, const char *name,
-                        const struct stat *stat, off_t cookie)
-{
-    return fuse_add_direntry(req, out, room, name, stat, cookie);
-}
-
-ssize_t ph_listing_pack(struct ph_listing *listing, fuse_req_t req, uint64_t cookie, char *out, size_t size,
-                        ph_listing_add_fn add, void *data)
+ssize_t ph_listing_pack(struct ph_listing *listing, fuse_req_t req, uint64_t cookie, char *out, size_t size)
 {
     size_t index;
-    if (!find(listing, cookie, &index) || (index == listing->count && !listing->end))
+    if (!find(listing, cookie, &index) || (index == listing->entries->len && !listing->end))
         return -1;
     size_t used = 0;
-    for (; index < listing->count; index++) {
-        const struct entry *entry = &listing->entries[index];
+    for (; index < listing->entries->len; index++) {
+        const struct entry *entry = at(listing, index);
         const struct stat stat = {.st_ino = entry->object, .st_mode = entry->type};
-        size_t needed = (add != NULL ? add : add_plain)(data, req, out + used, size - used, entry->name,
-                                                        &stat, (off_t) entry->cookie);
+        const char *name = (const char *) listing->names->data + entry->name;
+        size_t needed = fuse_add_direntry(req, out + used, size - used, name, &stat, (off_t) entry->cookie);
         if (needed > size - used)
             break;
         used += needed;

@@ -53,7 +53,7 @@ struct ph_blob *ph_open_data(struct ph_open *open, struct ph_cache_ask *ask)
 
 bool ph_open_alive(struct ph_mount *mount, const struct ph_open *open)
 {
-    return open->generation == ph_link_generation(mount->link);
+    return open->handle == 0 || open->generation == ph_link_generation(mount->link);
 }
 
 static void closed(void *data, const struct ph_reply *reply)

@@ -12,11 +12,11 @@ struct ph_listing;
 
 struct ph_open {
     uint64_t object;
-    uint64_t handle;
-    bool direct;           /* goes past the kernel's pages; fixed once open */
-    uint64_t generation;   /* of the session that the handle belongs to */
-    pthread_mutex_t mutex; /* guards what follows */
-    struct ph_blob *data;  /* files: all of a small one, as it was at DATA_ASK; or NULL */
+    _Atomic uint64_t handle;     /* 0: a directory that is open here only (open_dir.h) */
+    bool direct;                 /* goes past the kernel's pages; fixed once open */
+    _Atomic uint64_t generation; /* of the session that the handle belongs to */
+    pthread_mutex_t mutex;       /* guards what follows */
+    struct ph_blob *data;        /* files: all of a small one, as it was at DATA_ASK; or NULL */
     struct ph_cache_ask data_ask;
     struct ph_listing *listing;    /* directories: entries read ahead; NULL until needed */
     struct ph_cache_listing whole; /* whether all of them were heard of under one lease */
@@ -40,7 +40,7 @@ void ph_open_keep_data(struct ph_open *open, struct ph_blob *data, const struct 
 /* What was kept: a reference, or NULL; with *ASK. */
 struct ph_blob *ph_open_data(struct ph_open *open, struct ph_cache_ask *ask);
 
-/* Whether the server still knows the handle: it does not after a new session. */
+/* Whether the server still knows the handle, which it does not after a new session, or never had to. */
 bool ph_open_alive(struct ph_mount *mount, const struct ph_open *open);
 
 /* Tells the server that HANDLE is closed, without waiting. */

@@ -24,13 +24,12 @@ static void init(void *data, struct fuse_conn_info *conn)
                             FUSE_CAP_FLOCK_LOCKS;
     /* Off, though libfuse would have it: truncation at open comes as SETATTR, which tells
      * about set-id bits; splicing never pays where data is looked at; attributes
-     * with listings are of no use while the kernel keeps them for no time. */
+     * with listings come to the cache, where names are looked up: the kernel would have to be given them
+     * with names that it may not keep, and would forget what it may. */
     conn->want = wanted & conn->capable;
     ph_coherence_set_epochs(mount->coherence, conn->proto_minor >= EPOCHS_SINCE_MINOR);
-    /* An object's target never changes; attributes with listings can be kept under leases. */
-    if (mount->caching)
-        conn->want |=
-            (FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO) & conn->capable;
+    if (mount->caching) /* an object's target never changes */
+        conn->want |= FUSE_CAP_CACHE_SYMLINKS & conn->capable;
     /* Permissions by access lists; this also makes the kernel check them (session.c does
      * that for exports without lists). */
     const struct ph_link_info *info = ph_link_info(mount->link);
@@ -80,7 +79,6 @@ const struct fuse_lowlevel_ops ph_ops = {
     .fsync = ph_op_fsync,
     .opendir = ph_op_opendir,
     .readdir = ph_op_readdir,
-    .readdirplus = ph_op_readdirplus,
     .releasedir = ph_op_releasedir,
     .fsyncdir = ph_op_fsync,
     .statfs = ph_op_statfs,

@@ -42,8 +42,6 @@ void ph_op_lseek(fuse_req_t req, fuse_ino_t object, off_t offset, int whence, st
 /* ops_dir.c: directories. */
 void ph_op_opendir(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info);
 void ph_op_readdir(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset, struct fuse_file_info *info);
-void ph_op_readdirplus(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset,
-                       struct fuse_file_info *info);
 void ph_op_releasedir(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info);
 
 /* ops_attr.c: attributes, permissions, space. */

@@ -7,6 +7,7 @@
 #include "client/fuse/hook.h"
 #include "client/fuse/lock_owners.h"
 #include "client/fuse/names.h"
+#include "client/fuse/open_dir.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/writeback.h"
 #include "ph_commands.h"
@@ -14,8 +15,6 @@
 #include "runtime/base/limits.h"
 
 enum {
-    ACCESS_READ = 1, /* OpenRequest.access */
-    ACCESS_WRITE = 2,
     EXECUTING = 040, /* FMODE_EXEC of the kernel, which it leaves in the flags of OPEN */
 };
 
@@ -23,11 +22,11 @@ static uint32_t access_of(int flags)
 {
     switch (flags & O_ACCMODE) {
     case O_RDONLY:
-        return ACCESS_READ;
+        return PH_OPEN_READ;
     case O_WRONLY:
-        return ACCESS_WRITE;
+        return PH_OPEN_WRITE;
     default:
-        return ACCESS_READ | ACCESS_WRITE;
+        return PH_OPEN_READ | PH_OPEN_WRITE;
     }
 }
 
@@ -103,7 +102,7 @@ static void send_open(fuse_req_t req, fuse_ino_t object, int flags, bool directo
     message.caller = &request->caller;
     message.object = object;
     message.handle = request->handle;
-    message.access = directory ? ACCESS_READ : access_of(flags);
+    message.access = directory ? PH_OPEN_READ : access_of(flags);
     message.execute = !directory && (flags & EXECUTING) != 0;
     message.directory = directory;
     message.data_max = !directory && request->mount->caching ? PH_SMALL_FILE_MAX_BYTES : 0;
@@ -117,7 +116,8 @@ void ph_op_open(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
 
 void ph_op_opendir(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
 {
-    send_open(req, object, info->flags, true);
+    if (!ph_open_dir_here(req, object))
+        send_open(req, object, info->flags, true);
 }
 
 /* Answers CREATE and TMPFILE. */
@@ -277,7 +277,7 @@ void ph_op_release(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *inf
             send_unlock(mount, open->object, owner, false);
     if (alive && info->flock_release)
         send_unlock(mount, open->object, info->lock_owner, true);
-    if (alive)
+    if (alive && open->handle != 0)
         ph_open_send_close(mount, open->object, open->handle);
     fuse_reply_err(req, 0);
     ph_open_unref(open);

@@ -85,6 +85,9 @@ enum {
     PH_LEASES_PER_RELEASE = 1024,   /* in each list of LEASE_RELEASE */
 };
 
+/* Bits of OpenRequest.access. */
+enum { PH_OPEN_READ = 1 << 0, PH_OPEN_WRITE = 1 << 1 };
+
 /* Bits of SetattrRequest.which: what is set (docs/protocol.md, section 7.10). */
 enum {
     PH_SET_MODE = 1 << 0,

@@ -60,7 +60,7 @@ static void test_pieces(void)
     uint64_t cookie = 0;
     size_t next = 0, calls = 0;
     ssize_t len;
-    while ((len = ph_listing_pack(listing, NULL, cookie, out, sizeof out, NULL, NULL)) > 0) {
+    while ((len = ph_listing_pack(listing, NULL, cookie, out, sizeof out)) > 0) {
         check(out, (size_t) len, &next, &cookie);
         calls++;
     }
@@ -75,10 +75,10 @@ static void test_taken_in_part(void)
     struct ph_listing *listing = make(0, true);
     char out[4096] __attribute__((aligned(8)));
     uint64_t cookie;
-    ssize_t len = ph_listing_pack(listing, NULL, 0, out, sizeof out, NULL, NULL);
+    ssize_t len = ph_listing_pack(listing, NULL, 0, out, sizeof out);
     g_assert_cmpint(len, >, 0);
     size_t next = 4; /* the kernel used four of them, and asks for the fifth */
-    len = ph_listing_pack(listing, NULL, cookie_of(3), out, sizeof out, NULL, NULL);
+    len = ph_listing_pack(listing, NULL, cookie_of(3), out, sizeof out);
     g_assert_cmpint(len, >, 0);
     check(out, (size_t) len, &next, &cookie);
     ph_listing_free(listing);
@@ -88,15 +88,42 @@ static void test_beyond(void)
 {
     char out[4096] __attribute__((aligned(8)));
     struct ph_listing *part = make(555555, false);
-    g_assert_cmpint(ph_listing_pack(part, NULL, 0, out, sizeof out, NULL, NULL), ==, -1);
-    g_assert_cmpint(ph_listing_pack(part, NULL, 555555, out, sizeof out, NULL, NULL), >, 0);
-    g_assert_cmpint(ph_listing_pack(part, NULL, 999999, out, sizeof out, NULL, NULL), ==, -1);
+    g_assert_cmpint(ph_listing_pack(part, NULL, 0, out, sizeof out), ==, -1);
+    g_assert_cmpint(ph_listing_pack(part, NULL, 555555, out, sizeof out), >, 0);
+    g_assert_cmpint(ph_listing_pack(part, NULL, 999999, out, sizeof out), ==, -1);
     /* Behind the last entry of a part that is not the end, the server knows more. */
-    g_assert_cmpint(ph_listing_pack(part, NULL, cookie_of(ENTRIES - 1), out, sizeof out, NULL, NULL), ==, -1);
+    g_assert_cmpint(ph_listing_pack(part, NULL, cookie_of(ENTRIES - 1), out, sizeof out), ==, -1);
     ph_listing_free(part);
     struct ph_listing *last = make(555555, true);
-    g_assert_cmpint(ph_listing_pack(last, NULL, cookie_of(ENTRIES - 1), out, sizeof out, NULL, NULL), ==, 0);
+    g_assert_cmpint(ph_listing_pack(last, NULL, cookie_of(ENTRIES - 1), out, sizeof out), ==, 0);
     ph_listing_free(last);
+}
+
+static void test_snapshot(void)
+{
+    struct ph_listing *snapshot = ph_listing_new_snapshot();
+    char out[SMALL_BYTES] __attribute__((aligned(8)));
+    uint64_t cookie = 0;
+    unsigned next = 0;
+    g_assert_cmpint(ph_listing_pack(snapshot, NULL, 0, out, sizeof out), ==, 0);
+    for (unsigned i = 0; i < ENTRIES; i++)
+        ph_listing_add(snapshot, "name", i % 4 + 1, 1000 + i, i % 2 ? S_IFDIR : S_IFREG);
+    for (ssize_t len; (len = ph_listing_pack(snapshot, NULL, cookie, out, sizeof out)) > 0;) {
+        for (ssize_t at = 0; at < len; next++) {
+            const struct fuse_dirent *entry = (const void *) (out + at);
+            g_assert_cmpuint(entry->ino, ==, 1000 + next);
+            g_assert_cmpuint(entry->namelen, ==, next % 4 + 1);
+            g_assert_cmpmem(entry->name, entry->namelen, "name", next % 4 + 1);
+            g_assert_cmpuint(entry->type, ==, (next % 2 ? S_IFDIR : S_IFREG) >> 12);
+            g_assert_cmpuint(entry->off, >, cookie);
+            cookie = entry->off;
+            at += (ssize_t) FUSE_DIRENT_SIZE(entry);
+        }
+    }
+    g_assert_cmpuint(next, ==, ENTRIES);
+    /* Nobody is sent to the server with a position that it never gave. */
+    g_assert_cmpint(ph_listing_pack(snapshot, NULL, 999999, out, sizeof out), ==, 0);
+    ph_listing_free(snapshot);
 }
 
 int main(int argc, char **argv)
@@ -105,5 +132,6 @@ int main(int argc, char **argv)
     g_test_add_func("/listing/each entry comes once in small pieces", test_pieces);
     g_test_add_func("/listing/entries that the kernel did not take come again", test_taken_in_part);
     g_test_add_func("/listing/it does not answer for what it has not read", test_beyond);
+    g_test_add_func("/listing/a snapshot ends where it ends", test_snapshot);
     return g_test_run();
 }
