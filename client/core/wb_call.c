@@ -259,13 +259,15 @@ void ph_wb_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
         wb_op_answered(wb, call, reply, now, actions);
         return;
     }
-    struct ph_wb_action *action = wb_action(actions, PH_WB_COMPLETE);
     wb_learn_reply(wb, call, reply, now, actions);
+    struct ph_wb_action *action = wb_action(actions, PH_WB_COMPLETE);
     action->fn = call->fn;
     action->data = call->data;
     action->reply = *reply;
     if (reply->payload != NULL)
         ph_blob_ref(reply->payload);
+    if (call->made_whole != 0)
+        wb_action(actions, PH_WB_WHOLE)->object = call->made_whole;
     wb_call_over(wb, call, actions);
     wb_pump(wb, now, actions);
 }

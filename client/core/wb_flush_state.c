@@ -198,6 +198,16 @@ void wb_state_start(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *
         finish(wb, op, now, actions);
 }
 
+static const Pohmel__Attr *attr_of(const Pohmel__TransactReply *reply)
+{
+    const Pohmel__ChangeResult *result = reply->n_results == 1 ? reply->results[0] : NULL;
+    if (result != NULL && result->result_case == POHMEL__CHANGE_RESULT__RESULT_WRITE)
+        return result->write->attr;
+    return result != NULL && result->result_case == POHMEL__CHANGE_RESULT__RESULT_SETATTR
+               ? result->setattr->attr
+               : NULL;
+}
+
 void wb_state_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
                        const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
@@ -218,6 +228,9 @@ void wb_state_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct p
     } else if (status == PH_ST_OK && call->step == WB_STEP_FINAL && op->writes) {
         o->server_size = op->size;
     }
+    const Pohmel__Attr *attr = status == PH_ST_OK && call->step != WB_STEP_OPEN ? attr_of(transact) : NULL;
+    if (attr != NULL && attr->version > o->server_version)
+        o->server_version = attr->version;
     if (op->status == PH_ST_OK)
         op->status = status;
     step(wb, op, now, actions);

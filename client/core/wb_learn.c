@@ -67,7 +67,7 @@ static void inspect(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *a
 }
 
 static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr, uint64_t lease,
-                  uint32_t mode)
+                  uint32_t mode, struct ph_wb_actions *actions)
 {
     struct wb_object *o = attr != NULL ? wb_find(wb, attr->object) : NULL;
     if (attr == NULL)
@@ -91,12 +91,15 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
     }
     if (is_dirty(o) && o->suspect && grant)
         inspect(wb, o, attr);
-    /* What is held exclusively is as it is here: the server's versions move when changes come to it. */
-    bool ours = o->exclusive && o->known && !own && !o->stale && !o->suspect;
+    /* What is held exclusively is as it is here, unless a command that we sent on changed it as well. */
+    bool ours =
+        o->exclusive && o->known && !own && !o->stale && !o->suspect && attr->version == o->server_version;
     if (is_dirty(o) || ours) {
         if (o->known && !(S_ISDIR(attr->mode) && o->stale))
             wb_patch(o, attr);
     } else if (!o->known || attr->version >= o->attr.version || own) {
+        if (o->exclusive && o->known && !own)
+            wb_action(actions, PH_WB_FORGET)->object = attr->object;
         take_attr(o, attr);
         if (o->busy == (own ? 1 : 0) && (own || call->clock >= o->changed))
             o->stale = false;
@@ -105,10 +108,11 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
     wb_settle(wb, o);
 }
 
-static void learn_plain(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr)
+static void learn_plain(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
+                        struct ph_wb_actions *actions)
 {
     if (attr != NULL)
-        learn(wb, call, attr, attr->lease, attr->lease_mode);
+        learn(wb, call, attr, attr->lease, attr->lease_mode, actions);
 }
 
 /* NAME in DIRECTORY was OBJECT (0: nothing) when CALL was executed. */
@@ -128,12 +132,13 @@ static void learn_name(struct ph_wb *wb, const struct ph_wb_call *call, uint64_t
         ph_wb_names_put(d->names, name->data, name->len, object);
 }
 
-static void learn_lookup(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel__LookupReply *reply)
+static void learn_lookup(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel__LookupReply *reply,
+                         struct ph_wb_actions *actions)
 {
     const Pohmel__LookupRequest *request = (const Pohmel__LookupRequest *) call->message;
     for (size_t i = 0; i < reply->n_found; i++)
-        learn_plain(wb, call, reply->found[i]);
-    learn_plain(wb, call, reply->directory);
+        learn_plain(wb, call, reply->found[i], actions);
+    learn_plain(wb, call, reply->directory, actions);
     if (request->n_names != 1)
         return;
     bool absent = reply->n_found == 0 && (reply->failure == PH_ST_NOT_FOUND || reply->failure == PH_ST_OK);
@@ -148,12 +153,13 @@ static bool is_dots(const ProtobufCBinaryData *name)
 
 /* A listing read from its start to its end under one lease makes the directory known whole: names that were
  * changed meanwhile have entries. */
-static void learn_listing(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel__ReaddirReply *reply)
+static void learn_listing(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel__ReaddirReply *reply,
+                          struct ph_wb_actions *actions)
 {
     const Pohmel__ReaddirRequest *request = (const Pohmel__ReaddirRequest *) call->message;
     struct wb_object *d = wb_find(wb, request->object);
     for (size_t i = 0; i < reply->n_entries; i++)
-        learn_plain(wb, call, reply->entries[i]->attr);
+        learn_plain(wb, call, reply->entries[i]->attr, actions);
     d = wb_find(wb, request->object);
     if (d == NULL || !d->exclusive || d->names == NULL || d->epoch != call->epoch)
         return;
@@ -236,12 +242,12 @@ static void learn_change(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel
     default: /* all others answer with attributes */
         attr = result->setattr->attr;
     }
-    learn_plain(wb, call, attr);
+    learn_plain(wb, call, attr, actions);
     /* A directory that was just made is empty, and nobody else can have put anything there. */
     struct wb_object *o = call->command == PH_CMD_MKDIR ? wb_find(wb, attr->object) : NULL;
     if (o != NULL && o->exclusive && o->names != NULL && ph_wb_names_count(o->names) == 0) {
         ph_wb_names_set_whole(o->names, true);
-        wb_action(actions, PH_WB_WHOLE)->object = attr->object;
+        call->made_whole = attr->object;
     }
 }
 
@@ -254,7 +260,7 @@ static void learn_acquired(struct ph_wb *wb, struct ph_wb_call *call, const stru
     if (mark != NULL)
         mark->wanted_until_ms = 0;
     if (reply->status == PH_ST_OK)
-        learn(wb, call, acquired->grant->attr, acquired->grant->lease, acquired->grant->mode);
+        learn(wb, call, acquired->grant->attr, acquired->grant->lease, acquired->grant->mode, actions);
     struct wb_object *o = wb_find(wb, object);
     if (o == NULL)
         return;
@@ -281,11 +287,11 @@ void wb_learn_reply(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
     if (call->outer == PH_CMD_TRANSACT)
         learn_change(wb, call, (const Pohmel__TransactReply *) reply->message, actions);
     else if (call->command == PH_CMD_LOOKUP)
-        learn_lookup(wb, call, (const Pohmel__LookupReply *) reply->message);
+        learn_lookup(wb, call, (const Pohmel__LookupReply *) reply->message, actions);
     else if (call->command == PH_CMD_GETATTR)
-        learn_plain(wb, call, ((const Pohmel__GetattrReply *) reply->message)->attr);
+        learn_plain(wb, call, ((const Pohmel__GetattrReply *) reply->message)->attr, actions);
     else if (call->command == PH_CMD_OPEN)
-        learn_plain(wb, call, ((const Pohmel__OpenReply *) reply->message)->attr);
+        learn_plain(wb, call, ((const Pohmel__OpenReply *) reply->message)->attr, actions);
     else if (call->command == PH_CMD_READDIR)
-        learn_listing(wb, call, (const Pohmel__ReaddirReply *) reply->message);
+        learn_listing(wb, call, (const Pohmel__ReaddirReply *) reply->message, actions);
 }

@@ -54,6 +54,14 @@ static uint64_t name(struct ph_wb *wb, struct wb_need *need, uint64_t directory,
     return entry->object != PH_WB_UNKNOWN ? entry->object : 0;
 }
 
+static bool is_absent(struct ph_wb *wb, uint64_t directory, const ProtobufCBinaryData *bytes)
+{
+    uint64_t object;
+    const struct wb_object *d = wb_find(wb, directory);
+    return d != NULL && d->names != NULL &&
+           ph_wb_names_lookup(d->names, bytes->data, bytes->len, &object) == PH_WB_NAME_ABSENT;
+}
+
 static void change_name(struct ph_wb *wb, struct wb_need *need, uint64_t directory,
                         const ProtobufCBinaryData *bytes, bool target)
 {
@@ -66,6 +74,9 @@ static void change_name(struct ph_wb *wb, struct wb_need *need, uint64_t directo
         changes(wb, need, object);
         whole(wb, need, object);
     }
+    /* What it stands for may be dirty, by whatever name that happened. */
+    if (target && object == 0 && !is_absent(wb, directory, bytes))
+        need->all = true;
 }
 
 static void need_change(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *need)
@@ -76,7 +87,8 @@ static void need_change(struct ph_wb *wb, const struct ph_wb_call *call, struct 
     switch (call->command) {
     case PH_CMD_CREATE:
         change_name(wb, need, ((const Pohmel__CreateRequest *) message)->parent,
-                    &((const Pohmel__CreateRequest *) message)->name, true);
+                    &((const Pohmel__CreateRequest *) message)->name,
+                    ((const Pohmel__CreateRequest *) message)->truncate);
         break;
     case PH_CMD_MKDIR:
         change_name(wb, need, ((const Pohmel__MkdirRequest *) message)->parent,

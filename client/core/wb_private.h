@@ -175,6 +175,7 @@ struct ph_wb_call {
     struct wb_object *busy[WB_CALL_OBJECTS]; /* pinned */
     unsigned busy_count;
     unsigned rounds;
+    uint64_t made_whole;   /* a directory that the answer tells of */
     unsigned told;         /* bits: whose attributes came with the answer */
     uint64_t epoch, clock; /* when it was sent: of the directory that it reads; of everything */
     struct wb_op *op;      /* WB_CALL_OP: a reference */
