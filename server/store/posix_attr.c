@@ -87,8 +87,8 @@ uint32_t ph_attr_fill(struct ph_posix_store *store, struct ph_call *call, struct
     return PH_ST_OK;
 }
 
-uint32_t ph_attr_new(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
-                     const struct statx *stx, bool changed, Pohmel__Attr **attr)
+uint32_t ph_attr_open(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object, int fd,
+                      const struct statx *stx, bool changed, Pohmel__Attr **attr)
 {
     Pohmel__Attr *fresh = ph_arena_alloc(call->arena, sizeof *fresh);
     if (fresh == NULL)
@@ -96,8 +96,14 @@ uint32_t ph_attr_new(struct ph_posix_store *store, struct ph_call *call, struct 
     pohmel__attr__init(fresh);
     *attr = fresh;
     if (call->write_back)
-        fresh->plain = ph_attr_plain(store, object, stx);
+        fresh->plain = ph_attr_plain(store, object, stx, fd);
     return ph_attr_fill(store, call, object, stx, changed, fresh);
+}
+
+uint32_t ph_attr_new(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
+                     const struct statx *stx, bool changed, Pohmel__Attr **attr)
+{
+    return ph_attr_open(store, call, object, -1, stx, changed, attr);
 }
 
 uint32_t ph_attr_of(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,

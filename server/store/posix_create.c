@@ -146,7 +146,7 @@ static uint32_t create_new(struct ph_posix_store *store, struct ph_call *call,
         if (status == PH_ST_OK && ph_statx(fd, "", &stx) != 0)
             status = ph_store_errno(call, "look at a new file");
         if (status == PH_ST_OK)
-            status = ph_attr_new(store, call, object, &stx, true, &result->attr);
+            status = ph_attr_open(store, call, object, fd, &stx, true, &result->attr);
         if (status == PH_ST_OK && request->handle != 0)
             status =
                 ph_store_handle_open(store, call, request->handle, object, g_steal_fd(&fd), request->access);

@@ -200,8 +200,8 @@ uint32_t ph_posix_write(void *self, struct ph_call *call, const Pohmel__WriteReq
     if (status == PH_ST_OK && ph_statx(handle->fd->fd, "", &stx) != 0)
         status = ph_store_errno(call, "look at the file written");
     if (status == PH_ST_OK)
-        status = ph_attr_new(store, call, handle->object, &stx,
-                             result->written > 0 || request->modified != NULL, &result->attr);
+        status = ph_attr_open(store, call, handle->object, handle->fd->fd, &stx,
+                              result->written > 0 || request->modified != NULL, &result->attr);
     ph_store_handle_unref(store, handle);
     return status;
 }
@@ -234,7 +234,7 @@ uint32_t ph_posix_allocate(void *self, struct ph_call *call, const Pohmel__Alloc
             status = ph_store_errno(call, "allocate");
     }
     if (status == PH_ST_OK)
-        status = ph_attr_new(store, call, handle->object, &stx, true, &result->attr);
+        status = ph_attr_open(store, call, handle->object, handle->fd->fd, &stx, true, &result->attr);
     ph_store_handle_unref(store, handle);
     return status;
 }

@@ -65,11 +65,11 @@ struct ph_object {
     uint64_t plain_ctime_ns; /* change time at which PLAIN was found out; 0 for never */
     bool plain;
     uint32_t named, named_stable; /* times that it was given a name; the last of them that is stable */
-    bool listed;    /* reachable by id and identity */
-    bool idle;      /* in the store's idle list */
-    bool removed;   /* has no name for anybody any more */
-    bool orphan;    /* has a link in the hidden orphan directory */
-    bool persisted; /* the state database has a row for it */
+    bool listed;                  /* reachable by id and identity */
+    bool idle;                    /* in the store's idle list */
+    bool removed;                 /* has no name for anybody any more */
+    bool orphan;                  /* has a link in the hidden orphan directory */
+    bool persisted;               /* the state database has a row for it */
 };
 
 /* An open handle of a session. */
@@ -261,6 +261,9 @@ uint32_t ph_attr_fill(struct ph_posix_store *store, struct ph_call *call, struct
 /* The same into a new attr from the call's arena. */
 uint32_t ph_attr_new(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
                      const struct statx *stx, bool changed, Pohmel__Attr **attr);
+/* The same for an object that is open as FD. */
+uint32_t ph_attr_open(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object, int fd,
+                      const struct statx *stx, bool changed, Pohmel__Attr **attr);
 /* Stats the object and does that. */
 uint32_t ph_attr_of(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
                     bool changed, Pohmel__Attr **attr);
@@ -277,9 +280,9 @@ uint32_t ph_attr_set(struct ph_posix_store *store, struct ph_call *call,
 
 /* posix_plain.c. */
 bool ph_plain_filesystem(int fd); /* whether its filesystem is one that is known to be ordinary */
-/* Whether Attr.plain is to be set on OBJECT, of which STX was told. The thread goes on acting as whom it
- * does. */
-bool ph_attr_plain(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx);
+/* Whether Attr.plain is to be set on OBJECT, of which STX was told. FD has it open (not as a path only) where
+ * that is at hand; else -1. The thread goes on acting as whom it does. */
+bool ph_attr_plain(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx, int fd);
 
 /* posix_inspect.c: whether CALLER may remove all of NAMED, entry by entry, and how many *NAMES that
  * takes away. 0, ACCESS_DENIED, NOT_PERMITTED, CROSS_DEVICE, BUSY ... The thread acts as the caller

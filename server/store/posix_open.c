@@ -108,7 +108,8 @@ uint32_t ph_posix_open(void *self, struct ph_call *call, const Pohmel__OpenReque
     if (status == PH_ST_OK && ph_statx(open != NULL ? open->fd->fd : fd, "", &stx) != 0)
         status = ph_store_errno(call, "look at an object");
     if (status == PH_ST_OK)
-        status = ph_attr_new(store, call, object, &stx, false, &reply->attr);
+        status =
+            ph_attr_open(store, call, object, open != NULL ? open->fd->fd : fd, &stx, false, &reply->attr);
     if (status == PH_ST_OK)
         add_data(call, request, &stx, open != NULL ? open->fd->fd : fd);
     if (status == PH_ST_OK && open == NULL)

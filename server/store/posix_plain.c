@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -13,6 +14,12 @@
 
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
+#endif
+
+#ifdef SYS_getxattrat
+#define SYS_GETXATTRAT SYS_getxattrat
+#else
+#define SYS_GETXATTRAT 464 /* of all machines but Alpha */
 #endif
 
 /* What was found is good as long as the change time stands still; a change that comes within
@@ -37,20 +44,36 @@ bool ph_plain_filesystem(int fd)
     }
 }
 
+static bool is_absent(ssize_t len)
+{
+    return len < 0 && (errno == ENODATA || errno == EOPNOTSUPP);
+}
+
+/* getxattrat(2), Linux 6.13, which the C library does not know yet; ENOSYS before. */
+static ssize_t get_at(int dir, const char *name, const char *attribute)
+{
+    struct {
+        uint64_t value;
+        uint32_t size, flags;
+    } nothing = {0};
+    return syscall(SYS_GETXATTRAT, dir, name, AT_SYMLINK_NOFOLLOW, attribute, &nothing, sizeof nothing);
+}
+
 /* Whether the object at PLACE has no attribute NAME; a filesystem without such attributes has none. */
-static bool lacks(const struct ph_place *place, const char *name)
+static bool lacks(const struct ph_place *place, bool directory, const char *name)
 {
     char path[32 + PH_NAME_MAX_BYTES + 1];
-    ph_proc_path(place->dir->fd, path);
-    ssize_t len;
-    if (place->name[0] == '\0') {
-        len = getxattr(path, name, NULL, 0);
-    } else {
-        g_strlcat(path, "/", sizeof path);
-        g_strlcat(path, place->name, sizeof path);
-        len = lgetxattr(path, name, NULL, 0);
+    if (directory || place->name[0] != '\0') {
+        ssize_t len = get_at(place->dir->fd, directory ? "." : place->name, name);
+        if (len >= 0 || errno != ENOSYS)
+            return is_absent(len);
     }
-    return len < 0 && (errno == ENODATA || errno == EOPNOTSUPP);
+    ph_proc_path(place->dir->fd, path);
+    if (place->name[0] == '\0')
+        return is_absent(getxattr(path, name, NULL, 0));
+    g_strlcat(path, "/", sizeof path);
+    g_strlcat(path, place->name, sizeof path);
+    return is_absent(lgetxattr(path, name, NULL, 0));
 }
 
 /* Whether the directory tells names apart that differ in case only. */
@@ -73,9 +96,11 @@ static bool look(struct ph_posix_store *store, struct ph_object *object)
     struct statx stx;
     if (ph_object_place(store, object, &place, &stx) != PH_ST_OK)
         return false;
-    bool plain = !store->acls || lacks(&place, "system.posix_acl_access");
-    if (plain && S_ISDIR(object->type))
-        plain = (!store->acls || lacks(&place, "system.posix_acl_default")) && case_matters(place.dir->fd);
+    bool directory = S_ISDIR(object->type);
+    bool plain = !store->acls || lacks(&place, directory, "system.posix_acl_access");
+    if (plain && directory)
+        plain =
+            (!store->acls || lacks(&place, true, "system.posix_acl_default")) && case_matters(place.dir->fd);
     ph_place_clear(&place);
     return plain;
 }
@@ -88,7 +113,7 @@ static bool settled(uint64_t ctime_ns)
     return ctime_ns + TICK_NS_MAX < (uint64_t) now.tv_sec * 1000000000u + (uint64_t) now.tv_nsec;
 }
 
-bool ph_attr_plain(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx)
+bool ph_attr_plain(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx, int fd)
 {
     uint64_t ctime_ns = (uint64_t) stx->stx_ctime.tv_sec * 1000000000u + stx->stx_ctime.tv_nsec;
     uint64_t hindering = STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND;
@@ -103,9 +128,13 @@ bool ph_attr_plain(struct ph_posix_store *store, struct ph_object *object, const
     if (known)
         return plain;
     bool keep = settled(ctime_ns);
-    bool foreign = ph_creds_lend();
-    plain = look(store, object);
-    ph_creds_return(foreign);
+    if (fd >= 0 && S_ISREG(object->type)) {
+        plain = !store->acls || is_absent(fgetxattr(fd, "system.posix_acl_access", NULL, 0));
+    } else {
+        bool lent = ph_creds_lend();
+        plain = look(store, object);
+        ph_creds_return(lent);
+    }
     if (!keep)
         return plain;
     pthread_mutex_lock(&store->lock);
