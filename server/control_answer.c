@@ -15,6 +15,7 @@ enum {
     SESSIONS_MORE = 16,  /* sessions that may come while they are counted */
     LEASES_AT_ONCE = 64, /* with the core's guard */
     SWEEP_PAUSE_MS = 10, /* between two looks at what has come back */
+    ROUNDS_MAX = 100,    /* directories that were made in each other and not written back */
 };
 
 /* ---- Text ---- */
@@ -217,19 +218,35 @@ static bool sync_export(const char *directory)
     return synced;
 }
 
-/* Whoever holds an exclusive lease may have changes that are not here. Those granted from now on are not
- * waited for: it would have no end. */
-static bool flush(struct ph_control_client *client, GString *out, bool verbose)
+/* Waits until all exclusive leases that there are now have been given back. *ASKED: for how many that had to
+ * be asked. False when the client is gone. */
+static bool call_in(struct ph_control_client *client, struct ph_lease_sweep *sweep, size_t *asked)
 {
     uint64_t newest = ph_server_newest_lease(client->all->core, client->export_index);
-    struct ph_lease_sweep sweep;
-    size_t asked = 0;
 
+    *asked = 0;
     do {
-        if (!sweep_once(client, newest, &sweep))
+        if (!sweep_once(client, newest, sweep))
             return false;
-        asked = MAX(asked, sweep.waiting);
-    } while (sweep.waiting > 0);
+        *asked = MAX(*asked, sweep->waiting);
+    } while (sweep->waiting > 0);
+    return true;
+}
+
+/* Whoever holds an exclusive lease may have changes that are not here. Giving back that on a directory brings
+ * the new ones in it, each with a lease of its own and what is in there still to come: so there are as many
+ * rounds as directories were made in each other. It would have no end where somebody goes on working, hence
+ * the limit. */
+static bool flush(struct ph_control_client *client, GString *out, bool verbose)
+{
+    struct ph_lease_sweep sweep;
+    size_t asked = 0, total = 0;
+
+    for (unsigned round = 0; round < ROUNDS_MAX && (round == 0 || asked > 0); round++) {
+        if (!call_in(client, &sweep, &asked))
+            return false;
+        total += asked;
+    }
     if (!sync_export(client->directory))
         g_string_append_printf(out, "%ccannot make %s stable: %s\n", PH_CONTROL_TROUBLE, client->directory,
                                g_strerror(errno));
@@ -239,7 +256,7 @@ static bool flush(struct ph_control_client *client, GString *out, bool verbose)
                                "written back is not here\n",
                                PH_CONTROL_TROUBLE, sweep.lost);
     if (verbose)
-        g_string_append_printf(out, "%cflushed; clients were asked for %zu leases\n", PH_CONTROL_LINE, asked);
+        g_string_append_printf(out, "%cflushed; clients were asked for %zu leases\n", PH_CONTROL_LINE, total);
     return true;
 }
 

@@ -298,3 +298,89 @@ class SeeingServers(Case):
         self.assertEqual(status["caching"], "off")
         self.assertIs(status["names-in-kernel"], False)
         self.assertEqual(lines_of("leases", "--json", mount.path), [])
+
+
+class SeeingWriteBack(Case):
+    """A mount that writes back, but not by itself for as long as the test lasts."""
+
+    def start(self):
+        """Server and mount."""
+        server = self.server()
+        return server, self.mount(server, options=("allow_other", "writeback", "flush_age=300s"))
+
+    def fill(self, mount, depth=6):
+        """Directories in each other with files in them; the number of files."""
+        path = mount.path
+        for level in range(depth):
+            path = os.path.join(path, "d%d" % level)
+            os.mkdir(path)
+            for number in range(3):
+                write(os.path.join(path, "f%d" % number), b"%d" % level)
+        return 3 * depth
+
+    def files(self, path):
+        """Contents of all files below PATH, by name."""
+        return {os.path.join(where, name): read(os.path.join(where, name)) for where, _, names in os.walk(path)
+                for name in names}
+
+    def status(self, mount):
+        """As JSON says it."""
+        return json.loads(ctl("status", "--json", mount.path)[1])
+
+    def test_what_is_dirty_is_told_until_it_is_flushed(self):
+        """By status, by state, in the list of leases; then it is stable."""
+        server, mount = self.start()
+        write(mount.join("first"), b"x")
+        self.assertEqual(ctl("flush", mount.path)[0], 0)
+        self.fill(mount, 1)
+        file = mount.join("d0", "f1")
+        status = self.status(mount)
+        self.assertEqual(status["write-back"], "on")
+        self.assertEqual(status["dirty-bytes"], 3)
+        self.assertGreaterEqual(status["dirty-operations"], 4)
+        self.assertGreater(status["round-trips-saved"], 0)
+        self.assertEqual(state_of(file), "dirty")
+        dirty = {lease["path"] for lease in lines_of("leases", "--json", mount.path) if lease["dirty"]}
+        self.assertLessEqual({"/d0", "/d0/f0", "/d0/f1", "/d0/f2"}, dirty)
+        self.assertNotIn("/first", dirty)
+        self.assertIn("3 B, ", ctl("top", "-n", "1", mount.path)[1])
+        self.assertGreater(wait_for(lambda: self.status(mount)["oldest-dirty-ms"], "time to pass"), 0)
+        self.assertEqual(ctl("flush", mount.join("d0"))[0], 0)
+        self.assertEqual(self.files(os.path.join(server.export, "d0")),
+                         {os.path.join(server.export, "d0", "f%d" % number): b"0" for number in range(3)})
+        self.assertEqual(ctl("flush", mount.path)[0], 0)
+        status = self.status(mount)
+        self.assertEqual([status[key] for key in ("dirty-bytes", "dirty-operations", "oldest-dirty-ms")], [0, 0, 0])
+        self.assertNotEqual(state_of(file), "dirty")
+
+    def test_flushing_from_the_server(self):
+        """Trees as well that it does not know yet."""
+        server, mount = self.start()
+        count = self.fill(mount)
+        self.assertLess(len(self.files(server.export)), count)
+        code, out, errors = ctl("flush", "-v", "--server", server.state)
+        self.assertEqual((code, errors), (0, ""))
+        self.assertRegex(out, r"clients were asked for \d+ leases")
+        found = self.files(server.export)
+        self.assertEqual(len(found), count)
+        for path, data in found.items():
+            self.assertEqual(data, os.path.basename(os.path.dirname(path))[1:].encode(), path)
+        self.assertEqual(self.status(mount)["dirty-operations"], 0)
+
+    def test_flushing_from_the_server_while_somebody_works(self):
+        """It comes to an end, and what was there before is on the disk."""
+        server, mount = self.start()
+        count = self.fill(mount)
+        script = ("import os,sys,time\nn=0\nuntil=time.monotonic()+20\nos.mkdir(sys.argv[1])\n"
+                  "while time.monotonic()<until:\n open(sys.argv[1]+'/w%d'%(n%50),'w').write('x'*100);n+=1\n")
+        work = subprocess.Popen(["python3", "-c", script, mount.join("busy")])
+        try:
+            wait_for(lambda: os.path.exists(mount.join("busy", "w9")), "work")
+            code, _, errors = ctl("flush", "--server", server.state)
+            self.assertEqual((code, errors), (0, ""))
+            self.assertIsNone(work.poll())
+            found = {path for path in self.files(server.export) if "/d0" in path}
+            self.assertEqual(len(found), count)
+        finally:
+            work.kill()
+            work.wait()
