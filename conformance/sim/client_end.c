@@ -8,11 +8,12 @@
 
 enum {
     CONNECT_DELAY_US = 5000,
-    CONNECT_FAILS_PER_MILLE = 100,
     SHUFFLE_PER_MILLE = 300,
-    REPEAT_PER_MILLE = 150,
     PATIENCE_MS = 600000,
     CLOSE_WITHIN_MS = 5000,
+    RESTART_US = 3000000,
+    OFFSET_MS = 100000,
+    HARD_CRASH_US = 40000000, /* until the server sees that a machine is gone */
 };
 
 /* A transaction that was sent twice: both answers must be the same. */
@@ -30,36 +31,108 @@ static uint64_t stub_send(void *self, uint16_t command, const ProtobufCMessage *
     request->fn = fn;
     request->data = data;
     ph_client_actions_init(&actions);
-    uint64_t ticket = ph_client_submit(client->core, request, sim_now_ms(client->world), &actions);
+    uint64_t ticket = ph_client_submit(client->core, request, sim_client_ms(client), &actions);
     sim_client_act(client, &actions);
     return ticket;
 }
 
-void sim_client_init(struct sim_client *client, struct world *world, int index)
+static void start_programs(struct sim_client *client)
 {
+    for (int i = 0; i < client->world->profile.processes; i++) {
+        client->processes[i].client = client;
+        client->processes[i].index = i;
+        if (client->caching)
+            sim_program_start(&client->processes[i]);
+        else
+            sim_process_start(&client->processes[i]);
+    }
+}
+
+struct sim_client *sim_client_new(struct world *world, int index)
+{
+    struct sim_client *client = g_new0(struct sim_client, 1);
     struct ph_client_config config = {.export_name = "model",
                                       .host = "simulated",
                                       .server_name = "server",
+                                      .leases = world->caching,
                                       .patience_ms = PATIENCE_MS,
                                       .seed = ph_random_next(&world->random)};
     client->world = world;
     client->index = index;
+    client->clock_ppm = world->profile.clock_ppm[index];
+    client->clock_offset_ms = world->caching ? sim_below(world, OFFSET_MS) : 0;
     g_snprintf(client->name, sizeof(client->name), "client%d", index);
     ph_random_bytes(&world->random, config.client, sizeof(config.client));
-    client->core = ph_client_new(&config, sim_now_ms(world));
+    client->core = ph_client_new(&config, sim_client_ms(client));
     client->stub = (struct ph_stub){.send = stub_send, .self = client};
     client->repeats = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
-    for (int i = 0; i < SIM_PROCESSES; i++) {
-        client->processes[i].client = client;
-        client->processes[i].index = i;
-        sim_process_start(&client->processes[i]);
-    }
+    if (world->caching)
+        client->caching = sim_caching_new(client);
+    g_ptr_array_add(world->all_clients, client);
+    world->clients[index] = client;
+    start_programs(client);
+    return client;
 }
 
-void sim_client_clear(struct sim_client *client)
+void sim_client_free(void *data)
 {
+    struct sim_client *client = data;
     ph_client_free(client->core);
+    sim_caching_free(client->caching);
     g_hash_table_unref(client->repeats);
+    g_free(client);
+}
+
+static void on_restart(struct world *world, void *data)
+{
+    int index = GPOINTER_TO_INT(data);
+    sim_trace_line(&world->result->trace, world->now_us, "world", "client%d starts again", index);
+    sim_client_new(world, index);
+}
+
+/* The server finds out that a machine is gone. */
+static void on_machine_gone(struct world *world, void *data)
+{
+    (void) world;
+    sim_conn_cut(data);
+}
+
+void sim_client_crash(struct sim_client *client, gboolean hard)
+{
+    struct world *world = client->world;
+    struct sim_conn *conn = client->conn;
+    struct ph_fault fault = {.status = PH_ST_IO_ERROR};
+    sim_trace_line(&world->result->trace, world->now_us, client->name, "crashes%s",
+                   hard ? ", with its machine" : "");
+    world->result->crashes++;
+    client->dead = TRUE;
+    client->last_conn = conn;
+    sim_programs_died(client);
+    if (conn && hard)
+        sim_after(world, sim_below(world, HARD_CRASH_US), on_machine_gone, conn, NULL);
+    else if (conn)
+        sim_conn_close(conn, SIM_END_CLIENT, &fault);
+    sim_after(world, sim_below(world, RESTART_US), on_restart, GINT_TO_POINTER(client->index), NULL);
+}
+
+static void on_resume(struct world *world, void *data)
+{
+    struct sim_client *client = data;
+    sim_trace_line(&world->result->trace, world->now_us, client->name, "goes on");
+    if (sim_chance(world, 500))
+        sim_client_tick(client);
+}
+
+void sim_client_pause(struct sim_client *client, uint64_t us)
+{
+    struct world *world = client->world;
+    sim_trace_line(&world->result->trace, world->now_us, client->name,
+                   "stands still for %" G_GUINT64_FORMAT " us", us);
+    world->result->pauses++;
+    client->paused_until_us = world->now_us + us;
+    client->trouble_us = client->paused_until_us;
+    client->ticked = FALSE;
+    sim_after_at(client, us, on_resume, client, NULL);
 }
 
 /* As the link does it: decodes the answer and calls back. */
@@ -97,7 +170,8 @@ static void send_request(struct sim_client *client, const struct ph_client_actio
     if (!client->conn)
         return;
     send_once(client, &header, action->request);
-    if (header.command != PH_CMD_TRANSACT || !sim_chance(client->world, REPEAT_PER_MILLE))
+    if (header.command != PH_CMD_TRANSACT ||
+        !sim_chance(client->world, client->world->profile.repeat_per_mille))
         return;
     client->world->result->repeats++;
     g_hash_table_insert(client->repeats, g_memdup2(&header.id, sizeof(header.id)), g_new0(struct repeat, 1));
@@ -109,13 +183,15 @@ static void on_connect(struct world *world, void *data)
 {
     struct sim_client *client = data;
     struct ph_client_actions actions;
-    if (world->calm || !sim_chance(world, CONNECT_FAILS_PER_MILLE)) {
+    if (client->closed)
+        return;
+    if (world->calm || !sim_chance(world, world->profile.connect_fails_per_mille)) {
         client->conn = sim_conn_new(client);
         return;
     }
     struct ph_fault fault = {.status = PH_ST_IO_ERROR, .text = "connection refused"};
     ph_client_actions_init(&actions);
-    ph_client_disconnected(client->core, &fault, sim_now_ms(world), &actions);
+    ph_client_disconnected(client->core, &fault, sim_client_ms(client), &actions);
     sim_client_act(client, &actions);
 }
 
@@ -123,13 +199,30 @@ static void disconnect(struct sim_client *client, const struct ph_client_action 
 {
     struct sim_conn *conn = client->conn;
     struct ph_fault fault = {.status = action->status};
-    /* Neither end does anything wrong in this world. */
-    sim_violate(client->world, "%s gave its connection up: %s", client->name, action->text);
+    /* Neither end does anything wrong in this world, but its leases may run out. */
+    if (!client->caching || (action->status != PH_ST_FENCED && action->status != PH_ST_IO_ERROR))
+        sim_violate(client->world, "%s gave its connection up: %s", client->name, action->text);
     if (!conn)
         return;
     g_strlcpy(fault.text, action->text, sizeof(fault.text));
     ph_conn_goaway(conn->ends[SIM_END_CLIENT], action->status);
     sim_conn_close(conn, SIM_END_CLIENT, &fault);
+}
+
+/* An event of the server. */
+static void hear(struct sim_client *client, const struct ph_frame *frame)
+{
+    struct ph_fault fault = {0};
+    if (frame->header.command != PH_CMD_RECALL)
+        return;
+    struct ph_arena *arena = ph_arena_new(PH_ARENA_CAP_BYTES);
+    const Pohmel__RecallEvent *recall = (const Pohmel__RecallEvent *) ph_decode(
+        ph_command_info(PH_CMD_RECALL)->request, frame->message, frame->header.message_len, arena, &fault);
+    if (recall)
+        sim_caching_recall(client->caching, recall);
+    else
+        sim_violate(client->world, "%s: the server sent a malformed recall: %s", client->name, fault.text);
+    ph_arena_free(arena);
 }
 
 static void act(struct sim_client *client, const struct ph_client_action *action)
@@ -150,11 +243,11 @@ static void act(struct sim_client *client, const struct ph_client_action *action
         break;
     case PH_CLIENT_WALK:
         ph_client_actions_init(&more);
-        ph_client_resume(client->core, action->request, false, sim_now_ms(client->world), &more);
+        ph_client_resume(client->core, action->request, false, sim_client_ms(client), &more);
         sim_client_act(client, &more);
         break;
     case PH_CLIENT_CONNECT:
-        sim_after(client->world, sim_below(client->world, CONNECT_DELAY_US), on_connect, client, NULL);
+        sim_after_at(client, sim_below(client->world, CONNECT_DELAY_US), on_connect, client, NULL);
         break;
     case PH_CLIENT_DISCONNECT:
         disconnect(client, action);
@@ -163,13 +256,20 @@ static void act(struct sim_client *client, const struct ph_client_action *action
         client->world->result->sessions++;
         sim_trace_line(&client->world->result->trace, client->world->now_us, client->name, "session %u open",
                        (unsigned) ph_client_opened(client->core)->generation);
+        if (client->caching)
+            sim_caching_opened(client->caching);
         break;
     case PH_CLIENT_CLOSED:
         client->closed = TRUE;
         break;
-    case PH_CLIENT_LATE:
     case PH_CLIENT_LOST:
+        if (client->caching)
+            sim_caching_lost(client->caching);
+        break;
     case PH_CLIENT_EVENT:
+        hear(client, action->frame);
+        break;
+    case PH_CLIENT_LATE:
     case PH_CLIENT_REFUSED:
     case PH_CLIENT_IDS:
         break;
@@ -204,7 +304,10 @@ void sim_client_act(struct sim_client *client, struct ph_client_actions *actions
 void sim_client_tick(struct sim_client *client)
 {
     struct ph_client_actions actions;
-    uint64_t now_ms = sim_now_ms(client->world);
+    uint64_t now_ms = sim_client_ms(client);
+    if (client->world->now_us < client->paused_until_us)
+        return;
+    client->ticked = TRUE;
     if (now_ms < ph_client_deadline(client->core))
         return;
     ph_client_actions_init(&actions);
@@ -218,8 +321,7 @@ void sim_client_ready(struct sim_conn *conn)
     struct ph_client_actions actions;
     const struct ph_hello *peer = ph_conn_peer(conn->ends[SIM_END_CLIENT]);
     ph_client_actions_init(&actions);
-    ph_client_connected(client->core, peer->message_max, peer->payload_max, sim_now_ms(client->world),
-                        &actions);
+    ph_client_connected(client->core, peer->message_max, peer->payload_max, sim_client_ms(client), &actions);
     sim_client_act(client, &actions);
 }
 
@@ -250,7 +352,7 @@ void sim_client_frame(struct sim_conn *conn, struct ph_frame *frame)
         return;
     }
     ph_client_actions_init(&actions);
-    ph_client_frame(client->core, frame, sim_now_ms(client->world), &actions);
+    ph_client_frame(client->core, frame, sim_client_ms(client), &actions);
     sim_client_act(client, &actions);
 }
 
@@ -263,16 +365,17 @@ void sim_client_closed(struct sim_conn *conn, const struct ph_fault *fault)
     if (client->conn != conn)
         return;
     client->conn = NULL;
+    client->last_conn = conn;
     g_hash_table_remove_all(client->repeats);
     ph_client_actions_init(&actions);
-    ph_client_disconnected(client->core, fault, sim_now_ms(client->world), &actions);
+    ph_client_disconnected(client->core, fault, sim_client_ms(client), &actions);
     sim_client_act(client, &actions);
 }
 
 void sim_client_shutdown(struct sim_client *client)
 {
     struct ph_client_actions actions;
-    uint64_t now_ms = sim_now_ms(client->world);
+    uint64_t now_ms = sim_client_ms(client);
     ph_client_actions_init(&actions);
     ph_client_shutdown(client->core, now_ms + CLOSE_WITHIN_MS, now_ms, &actions);
     sim_client_act(client, &actions);

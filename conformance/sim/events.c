@@ -8,6 +8,7 @@ struct sim_event {
     sim_event_fn fn;
     void *data;
     GDestroyNotify free_data;
+    struct sim_client *client; /* to whom it happens, or NULL */
 };
 
 GArray *sim_events_new(void)
@@ -33,19 +34,29 @@ static void swap(struct world *world, guint a, guint b)
     *event_at(world, b) = keep;
 }
 
-void sim_after(struct world *world, uint64_t delay_us, sim_event_fn fn, void *data, GDestroyNotify free_data)
+static void plan(struct world *world, struct sim_event event, uint64_t at_us)
 {
-    struct sim_event event = {.at_us = world->now_us + delay_us,
-                              .serial = world->next_serial++,
-                              .fn = fn,
-                              .data = data,
-                              .free_data = free_data};
+    event.at_us = at_us;
+    event.serial = world->next_serial++;
     g_array_append_val(world->events, event);
     for (guint at = world->events->len - 1; at > 0; at = (at - 1) / 2) {
         if (!before(event_at(world, at), event_at(world, (at - 1) / 2)))
             break;
         swap(world, at, (at - 1) / 2);
     }
+}
+
+void sim_after(struct world *world, uint64_t delay_us, sim_event_fn fn, void *data, GDestroyNotify free_data)
+{
+    struct sim_event event = {.fn = fn, .data = data, .free_data = free_data};
+    plan(world, event, world->now_us + delay_us);
+}
+
+void sim_after_at(struct sim_client *client, uint64_t delay_us, sim_event_fn fn, void *data,
+                  GDestroyNotify free_data)
+{
+    struct sim_event event = {.fn = fn, .data = data, .free_data = free_data, .client = client};
+    plan(client->world, event, client->world->now_us + delay_us);
 }
 
 static struct sim_event take_first(struct world *world)
@@ -73,6 +84,15 @@ gboolean sim_step(struct world *world)
         return FALSE;
     struct sim_event event = take_first(world);
     world->now_us = event.at_us;
+    if (event.client && event.client->dead) {
+        if (event.free_data)
+            event.free_data(event.data);
+        return TRUE;
+    }
+    if (event.client && world->now_us < event.client->paused_until_us) {
+        plan(world, event, event.client->paused_until_us);
+        return TRUE;
+    }
     world->result->events++;
     event.fn(world, event.data);
     return TRUE;

@@ -81,6 +81,8 @@ static uint32_t list_directory(void *self, struct ph_call *call, const Pohmel__R
         out->name.data = ph_arena_copy(call->arena, g_bytes_get_data(entry->name, NULL), out->name.len);
         out->object = entry->object;
         out->cookie = at + 1;
+        if (request->attributes)
+            out->attr = model_new_attr(call->arena, model_find(self, entry->object));
         reply->entries[reply->n_entries++] = out;
     }
     reply->end = at >= directory->entries->len;
@@ -216,29 +218,122 @@ static uint32_t remove_directory(void *self, struct ph_call *call, const Pohmel_
     return take_name(self, request->parent, request->name, request->object, TRUE, reply);
 }
 
-/* Moves a name where none is; the simulated programs ask for nothing else. */
+static uint32_t make_link(void *self, struct ph_call *call, const Pohmel__LinkRequest *request,
+                          Pohmel__AttrResult *reply)
+{
+    struct model_store *store = self;
+    struct model_object *parent, *object = model_find(store, request->object);
+    uint32_t status = directory_of(store, request->parent, &parent);
+    if (status != PH_ST_OK)
+        return status;
+    if (!object)
+        return PH_ST_STALE;
+    if (object->entries)
+        return PH_ST_NOT_PERMITTED;
+    if (model_entry(parent, request->name))
+        return PH_ST_EXISTS;
+    model_link(parent, request->name, object);
+    reply->attr = model_new_attr(call->arena, object);
+    return PH_ST_OK;
+}
+
+/* What a rename finds under its two names. */
+struct moving {
+    struct model_object *from, *to;
+    struct model_entry *old_entry, *new_entry; /* the new one may be missing */
+    struct model_object *moved, *replaced;
+};
+
+static uint32_t find_moving(struct model_store *store, const Pohmel__RenameRequest *request,
+                            struct moving *out)
+{
+    uint32_t status = directory_of(store, request->old_parent, &out->from);
+    if (status == PH_ST_OK)
+        status = directory_of(store, request->new_parent, &out->to);
+    if (status != PH_ST_OK)
+        return status;
+    out->old_entry = model_entry(out->from, request->old_name);
+    out->new_entry = model_entry(out->to, request->new_name);
+    if (!out->old_entry)
+        return PH_ST_NOT_FOUND;
+    out->moved = model_find(store, out->old_entry->object);
+    out->replaced = out->new_entry ? model_find(store, out->new_entry->object) : NULL;
+    if (request->object && request->object != out->moved->id)
+        return PH_ST_MISMATCH;
+    if (request->replaced && (!out->replaced || request->replaced != out->replaced->id))
+        return PH_ST_MISMATCH;
+    return PH_ST_OK;
+}
+
+/* Why a plain rename cannot replace what is there. */
+static uint32_t replace_status(const struct moving *moving)
+{
+    if (moving->moved->entries && !moving->replaced->entries)
+        return PH_ST_NOT_DIRECTORY;
+    if (!moving->moved->entries && moving->replaced->entries)
+        return PH_ST_IS_DIRECTORY;
+    return moving->replaced->entries && moving->replaced->entries->len > 0 ? PH_ST_NOT_EMPTY : PH_ST_OK;
+}
+
+static void exchange(struct moving *moving)
+{
+    moving->old_entry->object = moving->replaced->id;
+    moving->new_entry->object = moving->moved->id;
+    moving->from->version++;
+    moving->to->version++;
+    moving->moved->version++;
+    moving->replaced->version++;
+}
+
+/* Directories are empty, or never asked to be moved: no circle can come about. */
 static uint32_t rename_name(void *self, struct ph_call *call, const Pohmel__RenameRequest *request,
                             Pohmel__NameResult *reply)
 {
+    enum { NEW_MUST_BE_FREE = 1, EXCHANGE = 2 };
     struct model_store *store = self;
-    struct model_object *from, *to;
+    struct moving moving = {0};
     (void) call;
-    uint32_t status = directory_of(store, request->old_parent, &from);
-    if (status == PH_ST_OK)
-        status = directory_of(store, request->new_parent, &to);
+    uint32_t status = find_moving(store, request, &moving);
     if (status != PH_ST_OK)
         return status;
-    struct model_entry *entry = model_entry(from, request->old_name);
-    if (!entry)
-        return PH_ST_NOT_FOUND;
-    if (model_entry(to, request->new_name))
+    if (moving.replaced && (request->flags & NEW_MUST_BE_FREE))
         return PH_ST_EXISTS;
-    struct model_object *object = model_find(store, entry->object);
-    if (object->entries)
-        return PH_ST_IS_DIRECTORY; /* so that no circle can come about */
-    model_link(to, request->new_name, object);
-    model_unlink(store, from, entry);
-    reply->directory_version = to->version;
+    if (request->flags & EXCHANGE) {
+        if (!moving.replaced)
+            return PH_ST_NOT_FOUND;
+        exchange(&moving);
+    } else if (moving.replaced != moving.moved) {
+        status = moving.replaced ? replace_status(&moving) : PH_ST_OK;
+        if (status != PH_ST_OK)
+            return status;
+        if (moving.replaced)
+            model_unlink(store, moving.to, moving.new_entry);
+        model_link(moving.to, request->new_name, moving.moved);
+        model_unlink(store, moving.from, moving.old_entry);
+    }
+    reply->directory_version = moving.to->version;
+    return PH_ST_OK;
+}
+
+/* Owner and size only. */
+static uint32_t set_attributes(void *self, struct ph_call *call, const Pohmel__SetattrRequest *request,
+                               Pohmel__AttrResult *reply)
+{
+    enum { OWNER = 1 << 1, SIZE = 1 << 3 };
+    struct model_object *object = model_find(self, request->object);
+    if (!object)
+        return PH_ST_STALE;
+    if (request->which & OWNER)
+        object->uid = request->uid;
+    if (request->which & SIZE) {
+        if (request->size > sizeof(object->data))
+            return PH_ST_TOO_BIG;
+        if (request->size < object->size)
+            memset(object->data + request->size, 0, object->size - request->size);
+        object->size = request->size;
+    }
+    object->version++;
+    reply->attr = model_new_attr(call->arena, object);
     return PH_ST_OK;
 }
 
@@ -253,17 +348,18 @@ static uint32_t write_data(void *self, struct ph_call *call, const Pohmel__Write
     uint32_t status = opened(store, call, request->handle, request->object, &object);
     if (status != PH_ST_OK)
         return status;
-    if (request->offset > sizeof(object->data) || request->length > sizeof(object->data) - request->offset)
+    uint64_t offset = request->append ? object->size : request->offset;
+    if (offset > sizeof(object->data) || request->length > sizeof(object->data) - offset)
         return PH_ST_TOO_BIG;
-    memcpy(object->data + request->offset, bytes, request->length);
-    object->size = MAX(object->size, request->offset + request->length);
+    memcpy(object->data + offset, bytes, request->length);
+    object->size = MAX(object->size, offset + request->length);
     object->version++;
     struct model_moment moment = {.object = object->id, .from_us = *store->now_us};
     memcpy(&moment.value, object->data, sizeof(moment.value));
     moment.value = GUINT64_FROM_LE(moment.value);
     g_array_append_val(store->moments, moment);
     reply->written = request->length;
-    reply->offset = request->offset;
+    reply->offset = offset;
     reply->attr = model_new_attr(call->arena, object);
     return PH_ST_OK;
 }
@@ -281,5 +377,7 @@ const struct ph_store_ops model_ops = {
     .remove = remove_name,
     .rmdir = remove_directory,
     .rename = rename_name,
+    .link = make_link,
+    .setattr = set_attributes,
     .write = write_data,
 };

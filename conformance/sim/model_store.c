@@ -83,6 +83,7 @@ void model_link(struct model_object *directory, ProtobufCBinaryData name, struct
     g_ptr_array_add(directory->entries, entry);
     directory->version++;
     object->links++;
+    object->version++;
 }
 
 static gboolean is_open(struct model_store *store, uint64_t object)
@@ -108,6 +109,7 @@ void model_unlink(struct model_store *store, struct model_object *directory, str
     g_ptr_array_remove(directory->entries, entry);
     directory->version++;
     object->links--;
+    object->version++;
     drop_unused(store, id);
 }
 
@@ -119,6 +121,7 @@ void model_attr(struct ph_arena *arena, const struct model_object *object, Pohme
     attr->object = object->id;
     attr->mode = object->mode;
     attr->links = object->links;
+    attr->uid = object->uid;
     attr->size = object->size;
     attr->version = object->version;
     attr->accessed = attr->modified = attr->changed = time;
@@ -286,10 +289,14 @@ struct model_store *model_store_new(const uint64_t *now_us)
         struct model_object *file = add_object(store, MODEL_REGISTER_FIRST + i, S_IFREG | 0644);
         uint8_t name[] = {'r', (uint8_t) ('0' + i)};
         model_link(root, (ProtobufCBinaryData){.len = sizeof(name), .data = name}, file);
-        file->size = MODEL_VALUE_BYTES;
+        file->size = MODEL_REGISTER_BYTES;
         struct model_moment moment = {.object = file->id};
         g_array_append_val(store->moments, moment);
     }
+    model_link(root, (ProtobufCBinaryData){.len = 3, .data = (uint8_t *) "log"},
+               add_object(store, MODEL_LOG, S_IFREG | 0644));
+    model_link(root, (ProtobufCBinaryData){.len = 3, .data = (uint8_t *) "sub"},
+               add_object(store, MODEL_SUB, S_IFDIR | 0755));
     return store;
 }
 
@@ -336,6 +343,13 @@ uint64_t model_store_value(struct model_store *store, uint64_t object)
     uint64_t value;
     memcpy(&value, model_find(store, object)->data, sizeof(value));
     return GUINT64_FROM_LE(value);
+}
+
+const uint8_t *model_store_data(struct model_store *store, uint64_t object, size_t *len)
+{
+    const struct model_object *file = model_find(store, object);
+    *len = file->size;
+    return file->data;
 }
 
 guint model_store_handles(struct model_store *store)

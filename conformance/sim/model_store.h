@@ -11,7 +11,10 @@
 enum {
     MODEL_REGISTERS = 4, /* files that exist from the start: objects FIRST.. in the root */
     MODEL_REGISTER_FIRST = 100,
-    MODEL_VALUE_BYTES = 8, /* a register holds one little-endian number */
+    MODEL_VALUE_BYTES = 8, /* a register holds little-endian numbers of that size */
+    MODEL_REGISTER_BYTES = 16,
+    MODEL_LOG = 110, /* a file that is empty at first */
+    MODEL_SUB = 120, /* a directory that is empty at first */
 };
 
 struct model_store;
@@ -32,6 +35,9 @@ gboolean model_store_held(struct model_store *store, uint64_t object, uint64_t v
 
 /* What a register holds now. */
 uint64_t model_store_value(struct model_store *store, uint64_t object);
+
+/* What OBJECT, a file that exists, consists of now; its length in *LEN. */
+const uint8_t *model_store_data(struct model_store *store, uint64_t object, size_t *len);
 
 /* Handles open now. */
 guint model_store_handles(struct model_store *store);

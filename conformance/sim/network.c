@@ -8,9 +8,6 @@
 
 enum {
     LATENCY_MIN_US = 50,
-    LATENCY_SPREAD_US = 2000,
-    LATENCY_STALL_US = 400000, /* now and then */
-    STALL_PER_MILLE = 5,
     CUT_NOTICE_US = 300000,
     VECTOR = 16,
 };
@@ -38,7 +35,7 @@ struct sim_conn *sim_conn_new(struct sim_client *client)
     conn->world = world;
     conn->client = client;
     conn->number = (int) world->conns->len;
-    conn->ends[SIM_END_CLIENT] = ph_conn_new(PH_CONN_CLIENT, &hello, sim_now_ms(world));
+    conn->ends[SIM_END_CLIENT] = ph_conn_new(PH_CONN_CLIENT, &hello, sim_client_ms(client));
     conn->ends[SIM_END_SERVER] = ph_conn_new(PH_CONN_SERVER, &hello, sim_now_ms(world));
     conn->server_conn = ph_server_conn_new(world->server, conn, NULL);
     g_ptr_array_add(world->conns, conn);
@@ -62,9 +59,10 @@ void sim_conn_free(void *data)
 static uint64_t travel_us(struct sim_conn *conn, int to)
 {
     struct world *world = conn->world;
-    uint64_t delay = LATENCY_MIN_US + sim_below(world, LATENCY_SPREAD_US);
-    if (!world->calm && sim_chance(world, STALL_PER_MILLE))
-        delay += sim_below(world, LATENCY_STALL_US);
+    const struct sim_profile *profile = &world->profile;
+    uint64_t delay = LATENCY_MIN_US + sim_below(world, profile->latency_us[conn->client->index][to]);
+    if (!world->calm && sim_chance(world, profile->stall_per_mille))
+        delay += sim_below(world, profile->stall_us);
     uint64_t arrival = MAX(world->now_us + delay, conn->arrival_us[to] + 1);
     conn->arrival_us[to] = arrival;
     return arrival - world->now_us;
@@ -75,10 +73,21 @@ static void tell_closed(struct sim_conn *conn, int end, const struct ph_fault *f
     if (conn->closed[end])
         return;
     conn->closed[end] = TRUE;
-    if (end == SIM_END_CLIENT)
-        sim_client_closed(conn, fault);
-    else
+    if (end == SIM_END_SERVER)
+        conn->server_over_us = conn->world->now_us;
+    if (end == SIM_END_SERVER)
         sim_server_closed(conn);
+    else if (!conn->client->dead)
+        sim_client_closed(conn, fault);
+}
+
+/* Something that END is to be told of. */
+static void later(struct sim_conn *conn, int end, uint64_t delay_us, sim_event_fn fn, void *data)
+{
+    if (end == SIM_END_CLIENT)
+        sim_after_at(conn->client, delay_us, fn, data, g_free);
+    else
+        sim_after(conn->world, delay_us, fn, data, g_free);
 }
 
 static void on_peer_closed(struct world *world, void *data)
@@ -87,6 +96,8 @@ static void on_peer_closed(struct world *world, void *data)
     struct ph_fault fault = {0};
     (void) world;
     g_strlcpy(fault.text, "the peer closed the connection", sizeof(fault.text));
+    if (ending->end == SIM_END_SERVER && !ending->conn->closed[SIM_END_SERVER])
+        ending->conn->left = TRUE;
     tell_closed(ending->conn, ending->end, &fault);
     g_free(ending);
 }
@@ -115,8 +126,16 @@ void sim_conn_close(struct sim_conn *conn, int end, const struct ph_fault *fault
         return;
     sim_conn_flush(conn, end);
     if (!conn->cut)
-        sim_after(conn->world, travel_us(conn, !end), on_peer_closed, new_ending(conn, !end), g_free);
+        later(conn, !end, travel_us(conn, !end), on_peer_closed, new_ending(conn, !end));
     tell_closed(conn, end, fault);
+}
+
+/* From now on nothing more arrives at END. */
+static void on_deaf(struct world *world, void *data)
+{
+    g_autofree struct ending *ending = data;
+    (void) world;
+    ending->conn->deaf[ending->end] = TRUE;
 }
 
 void sim_conn_cut(struct sim_conn *conn)
@@ -127,8 +146,19 @@ void sim_conn_cut(struct sim_conn *conn)
     conn->cut = TRUE;
     world->result->cuts++;
     sim_trace_line(&world->result->trace, world->now_us, "network", "connection %d is cut", conn->number);
-    for (int end = 0; end < 2; end++)
-        sim_after(world, sim_below(world, CUT_NOTICE_US), on_cut_noticed, new_ending(conn, end), g_free);
+    /* What was on its way lingers, and may arrive when the client has connected again. */
+    for (int end = 0; end < 2; end++) {
+        uint64_t linger_us = sim_below(world, world->profile.linger_us);
+        sim_after(world, linger_us, on_deaf, new_ending(conn, end), g_free);
+        gboolean late = end == SIM_END_SERVER && sim_chance(world, 500);
+        later(conn, end, (late ? linger_us : 0) + sim_below(world, CUT_NOTICE_US), on_cut_noticed,
+              new_ending(conn, end));
+    }
+}
+
+static uint64_t end_ms(const struct sim_conn *conn, int end)
+{
+    return end == SIM_END_CLIENT ? sim_client_ms(conn->client) : sim_now_ms(conn->world);
 }
 
 /* Frames that arrived whole. */
@@ -150,17 +180,18 @@ static void deliver(struct sim_conn *conn, int end)
 static void on_arrival(struct world *world, void *data)
 {
     g_autofree struct segment *segment = data;
+    (void) world;
     struct sim_conn *conn = segment->conn;
     struct ph_conn *end = conn->ends[segment->to];
     struct ph_fault fault = {0};
-    for (gsize at = 0; at < segment->len && !conn->cut && !conn->closed[segment->to];) {
+    for (gsize at = 0; at < segment->len && !conn->deaf[segment->to] && !conn->closed[segment->to];) {
         uint8_t *where;
         size_t count = MIN(ph_conn_space(end, &where), segment->len - at);
         if (count == 0)
             break;
         memcpy(where, segment->bytes + at, count);
         at += count;
-        ph_conn_received(end, count, sim_now_ms(world), &fault);
+        ph_conn_received(end, count, end_ms(conn, segment->to), &fault);
         deliver(conn, segment->to);
         if (ph_conn_ended(end))
             sim_conn_close(conn, segment->to, &fault);
@@ -175,7 +206,7 @@ static void send_segment(struct sim_conn *conn, int from, const uint8_t *bytes, 
     segment->to = !from;
     segment->len = len;
     memcpy(segment->bytes, bytes, len);
-    sim_after(conn->world, travel_us(conn, !from), on_arrival, segment, g_free);
+    later(conn, !from, travel_us(conn, !from), on_arrival, segment);
 }
 
 void sim_conn_flush(struct sim_conn *conn, int end)
@@ -203,9 +234,12 @@ void sim_conn_tick(struct sim_conn *conn)
 {
     for (int end = 0; end < 2; end++) {
         struct ph_fault fault = {0};
-        if (conn->closed[end] || sim_now_ms(conn->world) < ph_conn_deadline(conn->ends[end]))
+        if (conn->closed[end] || end_ms(conn, end) < ph_conn_deadline(conn->ends[end]))
             continue;
-        if (ph_conn_tick(conn->ends[end], sim_now_ms(conn->world), &fault) != PH_ST_OK)
+        if (end == SIM_END_CLIENT &&
+            (conn->client->dead || conn->world->now_us < conn->client->paused_until_us))
+            continue;
+        if (ph_conn_tick(conn->ends[end], end_ms(conn, end), &fault) != PH_ST_OK)
             sim_conn_close(conn, end, &fault);
         else
             sim_conn_flush(conn, end);

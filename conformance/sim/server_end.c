@@ -1,9 +1,10 @@
 /* The shell around the server core in the simulated world. */
 #include "conformance/sim/world.h"
 #include "ph_commands.h"
+#include "runtime/base/limits.h"
 #include "runtime/wire/command.h"
 
-enum { DISK_US = 8000, ANSWER_US = 500, END_SESSION_US = 3000, TRACE_MESSAGE_BYTES = 300 };
+enum { END_SESSION_US = 3000, TRACE_MESSAGE_BYTES = 300 };
 
 /* A call on its way through the server. */
 struct running {
@@ -25,8 +26,8 @@ void sim_server_init(struct world *world)
 {
     static const struct ph_server_guard guard = {.enter = no_guard, .leave = no_guard};
     world->store = model_store_new(&world->now_us);
-    world->exports[0] =
-        (struct ph_server_export){.name = "model", .store = model_store_interface(world->store)};
+    world->exports[0] = (struct ph_server_export){
+        .name = "model", .store = model_store_interface(world->store), .watched = true};
     world->server = ph_server_new(world->exports, 1, &guard, ph_random_next(&world->random));
 }
 
@@ -41,13 +42,15 @@ void sim_trace_frame(struct world *world, const char *from, const struct ph_fram
 {
     char text[TRACE_MESSAGE_BYTES] = "";
     struct sim_trace *trace = &world->result->trace;
+    if (trace->off)
+        return;
     const struct ph_command_info *info = ph_command_info(header->command);
     if (header->kind == PH_FRAME_CONTROL || !info) {
         sim_trace_line(trace, world->now_us, from, "control %u of %" G_GUINT64_FORMAT, header->command,
                        header->id);
         return;
     }
-    const struct ph_message_rule *rule = header->kind == PH_FRAME_REQUEST ? info->request : info->reply;
+    const struct ph_message_rule *rule = header->kind == PH_FRAME_REPLY ? info->reply : info->request;
     struct ph_arena *arena = ph_arena_new(1 << 20);
     struct ph_fault fault = {0};
     ProtobufCMessage *decoded = message ? ph_decode(rule, message, len, arena, &fault) : NULL;
@@ -57,6 +60,8 @@ void sim_trace_frame(struct world *world, const char *from, const struct ph_fram
         sim_trace_line(trace, world->now_us, from, "%s #%" G_GUINT64_FORMAT "%s slot %d seq %u %s",
                        info->name, header->id, header->flags & PH_FLAG_RETRY ? " again" : "",
                        (int) header->slot, header->sequence, text);
+    else if (header->kind == PH_FRAME_EVENT)
+        sim_trace_line(trace, world->now_us, from, "event %s %s", info->name, text);
     else
         sim_trace_line(trace, world->now_us, from, "%s #%" G_GUINT64_FORMAT " %s %s", info->name, header->id,
                        ph_status_name(header->status), text);
@@ -71,6 +76,16 @@ static void on_end_session(struct world *world, void *data)
 }
 
 static void on_execute(struct world *world, void *data);
+
+/* Who was there all the time, and could answer, is not to be fenced. */
+static void check_fenced(struct sim_conn *conn)
+{
+    struct world *world = conn->world;
+    world->result->fences++;
+    if (!conn->cut && !conn->client->dead &&
+        conn->client->trouble_us + PH_RECALL_TIMEOUT_MS * 1000ULL < world->now_us)
+        sim_violate(world, "%s was fenced, though it was there", conn->client->name);
+}
 
 static void perform_one(struct world *world, const struct ph_action *action)
 {
@@ -92,6 +107,8 @@ static void perform_one(struct world *world, const struct ph_action *action)
     case PH_ACTION_CLOSE:
         sim_trace_line(&world->result->trace, world->now_us, "server", "closes connection %d: %s",
                        conn->number, action->reason);
+        if (action->status == PH_ST_FENCED)
+            check_fenced(conn);
         ph_conn_goaway(conn->ends[SIM_END_SERVER], action->status);
         g_strlcpy(fault.text, action->reason, sizeof(fault.text));
         sim_conn_close(conn, SIM_END_SERVER, &fault);
@@ -105,7 +122,7 @@ static void perform_one(struct world *world, const struct ph_action *action)
     case PH_ACTION_RUN:
         running = g_new0(struct running, 1);
         running->call = action->call;
-        sim_after(world, sim_below(world, DISK_US), on_execute, running, g_free);
+        sim_after(world, sim_below(world, world->profile.disk_us), on_execute, running, g_free);
         break;
     case PH_ACTION_LOG:
         sim_trace_line(&world->result->trace, world->now_us, "server", "%.*s", (int) action->message->len,
@@ -134,7 +151,7 @@ static void on_execute(struct world *world, void *data)
     struct running *running = data;
     ph_server_execute(running->call);
     /* Others may run between the deed and its answer. */
-    sim_after(world, sim_below(world, ANSWER_US), on_done, running, g_free);
+    sim_after(world, sim_below(world, world->profile.answer_us), on_done, running, g_free);
 }
 
 void sim_server_frame(struct sim_conn *conn, struct ph_frame *frame)
@@ -150,7 +167,7 @@ void sim_server_frame(struct sim_conn *conn, struct ph_frame *frame)
     running->conn = conn;
     running->call = call;
     if (admission == PH_ADMIT_SLOW)
-        sim_after(world, sim_below(world, DISK_US), on_execute, running, g_free);
+        sim_after(world, sim_below(world, world->profile.disk_us), on_execute, running, g_free);
     else
         on_execute(world, running);
 }
@@ -160,6 +177,13 @@ void sim_server_closed(struct sim_conn *conn)
     struct ph_actions actions = {0};
     sim_trace_line(&conn->world->result->trace, conn->world->now_us, "server", "connection %d is gone",
                    conn->number);
-    ph_server_conn_closed(conn->server_conn, false, &actions);
+    ph_server_conn_closed(conn->server_conn, conn->left, &actions);
     perform(conn->world, &actions);
+}
+
+void sim_server_tick(struct world *world)
+{
+    struct ph_actions actions = {0};
+    ph_server_tick(world->server, sim_now_ms(world), &actions);
+    perform(world, &actions);
 }

@@ -5,9 +5,11 @@
 
 enum {
     TICK_US = 10000,
+    SERVER_TICKS = 5,
     /* A world that is not done by then hangs. */
     LIFE_BASE_S = 1800,
     LIFE_PER_STEP_MS = 100,
+    NOTICED_US = 100000000,
     QUIET_US = 2000000, /* for the last words after all is done */
 };
 
@@ -15,8 +17,12 @@ enum {
 static void on_tick(struct world *world, void *data)
 {
     (void) data;
-    for (int i = 0; i < SIM_CLIENTS; i++)
-        sim_client_tick(&world->clients[i]);
+    for (int i = 0; i < world->profile.clients; i++) {
+        if (!world->clients[i]->dead)
+            sim_client_tick(world->clients[i]);
+    }
+    if (world->ticks++ % SERVER_TICKS == 0)
+        sim_server_tick(world);
     for (guint i = 0; i < world->conns->len; i++)
         sim_conn_tick(world->conns->pdata[i]);
     sim_after(world, TICK_US, on_tick, NULL, NULL);
@@ -24,9 +30,9 @@ static void on_tick(struct world *world, void *data)
 
 static gboolean all_stopped(const struct world *world)
 {
-    for (int i = 0; i < SIM_CLIENTS; i++) {
-        for (int j = 0; j < SIM_PROCESSES; j++) {
-            if (!world->clients[i].processes[j].stopped)
+    for (int i = 0; i < world->profile.clients; i++) {
+        for (int j = 0; j < world->profile.processes; j++) {
+            if (world->clients[i]->dead || !world->clients[i]->processes[j].stopped)
                 return FALSE;
         }
     }
@@ -35,8 +41,19 @@ static gboolean all_stopped(const struct world *world)
 
 static gboolean all_closed(const struct world *world)
 {
-    for (int i = 0; i < SIM_CLIENTS; i++) {
-        if (!world->clients[i].closed)
+    for (int i = 0; i < world->profile.clients; i++) {
+        if (!world->clients[i]->closed)
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/* The server has seen the end of all connections. */
+static gboolean all_noticed(const struct world *world)
+{
+    for (guint i = 0; i < world->conns->len; i++) {
+        const struct sim_conn *conn = world->conns->pdata[i];
+        if (!conn->closed[SIM_END_SERVER])
             return FALSE;
     }
     return TRUE;
@@ -57,11 +74,51 @@ static void run_until(struct world *world, gboolean (*done)(const struct world *
     }
 }
 
+/* A change whose answer was lost. */
+struct sim_doubt {
+    struct ph_event event;
+    uint64_t begin_us, lost_us;
+    const struct sim_conn *conn;
+};
+
+void sim_world_doubt(struct world *world, const struct ph_event *event, struct sim_conn *conn)
+{
+    struct sim_doubt doubt = {
+        .event = *event, .begin_us = event->begin_ns, .lost_us = world->now_us, .conn = conn};
+    g_array_append_val(world->doubts, doubt);
+}
+
+/* What was doubtful was done while the server knew the session, or not at all. A call that had just got what
+ * it waited for is executed still, and holds its claim meanwhile. */
+static void settle_doubts(struct world *world)
+{
+    for (guint i = 0; i < world->doubts->len; i++) {
+        const struct sim_doubt *doubt = &g_array_index(world->doubts, struct sim_doubt, i);
+        uint64_t end_us = doubt->lost_us;
+        if (doubt->conn)
+            end_us = MAX(end_us, doubt->conn->server_over_us +
+                                     2 * (uint64_t) (world->profile.disk_us + world->profile.answer_us));
+        sim_history_add(&world->history, &doubt->event, doubt->begin_us, end_us);
+    }
+}
+
+/* What the programs saw, as a whole. */
+static void judge(struct world *world)
+{
+    size_t len;
+    settle_doubts(world);
+    const uint8_t *log = model_store_data(world->store, MODEL_LOG, &len);
+    g_autofree char *why = sim_history_judge(&world->history, log, len);
+    world->result->judged = world->history.events->len;
+    if (why)
+        sim_violate(world, "%s", why);
+}
+
 /* What must hold when nothing is going on any more. */
 static void check_quiet(struct world *world)
 {
-    for (int i = 0; i < SIM_CLIENTS; i++) {
-        const struct sim_client *client = &world->clients[i];
+    for (int i = 0; i < world->profile.clients; i++) {
+        const struct sim_client *client = world->clients[i];
         if (ph_client_in_flight(client->core) || ph_client_queued(client->core))
             sim_violate(world, "%s: requests are left over", client->name);
         if (ph_client_credits_free(client->core) != ph_client_opened(client->core)->credits)
@@ -74,14 +131,17 @@ static void check_quiet(struct world *world)
         sim_violate(world, "server: a session outlived its client");
     if (model_store_handles(world->store))
         sim_violate(world, "store: a handle outlived its session");
+    if (world->caching)
+        judge(world);
 }
 
 static void world_end(struct world *world)
 {
     sim_drop_events(world);
-    for (int i = 0; i < SIM_CLIENTS; i++)
-        sim_client_clear(&world->clients[i]);
+    g_ptr_array_unref(world->all_clients);
     g_ptr_array_unref(world->conns);
+    sim_history_clear(&world->history);
+    g_array_unref(world->doubts);
     /* After a broken promise calls may be under way; the process ends soon. */
     if (!world->result->violation)
         sim_server_clear(world);
@@ -91,6 +151,7 @@ static void world_end(struct world *world)
 
 void sim_run(const struct sim_options *options, struct sim_result *result)
 {
+    static const struct ph_fault over = {.text = "the mount has ended"};
     struct world *world = g_new0(struct world, 1);
     *result = (struct sim_result){0};
     sim_trace_init(&result->trace, options->keep_trace, options->trace_out);
@@ -98,18 +159,31 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     world->steps_left = options->steps;
     world->events = sim_events_new();
     world->conns = g_ptr_array_new_with_free_func(sim_conn_free);
+    world->all_clients = g_ptr_array_new_with_free_func(sim_client_free);
+    world->caching = options->caching;
+    result->trace.off = options->no_trace;
     ph_random_seed(&world->random, options->seed);
+    if (options->caching)
+        sim_profile_caching(&world->profile, &world->random);
+    else
+        sim_profile_locks(&world->profile);
+    sim_history_init(&world->history);
+    world->doubts = g_array_new(FALSE, FALSE, sizeof(struct sim_doubt));
     sim_server_init(world);
-    for (int i = 0; i < SIM_CLIENTS; i++)
-        sim_client_init(&world->clients[i], world, i);
+    for (int i = 0; i < world->profile.clients; i++)
+        sim_client_new(world, i);
     sim_after(world, 0, on_tick, NULL, NULL);
 
     uint64_t life_us = (LIFE_BASE_S * UINT64_C(1000) + options->steps * LIFE_PER_STEP_MS) * 1000;
     run_until(world, all_stopped, life_us, "programs wait for answers that do not come");
     world->calm = TRUE;
-    for (int i = 0; i < SIM_CLIENTS; i++)
-        sim_client_shutdown(&world->clients[i]);
+    for (int i = 0; i < world->profile.clients; i++)
+        sim_client_shutdown(world->clients[i]);
     run_until(world, all_closed, world->now_us + 10 * QUIET_US, "a session does not close");
+    for (guint i = 0; i < world->conns->len && !result->violation; i++)
+        sim_conn_close(world->conns->pdata[i], SIM_END_CLIENT, &over);
+    run_until(world, all_noticed, world->now_us + NOTICED_US,
+              "the server does not notice that a client is gone");
     for (uint64_t end_us = world->now_us + QUIET_US; !result->violation && world->now_us < end_us;)
         sim_step(world);
     if (!result->violation)

@@ -1,5 +1,7 @@
-/* A world of one server core and two client cores, a network between them and
- * a clock, all driven by one seed: the same seed gives the same world, event by event. */
+/* A world of one server core and a few client cores, a network between them and
+ * a clock, all driven by one seed: the same seed gives the same world, event by event. There are two kinds:
+ * in one the clients cache under leases, and what their programs do and see is judged
+ * as a whole (history.h); in the other their programs take locks and write, and requests are repeated. */
 #ifndef PH_CONFORMANCE_SIM_SIM_H
 #define PH_CONFORMANCE_SIM_SIM_H
 
@@ -11,6 +13,8 @@
 struct sim_options {
     uint64_t seed;
     uint64_t steps;      /* operations of the simulated programs, in all */
+    gboolean caching;    /* a world whose clients cache */
+    gboolean no_trace;   /* nothing is written down */
     gboolean keep_trace; /* the text of the trace is wanted afterwards */
     FILE *trace_out;     /* where to print it as it comes, or NULL */
 };
@@ -20,6 +24,8 @@ struct sim_result {
     struct sim_trace trace;
     char *violation; /* the first promise that was broken, in words; NULL when all held */
     uint64_t now_us, events, transactions, repeats, cuts, sessions, locks, cancels;
+    uint64_t hits, kernel_hits, recalls, early_recalls, fences, pauses, crashes,
+        judged; /* of worlds that cache */
 };
 
 /* Runs a world until all its programs are done and all is quiet again. */

@@ -21,6 +21,8 @@ void sim_trace_clear(struct sim_trace *trace)
 
 void sim_trace_line(struct sim_trace *trace, uint64_t now_us, const char *who, const char *format, ...)
 {
+    if (trace->off)
+        return;
     g_autoptr(GString) line = g_string_new(NULL);
     g_string_printf(line, "%6" PRIu64 ".%06" PRIu64 " %-8s ", now_us / 1000000, now_us % 1000000, who);
     va_list arguments;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 struct sim_trace {
+    gboolean off;  /* nothing is written down, which is faster */
     GString *text; /* NULL when lines are only counted and hashed */
     FILE *out;     /* where lines are printed as they come, or NULL */
     uint64_t hash; /* FNV-1a over all lines */

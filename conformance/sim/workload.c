@@ -7,13 +7,11 @@
 #include "runtime/base/limits.h"
 
 enum {
-    THINK_US = 4000,
     SHORT_OF_IDS_US = 2000,
     NAMES = 6,
     DOOMED_PER_MILLE = 150,
     IMPATIENT_PER_MILLE = 250,
     IMPATIENCE_US = 30000,
-    CUT_PER_MILLE = 8,
     ACCESS_BOTH = 3,
 };
 
@@ -34,7 +32,7 @@ static uint64_t session_of(const struct sim_process *process)
 static void think(struct sim_process *process)
 {
     struct world *world = world_of(process);
-    sim_after(world, sim_below(world, THINK_US), next_operation, process, NULL);
+    sim_after(world, sim_below(world, world->profile.think_us), next_operation, process, NULL);
 }
 
 /* Every answer begins here: there must be somebody who waits for it. */
@@ -336,8 +334,8 @@ static void use_register(struct sim_process *process)
 
 static void maybe_cut(struct world *world)
 {
-    struct sim_client *client = &world->clients[sim_below(world, SIM_CLIENTS)];
-    if (!world->calm && client->conn && sim_chance(world, CUT_PER_MILLE))
+    struct sim_client *client = world->clients[sim_below(world, (uint64_t) world->profile.clients)];
+    if (!world->calm && client->conn && sim_chance(world, world->profile.cut_per_mille))
         sim_conn_cut(client->conn);
 }
 

@@ -3,17 +3,21 @@
 #define PH_CONFORMANCE_SIM_WORLD_H
 
 #include "client/core/session.h"
+#include "conformance/sim/history.h"
 #include "conformance/sim/model_store.h"
+#include "conformance/sim/profile.h"
 #include "conformance/sim/sim.h"
 #include "runtime/base/random.h"
 #include "runtime/core/conn.h"
 #include "runtime/wire/stub.h"
 #include "server/core/server_core.h"
 
-enum { SIM_CLIENTS = 2, SIM_PROCESSES = 4, SIM_END_CLIENT = 0, SIM_END_SERVER = 1 };
+enum { SIM_PROCESSES_MAX = 4, SIM_END_CLIENT = 0, SIM_END_SERVER = 1 };
 
 struct world;
 struct sim_client;
+struct sim_caching;
+struct sim_task;
 
 /* Something that is to happen. */
 typedef void (*sim_event_fn)(struct world *world, void *data);
@@ -24,13 +28,16 @@ struct sim_conn {
     struct sim_client *client;
     int number;
     struct ph_conn *ends[2];
-    uint64_t arrival_us[2]; /* when the last bytes on their way to that end arrive */
-    gboolean closed[2];     /* that end was told */
+    uint64_t arrival_us[2];  /* when the last bytes on their way to that end arrive */
+    uint64_t server_over_us; /* when the server was told of its end; 0: not yet */
+    gboolean closed[2];      /* that end was told */
+    gboolean left;           /* the client's end closed it, and the server's could see that */
     gboolean cut, ready_told;
+    gboolean deaf[2]; /* what is on its way to that end is lost */
     struct ph_server_conn *server_conn;
 };
 
-/* A simulated program: does one thing after the other. workload.c */
+/* A simulated program: does one thing after the other. workload.c or programs.c */
 struct sim_process {
     struct sim_client *client;
     int index;
@@ -41,7 +48,14 @@ struct sim_process {
     uint64_t ticket, op;     /* OP: number of the operation at hand */
     uint64_t value, count;   /* what is being written */
     uint64_t started_us;
-    gboolean doomed; /* the transaction at hand must fail and leave nothing */
+    gboolean doomed;             /* the transaction at hand must fail and leave nothing */
+    struct sim_task *task;       /* what it has asked its kernel for, in a world that caches */
+    uint64_t seen_object;        /* a file that it has seen under some name */
+    unsigned slot, slot2, flags; /* what it is about */
+    gboolean made_directory;
+    struct sim_opened {
+        uint64_t handle, session;
+    } opened[1 + MODEL_REGISTERS];
 };
 
 struct sim_client {
@@ -50,11 +64,19 @@ struct sim_client {
     char name[8];
     struct ph_client *core;
     struct ph_stub stub;
-    struct sim_conn *conn; /* NULL for none */
+    struct sim_caching *caching; /* NULL in a world without leases */
+    uint64_t clock_offset_ms;
+    int64_t clock_ppm;        /* how much faster than the world's its clock runs */
+    uint64_t paused_until_us; /* nothing happens to it until then */
+    uint64_t trouble_us; /* until then it may be too slow to answer recalls, through no fault of its own */
+    gboolean ticked;     /* since it was paused last */
+    gboolean dead;       /* it crashed; another one has its place */
+    struct sim_conn *last_conn; /* through which what failed just now had been sent */
+    struct sim_conn *conn;      /* NULL for none */
     uint64_t next_handle;
     gboolean closed;
     GHashTable *repeats; /* id -> struct repeat, of transactions that were sent twice */
-    struct sim_process processes[SIM_PROCESSES];
+    struct sim_process processes[SIM_PROCESSES_MAX];
 };
 
 /* Who holds the lock on a register, as far as the programs know. */
@@ -71,10 +93,17 @@ struct world {
     struct model_store *store;
     struct ph_server_export exports[1];
     struct ph_server *server;
-    struct sim_client clients[SIM_CLIENTS];
+    struct sim_profile profile;
+    struct sim_client *clients[SIM_CLIENTS_MAX]; /* those that live */
+    GPtrArray *all_clients;                      /* those that crashed too */
+    struct sim_history history;
+    GArray *doubts; /* struct sim_doubt */
+    uint64_t next_value;
     GPtrArray *conns; /* struct sim_conn, all that there ever were */
     struct sim_holder holders[MODEL_REGISTERS];
-    gboolean calm; /* no more cuts and failures */
+    gboolean caching; /* its clients do, and tell what they see */
+    gboolean calm;    /* no more cuts and failures */
+    uint64_t ticks;
 };
 
 /* events.c */
@@ -84,6 +113,10 @@ GArray *sim_events_new(void);
 
 /* Has FN called at now + DELAY_US. DATA is freed with FREE_DATA when the world ends before. */
 void sim_after(struct world *world, uint64_t delay_us, sim_event_fn fn, void *data, GDestroyNotify free_data);
+
+/* The same for something that happens to CLIENT: not while it is paused, and not when it is dead. */
+void sim_after_at(struct sim_client *client, uint64_t delay_us, sim_event_fn fn, void *data,
+                  GDestroyNotify free_data);
 
 /* Lets the next event happen. FALSE when there is none. */
 gboolean sim_step(struct world *world);
@@ -99,6 +132,13 @@ void sim_violate(struct world *world, const char *format, ...) G_GNUC_PRINTF(2, 
 static inline uint64_t sim_now_ms(const struct world *world)
 {
     return world->now_us / 1000;
+}
+
+/* What CLIENT's clock shows. */
+static inline uint64_t sim_client_ms(const struct sim_client *client)
+{
+    return client->clock_offset_ms +
+           (uint64_t) ((int64_t) client->world->now_us / 1000 * (1000000 + client->clock_ppm) / 1000000);
 }
 
 /* network.c */
@@ -118,8 +158,17 @@ void sim_conn_cut(struct sim_conn *conn);
 void sim_conn_tick(struct sim_conn *conn);
 
 /* client_end.c and server_end.c: what the network tells them. */
-void sim_client_init(struct sim_client *client, struct world *world, int index);
-void sim_client_clear(struct sim_client *client);
+
+/* A client in place INDEX, with its programs. */
+struct sim_client *sim_client_new(struct world *world, int index);
+void sim_client_free(void *client);
+
+/* It crashes, and is started again as another one. HARD: with its machine, so that nobody tells the server.
+ */
+void sim_client_crash(struct sim_client *client, gboolean hard);
+
+/* Nothing happens to it for US, while its clock goes on. */
+void sim_client_pause(struct sim_client *client, uint64_t us);
 void sim_client_act(struct sim_client *client, struct ph_client_actions *actions);
 void sim_client_tick(struct sim_client *client);
 void sim_client_ready(struct sim_conn *conn);
@@ -132,12 +181,30 @@ void sim_server_init(struct world *world);
 void sim_server_clear(struct world *world);
 void sim_server_frame(struct sim_conn *conn, struct ph_frame *frame);
 void sim_server_closed(struct sim_conn *conn);
+void sim_server_tick(struct world *world);
 
 /* Writes the frame down. */
 void sim_trace_frame(struct world *world, const char *from, const struct ph_frame_header *header,
                      const uint8_t *message, size_t len);
 
-/* workload.c: what the simulated programs do. */
+/* workload.c: what the simulated programs do that take locks and repeat themselves. */
 void sim_process_start(struct sim_process *process);
+
+/* programs.c: what those do whose machines cache. */
+void sim_program_start(struct sim_process *process);
+
+/* EVENT, whose answer was lost with CONN (NULL: it was never sent), may happen as long as the server knows
+ * the session; begun at its begin_ns (microseconds, for once). */
+void sim_world_doubt(struct world *world, const struct ph_event *event, struct sim_conn *conn);
+
+/* Those of CLIENT are gone: what they were doing may have happened, or happen still. */
+void sim_programs_died(struct sim_client *client);
+
+/* caching.c: the client between its kernel and its link. */
+struct sim_caching *sim_caching_new(struct sim_client *client);
+void sim_caching_free(struct sim_caching *caching);
+void sim_caching_opened(struct sim_caching *caching);
+void sim_caching_lost(struct sim_caching *caching);
+void sim_caching_recall(struct sim_caching *caching, const Pohmel__RecallEvent *recall);
 
 #endif

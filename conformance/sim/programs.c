@@ -1,0 +1,558 @@
+/* What the programs on machines that cache do, and what they tell of it. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "conformance/sim/caching.h"
+#include "ph_commands.h"
+#include "runtime/base/limits.h"
+
+enum {
+    SHORT_OF_IDS_US = 2000,
+    NO_REPLACE = 1,
+    EXCHANGE = 2,
+    LIST_WHOLE = 100,
+    GRACE_US = 20000, /* calls that are being executed when their session ends */
+    VALUE_WORKERS = PH_WORKERS_MAX,
+};
+
+static void next_deed(struct world *world, void *data);
+
+static struct world *world_of(const struct sim_process *process)
+{
+    return process->client->world;
+}
+
+static void think(struct sim_process *process)
+{
+    sim_after_at(process->client, sim_below(world_of(process), world_of(process)->profile.think_us),
+                 next_deed, process, NULL);
+}
+
+/* --- What is told --- */
+
+static unsigned worker_of(const struct sim_process *process)
+{
+    return (unsigned) (process->client->index * SIM_PROCESSES_MAX + process->index);
+}
+
+static struct ph_event event_of(const struct sim_process *process, unsigned object, enum ph_deed deed,
+                                const char *call)
+{
+    return (struct ph_event){.object = (uint16_t) object,
+                             .deed = (uint8_t) deed,
+                             .worker = (uint8_t) worker_of(process),
+                             .mount = (uint8_t) process->client->index,
+                             .call = call};
+}
+
+static void add(const struct sim_process *process, const struct ph_event *event)
+{
+    struct world *world = world_of(process);
+    sim_history_add(&world->history, event, process->started_us, world->now_us);
+}
+
+static void saw(const struct sim_process *process, unsigned object, enum ph_deed deed, unsigned slot,
+                uint64_t value, const char *call)
+{
+    struct ph_event event = event_of(process, object, deed, call);
+    event.slot = (uint8_t) slot;
+    event.value = value;
+    add(process, &event);
+}
+
+static unsigned register_of(uint64_t object)
+{
+    return (unsigned) (object - MODEL_REGISTER_FIRST);
+}
+
+static gboolean is_register(uint64_t object)
+{
+    return object >= MODEL_REGISTER_FIRST && object < MODEL_REGISTER_FIRST + MODEL_REGISTERS;
+}
+
+/* How directories, which the judge does not tell apart, and files are called. */
+static uint64_t identity(uint64_t object, const struct ph_cached_attr *attr)
+{
+    return attr && S_ISDIR(attr->mode) ? PH_DIRECTORY : object;
+}
+
+static void saw_links(const struct sim_process *process, uint64_t object, uint64_t links, const char *call)
+{
+    struct ph_event event = event_of(process, SIM_OBJECT_NAMES, PH_LINKS, call);
+    event.value = object;
+    event.extra = links;
+    add(process, &event);
+}
+
+static void saw_attr(const struct sim_process *process, const struct ph_cached_attr *attr, const char *call)
+{
+    if (is_register(attr->object))
+        saw(process, SIM_OBJECT_OWNER + register_of(attr->object), PH_GET, 0, attr->uid, call);
+    else if (attr->object == MODEL_LOG)
+        saw(process, SIM_OBJECT_LOG, PH_LENGTH, 0, attr->size, call);
+    else if (S_ISREG(attr->mode))
+        saw_links(process, attr->object, attr->links, call);
+}
+
+/* --- Answers --- */
+
+/* Whether the answer to EVENT, which changes something, was lost; if so, EVENT may have happened, as long as
+ * the server knew the session. */
+static gboolean is_lost(const struct sim_process *process, const struct sim_answer *answer,
+                        struct ph_event *event)
+{
+    struct world *world = world_of(process);
+    if (answer->status != PH_ST_IO_ERROR)
+        return FALSE;
+    event->maybe = TRUE;
+    event->begin_ns = process->started_us;
+    sim_world_doubt(world, event, process->client->last_conn);
+    return TRUE;
+}
+
+static void done(struct sim_process *process, const struct sim_answer *answer)
+{
+    struct world *world = world_of(process);
+    if (!process->busy)
+        sim_violate(world, "%s: a program was answered twice", process->client->name);
+    process->busy = FALSE;
+    sim_trace_line(&world->result->trace, world->now_us, process->client->name, "program %d: %s",
+                   process->index, ph_status_name(answer->status));
+    think(process);
+}
+
+/* Failures tell something as well. */
+static void saw_failure(const struct sim_process *process, uint32_t status, unsigned slot, const char *call)
+{
+    if (status == PH_ST_NOT_FOUND)
+        saw(process, SIM_OBJECT_NAMES, PH_HAS, slot, 0, call);
+    else if (status == PH_ST_EXISTS)
+        saw(process, SIM_OBJECT_NAMES, PH_HAS, slot, 1, call);
+}
+
+static void on_attr(struct sim_process *process, const struct sim_answer *answer)
+{
+    if (answer->has_attr)
+        saw_attr(process, &answer->attr, "stat");
+    done(process, answer);
+}
+
+/* What a name stands for, then that object's attributes. */
+static void go_to(struct sim_process *process, uint64_t object, const char *call)
+{
+    struct world *world = world_of(process);
+    const struct ph_cached_attr *attr = sim_kernel_attr(process->client->caching, object);
+    process->started_us = world->now_us;
+    if (attr) {
+        world->result->kernel_hits++;
+        saw_attr(process, attr, call);
+        done(process, &(struct sim_answer){.status = PH_ST_OK});
+    } else {
+        sim_ask_attr(process, object, on_attr);
+    }
+}
+
+static void on_lookup(struct sim_process *process, const struct sim_answer *answer)
+{
+    if (answer->status == PH_ST_OK) {
+        saw(process, SIM_OBJECT_NAMES, PH_NAMED, process->slot,
+            answer->object ? identity(answer->object, &answer->attr) : 0, "lookup");
+        if (answer->has_attr) {
+            saw_attr(process, &answer->attr, "lookup");
+            if (S_ISREG(answer->attr.mode))
+                process->seen_object = answer->object;
+        }
+    }
+    done(process, answer);
+}
+
+static void do_stat(struct sim_process *process, unsigned slot)
+{
+    uint64_t object;
+    process->slot = slot;
+    if (!sim_kernel_name(process->client->caching, slot, &object)) {
+        sim_ask_lookup(process, slot, on_lookup);
+        return;
+    }
+    world_of(process)->result->kernel_hits++;
+    /* What kind of object it is the kernel knows as long as it has it. */
+    saw(process, SIM_OBJECT_NAMES, PH_HAS, slot, object != 0, "kernel's name");
+    if (object == 0)
+        done(process, &(struct sim_answer){.status = PH_ST_OK});
+    else
+        go_to(process, object, "kernel's attributes");
+}
+
+static void on_list(struct sim_process *process, const struct sim_answer *answer)
+{
+    for (unsigned slot = 0; answer->listed && slot < SIM_SLOTS; slot++) {
+        if (sim_slot_directory(slot) == process->object)
+            saw(process, SIM_OBJECT_NAMES, PH_HAS, slot, answer->objects[slot] != 0, "readdir");
+    }
+    done(process, answer);
+}
+
+static void do_list(struct sim_process *process)
+{
+    struct world *world = world_of(process);
+    unsigned count = sim_chance(world, 700) ? LIST_WHOLE : 1 + (unsigned) sim_below(world, 4);
+    process->object = sim_chance(world, 500) ? PH_OBJECT_ROOT : MODEL_SUB;
+    sim_ask_list(process, process->object, count, on_list);
+}
+
+/* --- Data --- */
+
+static struct sim_opened *opened_of(struct sim_process *process, uint64_t object)
+{
+    return &process->opened[object == MODEL_LOG ? 0 : 1 + register_of(object)];
+}
+
+static void on_open(struct sim_process *process, const struct sim_answer *answer)
+{
+    struct sim_opened *opened = opened_of(process, process->object);
+    if (answer->has_attr)
+        saw_attr(process, &answer->attr, "open");
+    if (answer->status != PH_ST_OK)
+        opened->handle = 0;
+    else
+        opened->session = ph_client_opened(process->client->core)->generation;
+    done(process, answer);
+}
+
+/* Whether the file is open; FALSE: it is being opened. */
+static gboolean is_open(struct sim_process *process, uint64_t object)
+{
+    struct sim_opened *opened = opened_of(process, object);
+    process->object = object;
+    if (opened->handle && opened->session == ph_client_opened(process->client->core)->generation)
+        return TRUE;
+    opened->handle = ++process->client->next_handle;
+    sim_ask_open(process, object, opened->handle, on_open);
+    return FALSE;
+}
+
+static void saw_data(const struct sim_process *process, GBytes *data, const char *call)
+{
+    gsize len;
+    const uint8_t *bytes = g_bytes_get_data(data, &len);
+    if (process->object == MODEL_LOG) {
+        struct ph_event event = event_of(process, SIM_OBJECT_LOG, PH_LENGTH, call);
+        event.value = len;
+        event.extra = ph_log_hash(0, bytes, len);
+        add(process, &event);
+        return;
+    }
+    for (unsigned word = 0; word < SIM_WORDS; word++) {
+        uint64_t value = 0;
+        if ((word + 1) * MODEL_VALUE_BYTES <= len)
+            memcpy(&value, bytes + word * MODEL_VALUE_BYTES, sizeof(value));
+        saw(process, SIM_OBJECT_WORD + register_of(process->object) * SIM_WORDS + word, PH_GET, 0,
+            GUINT64_FROM_LE(value), call);
+    }
+}
+
+static void on_read(struct sim_process *process, const struct sim_answer *answer)
+{
+    if (answer->data)
+        saw_data(process, answer->data, "read");
+    done(process, answer);
+}
+
+static uint64_t some_file(struct sim_process *process)
+{
+    struct world *world = world_of(process);
+    gboolean log = world->profile.weight[SIM_APPEND] > 0 && sim_chance(world, 300);
+    return log ? MODEL_LOG : MODEL_REGISTER_FIRST + sim_below(world, 2);
+}
+
+static void do_read(struct sim_process *process)
+{
+    uint64_t object = some_file(process);
+    if (!is_open(process, object))
+        return;
+    GBytes *pages = sim_kernel_pages(process->client->caching, object);
+    if (!pages) {
+        sim_ask_read(process, object, opened_of(process, object)->handle, on_read);
+        return;
+    }
+    world_of(process)->result->kernel_hits++;
+    saw_data(process, pages, "kernel's pages");
+    done(process, &(struct sim_answer){.status = PH_ST_OK});
+}
+
+static uint64_t new_value(struct sim_process *process)
+{
+    return process->value = PH_VALUE(worker_of(process) % VALUE_WORKERS, ++world_of(process)->next_value);
+}
+
+static void on_write(struct sim_process *process, const struct sim_answer *answer)
+{
+    unsigned object = SIM_OBJECT_LOG;
+    if (process->object != MODEL_LOG)
+        object = SIM_OBJECT_WORD + register_of(process->object) * SIM_WORDS + process->slot;
+    struct ph_event event =
+        event_of(process, object, process->object == MODEL_LOG ? PH_APPEND : PH_SET, "write");
+    event.value = process->value;
+    if (!is_lost(process, answer, &event) && answer->status == PH_ST_OK)
+        add(process, &event);
+    if (answer->has_attr)
+        saw_attr(process, &answer->attr, "write's attributes");
+    done(process, answer);
+}
+
+static void do_write(struct sim_process *process, uint64_t object)
+{
+    uint64_t words[PH_RECORD_BYTES / sizeof(uint64_t)];
+    if (!is_open(process, object))
+        return;
+    uint64_t value = GUINT64_TO_LE(new_value(process)), handle = opened_of(process, object)->handle;
+    for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
+        words[i] = value;
+    if (object == MODEL_LOG) {
+        sim_ask_write(process, object, handle, UINT64_MAX, g_bytes_new(words, sizeof(words)), on_write);
+        return;
+    }
+    process->slot = (unsigned) sim_below(world_of(process), SIM_WORDS);
+    sim_ask_write(process, object, handle, (uint64_t) process->slot * MODEL_VALUE_BYTES,
+                  g_bytes_new(words, MODEL_VALUE_BYTES), on_write);
+}
+
+static void on_chown(struct sim_process *process, const struct sim_answer *answer)
+{
+    struct ph_event event =
+        event_of(process, SIM_OBJECT_OWNER + register_of(process->object), PH_SET, "chown");
+    event.value = process->value;
+    if (!is_lost(process, answer, &event) && answer->status == PH_ST_OK)
+        add(process, &event);
+    done(process, answer);
+}
+
+static void do_chown(struct sim_process *process)
+{
+    process->object = MODEL_REGISTER_FIRST + sim_below(world_of(process), 2);
+    sim_ask_chown(process, process->object, (uint32_t) new_value(process), on_chown);
+}
+
+/* --- Names --- */
+
+/* A change of names in the slot of PROCESS came to its end. */
+static void changed(struct sim_process *process, const struct sim_answer *answer, enum ph_deed deed,
+                    uint64_t value, const char *call)
+{
+    struct ph_event event = event_of(process, SIM_OBJECT_NAMES, deed, call);
+    event.slot = (uint8_t) process->slot;
+    event.slot2 = (uint8_t) process->slot2;
+    event.value = value;
+    if (!is_lost(process, answer, &event) && answer->status == PH_ST_OK)
+        add(process, &event);
+}
+
+static void on_create(struct sim_process *process, const struct sim_answer *answer)
+{
+    /* A file that was there already is found, not made. */
+    if (answer->status == PH_ST_OK && !answer->created)
+        saw(process, SIM_OBJECT_NAMES, PH_NAMED, process->slot, answer->object, "create");
+    else
+        changed(process, answer, PH_ADD, process->made_directory ? PH_DIRECTORY : process->value, "create");
+    saw_failure(process, answer->status, process->slot, "create");
+    if (answer->has_attr)
+        saw_attr(process, &answer->attr, "create's attributes");
+    done(process, answer);
+}
+
+static gboolean do_create(struct sim_process *process, gboolean directory)
+{
+    struct sim_client *client = process->client;
+    struct ph_client_actions actions;
+    ph_client_actions_init(&actions);
+    process->value = ph_client_take_ids(client->core, 1, sim_client_ms(client), &actions);
+    sim_client_act(client, &actions);
+    if (process->value == 0)
+        return FALSE;
+    process->made_directory = directory;
+    process->slot = (unsigned) sim_below(client->world, SIM_SLOTS);
+    sim_ask_create(process, process->slot, process->value, sim_chance(client->world, 700), directory,
+                   on_create);
+    return TRUE;
+}
+
+static void on_remove(struct sim_process *process, const struct sim_answer *answer)
+{
+    changed(process, answer, PH_DROP, process->made_directory ? PH_DIRECTORY : 0, "remove");
+    saw_failure(process, answer->status, process->slot, "remove");
+    done(process, answer);
+}
+
+static void do_remove(struct sim_process *process)
+{
+    struct world *world = world_of(process);
+    process->made_directory = world->profile.weight[SIM_MKDIR] > 0 && sim_chance(world, 300);
+    process->slot = (unsigned) sim_below(world, SIM_SLOTS);
+    sim_ask_remove(process, process->slot, process->made_directory, on_remove);
+}
+
+static void on_link(struct sim_process *process, const struct sim_answer *answer)
+{
+    changed(process, answer, PH_ADD, process->seen_object, "link");
+    saw_failure(process, answer->status, process->slot, "link");
+    if (answer->has_attr)
+        saw_attr(process, &answer->attr, "link's attributes");
+    if (answer->status == PH_ST_STALE)
+        process->seen_object = 0;
+    done(process, answer);
+}
+
+static void on_rename(struct sim_process *process, const struct sim_answer *answer)
+{
+    enum ph_deed deed = PH_MOVE;
+    if (process->flags == NO_REPLACE)
+        deed = PH_MOVE_NEW;
+    else if (process->flags == EXCHANGE)
+        deed = PH_SWAP;
+    changed(process, answer, deed, 0, "rename");
+    if (answer->status == PH_ST_NOT_FOUND && process->flags != EXCHANGE)
+        saw(process, SIM_OBJECT_NAMES, PH_HAS, process->slot, 0, "rename");
+    if (answer->status == PH_ST_EXISTS)
+        saw(process, SIM_OBJECT_NAMES, PH_HAS, process->slot2, 1, "rename");
+    done(process, answer);
+}
+
+static void do_rename(struct sim_process *process)
+{
+    struct world *world = world_of(process);
+    struct sim_caching *caching = process->client->caching;
+    uint64_t one, other;
+    process->slot = (unsigned) sim_below(world, SIM_SLOTS);
+    process->slot2 = (process->slot + 1 + (unsigned) sim_below(world, SIM_SLOTS - 1)) % SIM_SLOTS;
+    process->flags = sim_chance(world, 500) ? 0 : sim_chance(world, 700) ? NO_REPLACE : EXCHANGE;
+    /* A kernel that knows both names of a file does nothing. */
+    if (process->flags == 0 && sim_kernel_name(caching, process->slot, &one) &&
+        sim_kernel_name(caching, process->slot2, &other) && one == other && one != 0)
+        on_rename(process, &(struct sim_answer){.status = PH_ST_OK});
+    else
+        sim_ask_rename(process, process->slot, process->slot2, process->flags, on_rename);
+}
+
+/* --- One after the other --- */
+
+static enum sim_deed choose(struct world *world)
+{
+    unsigned sum = 0;
+    for (int i = 0; i < SIM_DEEDS; i++)
+        sum += world->profile.weight[i];
+    uint64_t at = sim_below(world, sum);
+    for (int i = 0; i < SIM_DEEDS; i++) {
+        if (at < world->profile.weight[i])
+            return (enum sim_deed) i;
+        at -= world->profile.weight[i];
+    }
+    return SIM_STAT;
+}
+
+/* FALSE: it cannot be done now. */
+static gboolean do_names(struct sim_process *process, enum sim_deed deed)
+{
+    switch (deed) {
+    case SIM_LIST:
+        do_list(process);
+        return TRUE;
+    case SIM_CREATE:
+    case SIM_MKDIR:
+        return do_create(process, deed == SIM_MKDIR);
+    case SIM_REMOVE:
+        do_remove(process);
+        return TRUE;
+    case SIM_LINK:
+        process->slot = (unsigned) sim_below(world_of(process), SIM_SLOTS);
+        if (process->seen_object == 0)
+            do_stat(process, process->slot);
+        else
+            sim_ask_link(process, process->seen_object, process->slot, on_link);
+        return TRUE;
+    case SIM_RENAME:
+        do_rename(process);
+        return TRUE;
+    default:
+        do_stat(process, (unsigned) sim_below(world_of(process), SIM_SLOTS));
+        return TRUE;
+    }
+}
+
+static gboolean do_deed(struct sim_process *process, enum sim_deed deed)
+{
+    switch (deed) {
+    case SIM_GETATTR:
+        go_to(process, some_file(process), "kernel's attributes");
+        return TRUE;
+    case SIM_READ:
+        do_read(process);
+        return TRUE;
+    case SIM_WRITE:
+        do_write(process, MODEL_REGISTER_FIRST + sim_below(world_of(process), 2));
+        return TRUE;
+    case SIM_APPEND:
+        do_write(process, MODEL_LOG);
+        return TRUE;
+    case SIM_CHOWN:
+        do_chown(process);
+        return TRUE;
+    default:
+        return do_names(process, deed);
+    }
+}
+
+/* Something goes wrong now and then. FALSE: the client is not there any more. */
+static gboolean make_trouble(struct sim_client *client)
+{
+    struct world *world = client->world;
+    const struct sim_profile *profile = &world->profile;
+    if (world->steps_left == 0)
+        return TRUE;
+    if (client->conn && sim_chance(world, profile->cut_per_mille))
+        sim_conn_cut(client->conn);
+    if (sim_chance(world, profile->forget_per_mille))
+        sim_kernel_evict(client->caching);
+    if (sim_chance(world, profile->pause_per_mille))
+        sim_client_pause(client, sim_below(world, profile->pause_us));
+    if (sim_chance(world, profile->crash_per_mille))
+        sim_client_crash(client, sim_chance(world, 400));
+    return !client->dead;
+}
+
+static void next_deed(struct world *world, void *data)
+{
+    struct sim_process *process = data;
+    struct sim_client *client = process->client;
+    if (!make_trouble(client))
+        return;
+    if (client->paused_until_us > world->now_us) {
+        think(process); /* when it goes on */
+        return;
+    }
+    if (world->steps_left == 0) {
+        process->stopped = TRUE;
+        return;
+    }
+    process->started_us = world->now_us;
+    process->busy = TRUE;
+    world->steps_left--;
+    if (!do_deed(process, choose(world))) {
+        process->busy = FALSE;
+        sim_after_at(client, SHORT_OF_IDS_US, next_deed, process, NULL);
+    }
+}
+
+void sim_program_start(struct sim_process *process)
+{
+    think(process);
+}
+
+void sim_programs_died(struct sim_client *client)
+{
+    static const struct sim_answer lost = {.status = PH_ST_IO_ERROR};
+    for (int i = 0; i < client->world->profile.processes; i++) {
+        struct sim_process *process = &client->processes[i];
+        if (process->busy && process->task)
+            process->task->fn(process, &lost);
+    }
+}
