@@ -64,6 +64,7 @@ void ph_coherence_free(struct ph_coherence *coherence)
 {
     if (coherence == NULL)
         return;
+    ph_coherence_synced_clear(coherence);
     ph_busy_free(coherence->busy);
     ph_cache_free(coherence->cache);
     pthread_mutex_destroy(&coherence->mutex);

@@ -10,8 +10,9 @@ bool ph_coherence_scan(struct ph_coherence *coherence, struct ph_lru_cursor *cur
                        struct ph_cache_lease *out);
 bool ph_coherence_lease_of(struct ph_coherence *coherence, uint64_t object, struct ph_cache_lease *out);
 
-/* All that the server had when ASK was made is stable there. */
-void ph_coherence_synced(struct ph_coherence *coherence, const struct ph_cache_ask *ask);
+/* What the server had of OBJECT (0: of everything) when ASK was made is stable there. Remembered for a
+ * bounded number of objects. */
+void ph_coherence_synced(struct ph_coherence *coherence, uint64_t object, const struct ph_cache_ask *ask);
 
 /* Whether OBJECT is as it was at the last of these: under one lease since then, and not changed from here. */
 bool ph_coherence_is_stable(struct ph_coherence *coherence, uint64_t object);

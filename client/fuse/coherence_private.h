@@ -2,6 +2,7 @@
 #ifndef PH_CLIENT_FUSE_COHERENCE_PRIVATE_H
 #define PH_CLIENT_FUSE_COHERENCE_PRIVATE_H
 
+#include "client/core/lru.h"
 #include "client/fuse/coherence.h"
 #include "client/fuse/drop.h"
 
@@ -14,8 +15,9 @@ struct ph_coherence {
     bool granted;        /* the session has leases */
     uint64_t generation; /* of the session that the cache was told of */
     bool epochs;
-    struct ph_cache_ask synced;     /* what was there then is stable at the server */
-    struct ph_link *link;           /* NULL before it is open */
+    struct ph_cache_ask synced;   /* what was there then is stable at the server */
+    struct ph_lru synced_objects; /* the same of some objects (coherence_look.c); without buckets at first */
+    struct ph_link *link;         /* NULL before it is open */
     struct ph_writeback *writeback; /* or NULL */
     struct ph_notifier *notifier;   /* NULL while there is no kernel to tell */
     struct ph_drop_context drops;
@@ -23,6 +25,9 @@ struct ph_coherence {
 
 /* The time, with what the link knows of its leases told to the cache. With the mutex held. */
 uint64_t ph_coherence_now(struct ph_coherence *coherence);
+
+/* coherence_look.c: frees what it remembers. */
+void ph_coherence_synced_clear(struct ph_coherence *coherence);
 
 /* Does what the cache wants done. Without the mutex; cheap when there is nothing. */
 void ph_coherence_work(struct ph_coherence *coherence);

@@ -37,7 +37,7 @@ static void flush_done(void *data, const struct ph_reply *reply)
     struct ph_ioc_flush *control = request->extra;
     control->error = outcome(reply->status, reply->text, control->text);
     if (control->error == 0)
-        ph_coherence_synced(request->mount->coherence, &request->ask);
+        ph_coherence_synced(request->mount->coherence, 0, &request->ask);
     reply_control(request, sizeof *control);
 }
 

@@ -5,6 +5,7 @@
 
 #include "client/fuse/buffers.h"
 #include "client/fuse/coherence.h"
+#include "client/fuse/coherence_look.h"
 #include "client/fuse/hook.h"
 #include "client/fuse/notify.h"
 #include "client/fuse/ops.h"
@@ -268,6 +269,15 @@ void ph_op_write(fuse_req_t req, fuse_ino_t object, const char *data, size_t siz
     ph_request_sent(request, ticket);
 }
 
+static void fsync_done(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    /* The attributes of the file are stable as well only where all was asked for. */
+    if (reply->status == PH_ST_OK && request->flags == 0)
+        ph_coherence_synced(request->mount->coherence, request->object, &request->ask);
+    ph_request_done(request, reply);
+}
+
 void ph_op_fsync(fuse_req_t req, fuse_ino_t object, int data_only, struct fuse_file_info *info)
 {
     struct ph_request *request = begin_open(req, info);
@@ -278,7 +288,10 @@ void ph_op_fsync(fuse_req_t req, fuse_ino_t object, int data_only, struct fuse_f
     message.object = object;
     message.handle = request->open->handle;
     message.data_only = data_only != 0;
-    ph_request_sent(request, ph_send_sync(request->mount->stub, &message, NULL, ph_request_done, request));
+    request->object = object;
+    request->flags = data_only != 0;
+    request->ask = ph_coherence_ask(request->mount->coherence);
+    ph_request_sent(request, ph_send_sync(request->mount->stub, &message, NULL, fsync_done, request));
 }
 
 void ph_op_fallocate(fuse_req_t req, fuse_ino_t object, int mode, off_t offset, off_t length,
