@@ -576,12 +576,10 @@ struct ph_object *ph_object_unstable_name(struct ph_posix_store *store, struct p
     struct ph_object *parent = NULL;
     pthread_mutex_lock(&store->lock);
     *named = object->named;
-    /* What has no data of its own is stable with its directory. */
-    bool plain = S_ISREG(object->type) || S_ISDIR(object->type);
-    if (object->parent != NULL && (object->named != object->named_stable || !plain)) {
+    if (object->named != object->named_stable || !(S_ISREG(object->type) || S_ISDIR(object->type)))
         parent = object->parent;
+    if (parent != NULL)
         ref_locked(store, parent);
-    }
     pthread_mutex_unlock(&store->lock);
     return parent;
 }
