@@ -116,6 +116,11 @@ struct ph_ioc_state {
     uint32_t lease;  /* out: enum ph_ioc_lease_state */
 };
 
+/* The same as PH_IOC_STATUS, as the value of an extended attribute of anything on the mount, which is in no
+ * list: it can be read without opening anything, for which a server may be needed. "daemon: PID" comes first.
+ */
+#define PH_STATUS_XATTR "system.pohmel.status"
+
 #define PH_IOC_FLUSH _IOWR(PH_IOC_TYPE, 1, struct ph_ioc_flush)
 #define PH_IOC_MKPATH _IOWR(PH_IOC_TYPE, 2, struct ph_ioc_mkpath)
 #define PH_IOC_RMTREE _IOWR(PH_IOC_TYPE, 3, struct ph_ioc_rmtree)

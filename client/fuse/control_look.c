@@ -164,3 +164,17 @@ void ph_control_status(struct ph_mount *mount, struct ph_ioc_status *control)
     g_strlcpy(control->text, text->str, sizeof control->text);
     control->length = (uint32_t) strlen(control->text);
 }
+
+void ph_control_status_xattr(fuse_req_t req, size_t size)
+{
+    g_autofree struct ph_ioc_status *control = g_new0(struct ph_ioc_status, 1);
+    ph_control_status(fuse_req_userdata(req), control);
+    g_autofree char *text = g_strdup_printf("daemon: %d\n%s", control->pid, control->text);
+    size_t len = strlen(text);
+    if (size == 0)
+        fuse_reply_xattr(req, len);
+    else if (size < len)
+        fuse_reply_err(req, ERANGE);
+    else
+        fuse_reply_buf(req, text, len);
+}

@@ -15,4 +15,7 @@ void ph_control_state(struct ph_mount *mount, uint64_t object, struct ph_ioc_sta
 /* Status as "key: value" lines, for PH_IOC_STATUS. */
 void ph_control_status(struct ph_mount *mount, struct ph_ioc_status *control);
 
+/* Answers a GETXATTR of PH_STATUS_XATTR, for SIZE bytes (0: how many there are). */
+void ph_control_status_xattr(fuse_req_t req, size_t size);
+
 #endif

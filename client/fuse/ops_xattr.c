@@ -1,6 +1,7 @@
 #include <errno.h>
 
 #include "client/fuse/coherence.h"
+#include "client/fuse/control_look.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
 #include "ph_commands.h"
@@ -58,6 +59,10 @@ static void send_getxattr(struct ph_request *request)
 
 void ph_op_getxattr(fuse_req_t req, fuse_ino_t object, const char *name, size_t size)
 {
+    if (strcmp(name, PH_STATUS_XATTR) == 0) {
+        ph_control_status_xattr(req, size);
+        return;
+    }
     if (!kept(req, name))
         return;
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
