@@ -23,7 +23,7 @@ uint64_t learn_mode(struct bench *b, struct ph_cache_ask ask, uint64_t object, u
     Pohmel__Attr attr = POHMEL__ATTR__INIT;
     Pohmel__Time time = POHMEL__TIME__INIT;
     attr.object = object;
-    attr.mode = (object == HOME ? S_IFDIR : S_IFREG) | 0755;
+    attr.mode = (object <= HOME ? S_IFDIR : S_IFREG) | 0755;
     attr.version = version;
     attr.lease = lease;
     attr.lease_mode = lease ? mode : 0;

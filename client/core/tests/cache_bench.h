@@ -6,7 +6,7 @@
 
 enum { HOME = 10, FILE_ID = 20, OTHER = 30, TTL = 60000, FULL = 57800, SHARED = 1, EXCLUSIVE = 2 };
 
-/* HOME is a directory that the kernel holds. */
+/* HOME is a directory that the kernel holds; what has a smaller id is one, too. */
 struct bench {
     struct ph_cache *cache;
     struct ph_cache_work work;

@@ -118,7 +118,7 @@ struct model {
     uint64_t generation;
     bool connected;
     uint64_t weight[16], weights; /* of what happens, drawn anew for each seed */
-    uint64_t answers;             /* served from the cache */
+    uint64_t answers, listings;   /* served from the cache */
 };
 
 /* The object id of index OBJECT, and back. */
@@ -146,6 +146,7 @@ void kernel_reply(struct model *m, int dir, int name, int object, uint64_t versi
                   uint64_t attr_ms);
 void kernel_written(struct model *m, struct writing *writing);
 void kernel_lookup(struct model *m, int dir, int name);
+void kernel_list(struct model *m, int dir);
 void kernel_getattr(struct model *m, int object);
 void kernel_change_done(struct model *m, const struct call *call, bool kept);
 void kernel_drop(struct model *m, int object, uint64_t lease, bool none_told);

@@ -82,6 +82,28 @@ void kernel_lookup(struct model *m, int dir, int name)
     kernel_reply(m, dir, name, object, attr.version, entry_ms, attr_ms);
 }
 
+static void take_listed(void *data, const struct ph_cache_listed *listed)
+{
+    uint64_t *objects = data;
+    if (*(const char *) listed->name == '.')
+        return;
+    g_assert_cmpuint(listed->len, ==, 1);
+    uint64_t *object = &objects[*(const char *) listed->name - 'a'];
+    g_assert_cmpuint(*object, ==, 0); /* each name once */
+    *object = listed->object;
+}
+
+void kernel_list(struct model *m, int dir)
+{
+    uint64_t objects[NAMES] = {0};
+    if (!ph_cache_list(m->cache, model_id(dir), model_client_ms(m), take_listed, objects))
+        return;
+    m->answers++;
+    m->listings++;
+    for (int name = 0; name < NAMES; name++)
+        g_assert_true(truth_is(m, &m->server.name[dir][name], objects[name]));
+}
+
 void kernel_getattr(struct model *m, int object)
 {
     struct ph_cached_attr attr;

@@ -291,6 +291,8 @@ static void look(struct model *m)
 {
     if (ph_random_chance(&m->random, 500))
         kernel_lookup(m, model_pick(m, DIRS), model_pick(m, NAMES));
+    else if (ph_random_chance(&m->random, 300))
+        kernel_list(m, model_pick(m, DIRS));
     else
         kernel_getattr(m, model_pick(m, OBJECTS));
 }
@@ -341,7 +343,7 @@ static void step(struct model *m)
     kernel_check(m);
 }
 
-static uint64_t run(uint64_t seed, bool watched)
+static void run(uint64_t seed, bool watched, uint64_t *answers, uint64_t *listings)
 {
     struct model *m = g_new0(struct model, 1);
     ph_random_seed(&m->random, seed);
@@ -359,26 +361,29 @@ static uint64_t run(uint64_t seed, bool watched)
     }
     for (int i = 0; i < STEPS; i++)
         step(m);
-    uint64_t answers = m->answers;
+    *answers += m->answers;
+    *listings += m->listings;
     ph_cache_free(m->cache);
     g_free(m);
-    return answers;
 }
 
 static void run_many(bool watched)
 {
     const char *wanted = g_getenv("PH_CACHE_SEEDS"), *only = g_getenv("PH_CACHE_SEED");
-    uint64_t seeds = wanted ? strtoull(wanted, NULL, 10) : SEEDS, answers = 0;
+    uint64_t seeds = wanted ? strtoull(wanted, NULL, 10) : SEEDS;
+    uint64_t answers = 0, listings = 0;
     if (only) {
-        run(strtoull(only, NULL, 10), watched);
+        run(strtoull(only, NULL, 10), watched, &answers, &listings);
         return;
     }
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         if (g_test_verbose())
             g_test_message("seed %" G_GUINT64_FORMAT, seed);
-        answers += run(seed, watched);
+        run(seed, watched, &answers, &listings);
     }
-    g_test_message("%" G_GUINT64_FORMAT " answers from the cache", answers);
+    g_test_message("%" G_GUINT64_FORMAT " answers from the cache, %" G_GUINT64_FORMAT " of them listings",
+                   answers, listings);
+    g_assert_cmpuint(listings, >, seeds / 10);
     g_assert_cmpuint(answers, >, seeds * 10); /* it does cache */
 }
 
