@@ -77,7 +77,7 @@ struct ph_wb_actions {
 
 void ph_wb_actions_init(struct ph_wb_actions *actions);
 
-/* Frees what the actions own. */
+/* Frees what the actions own. Under the lock: some of it is shared with what is not over. */
 void ph_wb_actions_clear(struct ph_wb_actions *actions);
 
 /* Nothing is dirty. Never NULL. */

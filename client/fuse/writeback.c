@@ -101,7 +101,10 @@ static void finish(struct ph_writeback *writeback, struct ph_wb_actions *actions
     pthread_mutex_unlock(&writeback->mutex);
     for (size_t i = 0; i < actions->count; i++)
         carry_out(writeback, actions->items[i]);
+    /* Calls that are over share operations and callers with those that go on. */
+    pthread_mutex_lock(&writeback->mutex);
     ph_wb_actions_clear(actions);
+    pthread_mutex_unlock(&writeback->mutex);
 }
 
 static void answered(void *data, const struct ph_reply *reply)
