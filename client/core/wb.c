@@ -175,6 +175,35 @@ bool wb_writable(const struct ph_wb *wb, const struct wb_object *o, const struct
     return wb_holds(wb, o, now) && !o->stale;
 }
 
+/* --- Space --- */
+
+bool wb_space(struct ph_wb *wb, uint64_t bytes, uint64_t objects, const struct ph_wb_now *now,
+              struct ph_wb_actions *actions)
+{
+    bool fits = wb->space_known && bytes + objects * WB_OBJECT_BYTES <= wb->space_bytes &&
+                objects <= wb->space_objects;
+    bool low = !fits || wb->space_bytes < wb->space_bytes_first / 2;
+    if (low && now->ms >= wb->space_asked_ms + WB_SPACE_AGAIN_MS) {
+        wb->space_asked_ms = now->ms;
+        wb_action(actions, PH_WB_SPACE);
+    }
+    if (fits) {
+        wb->space_bytes -= bytes + objects * WB_OBJECT_BYTES;
+        wb->space_objects -= objects;
+    }
+    return fits;
+}
+
+void wb_learn_space(struct ph_wb *wb, const Pohmel__Space *space)
+{
+    /* What is dirty is not in it yet. */
+    uint64_t dirty = wb_amount(wb);
+    uint64_t left = space->available > dirty ? space->available - dirty : 0;
+    wb->space_known = true;
+    wb->space_bytes = wb->space_bytes_first = left / WB_SPACE_SHARE;
+    wb->space_objects = space->objects > 0 ? space->objects_free / WB_SPACE_SHARE : UINT64_MAX;
+}
+
 /* --- Marks --- */
 
 struct wb_mark *wb_find_mark(const struct ph_wb *wb, uint64_t object)

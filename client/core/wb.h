@@ -44,6 +44,7 @@ enum ph_wb_action_kind {
                         submit */
     PH_WB_LIST,      /* directory OBJECT is worth listing whole, by way of submit */
     PH_WB_BORN,  /* the server knows OBJECT now; its lease was OLD_LEASE, and is ATTR.lease (LEASE, MODE) */
+    PH_WB_SPACE, /* how much space is left is worth asking, by way of submit */
     PH_WB_WHOLE, /* directory OBJECT was made here, and is empty */
     /* attributes of OBJECT are the server's from now on: what is kept of them is out of date */
     PH_WB_FORGET,

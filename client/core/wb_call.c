@@ -181,10 +181,27 @@ static void forward(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     wb_send(wb, call, call->outer, call->outer_message, actions);
 }
 
+/* What is there to be written back, what was sent brought among it. */
+static bool wait_for_flush(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now)
+{
+    struct wb_object *o = wb_find(wb, call->flushing);
+    struct wb_need need = {.all = call->flushing == 0};
+    if (o != NULL) {
+        need.about[need.about_count++] = o;
+        need.whole[need.whole_count++] = o;
+    }
+    wait_for_need(wb, &need, call, now->ms);
+    return call->waiting > 0;
+}
+
 static void go(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
                struct ph_wb_actions *actions)
 {
     if (call->kind == WB_CALL_FLUSH) {
+        if (call->fn != NULL && call->rounds++ < WB_ROUNDS_MAX && wait_for_flush(wb, call, now)) {
+            wb_pump(wb, now, actions);
+            return;
+        }
         struct ph_wb_answer *answer = wb_answer_attr(NULL);
         pohmel__nothing__init(&answer->message.nothing);
         if (call->status == PH_ST_OK) {
@@ -296,17 +313,8 @@ void ph_wb_flush(struct ph_wb *wb, uint64_t object, ph_reply_fn fn, void *data, 
                  struct ph_wb_actions *actions)
 {
     struct ph_wb_call *call = wb_call_new(wb, WB_CALL_FLUSH);
-    struct wb_object *o = wb_find(wb, object);
-    struct wb_need need = {.all = object == 0};
     call->fn = fn;
     call->data = data;
-    if (o != NULL) {
-        need.about[need.about_count++] = o;
-        need.whole[need.whole_count++] = o;
-    }
-    wait_for_need(wb, &need, call, now->ms);
-    if (call->waiting == 0)
-        go(wb, call, now, actions);
-    else
-        wb_pump(wb, now, actions);
+    call->flushing = object;
+    go(wb, call, now, actions);
 }

@@ -8,11 +8,17 @@
 
 enum { BLOCK_BYTES = 512, BLOCKS_PER_PAGE = 8 };
 
-static void set_size(struct wb_object *o, uint64_t size)
+static uint64_t blocks_of(uint64_t bytes)
 {
+    return (bytes + BLOCK_BYTES * BLOCKS_PER_PAGE - 1) / (BLOCK_BYTES * BLOCKS_PER_PAGE) * BLOCKS_PER_PAGE;
+}
+
+/* WRITTEN bytes of it are new; holes take no space. */
+static void set_size(struct wb_object *o, uint64_t size, uint64_t written)
+{
+    uint64_t blocks = o->attr.blocks + blocks_of(written);
     o->attr.size = size;
-    o->attr.blocks =
-        (size + BLOCK_BYTES * BLOCKS_PER_PAGE - 1) / (BLOCK_BYTES * BLOCKS_PER_PAGE) * BLOCKS_PER_PAGE;
+    o->attr.blocks = blocks < blocks_of(size) ? blocks : blocks_of(size);
 }
 
 /* --- Writing --- */
@@ -52,6 +58,8 @@ bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     uint64_t offset = request->append ? o->attr.size : request->offset;
     if (offset + request->length > WB_LOCAL_SIZE_MAX)
         return false;
+    if (!wb_space(wb, request->length, 0, now, actions))
+        return false;
     if (wb_amount(wb) > wb->config.dirty_limit_bytes && wb->first != NULL) {
         throttle(wb, call);
         return true;
@@ -62,8 +70,7 @@ bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     uint64_t before = ph_wb_data_bytes(o->data);
     ph_wb_data_write(o->data, offset, call->payload);
     wb_data_account(wb, o, before);
-    if (offset + request->length > o->attr.size)
-        set_size(o, offset + request->length);
+    set_size(o, MAX_OF(offset + request->length, o->attr.size), request->length);
     if (!request->laundered || !(op->which & WB_SET_MODIFIED))
         wb_changed(o, now, true);
     op->which |= WB_SET_MODIFIED;
@@ -112,7 +119,7 @@ static void cut(struct ph_wb *wb, struct wb_object *o, uint64_t size)
         o->is_cut = true;
         o->cut = size;
     }
-    set_size(o, size);
+    set_size(o, size, 0);
 }
 
 static void set_time(struct ph_cached_time *time, const Pohmel__Time *wanted, const struct ph_wb_now *now)

@@ -76,6 +76,13 @@ static void send_create(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions
         next->refs++;
         next->sent = true;
         wb->counters.merged++;
+    } else {
+        Pohmel__NewAttributes *attributes = &call->outgoing->attributes;
+        pohmel__new_attributes__init(attributes);
+        attributes->which = WB_SET_MODIFIED;
+        wb_time_to_wire(&o->attr.modified, &call->outgoing->modified);
+        attributes->modified = &call->outgoing->modified;
+        create->attributes = attributes;
     }
     wb_op_send(wb, call, PH_CMD_CREATE, actions);
 }
@@ -277,15 +284,36 @@ static void failed(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct p
     }
 }
 
+/* What was done in O in its order has been sent; its time of change is the server's by now, not that at
+ * which it was done here. */
+static void tell_time(struct ph_wb *wb, struct wb_object *o, uint64_t now_ms)
+{
+    if (o == NULL || !o->touched || !o->born || o->dead || !o->exclusive || o->op_count > 0 ||
+        o->children.next != &o->children || !S_ISDIR(o->attr.mode) || o->attr.links == 0)
+        return;
+    Pohmel__Caller owner = POHMEL__CALLER__INIT;
+    owner.uid = o->attr.uid;
+    owner.gid = o->attr.gid;
+    wb_op_due(wb, wb_state(wb, o, &owner, now_ms));
+}
+
 void wb_op_finish(struct ph_wb *wb, struct wb_op *op, uint32_t status, const struct ph_wb_now *now,
                   struct ph_wb_actions *actions)
 {
     struct ph_wb_call *resume = NULL;
-    struct wb_object *o = op->objects[0];
+    struct wb_object *o = op->objects[0], *dirs[] = {op->dirs[0].directory, op->dirs[1].directory, o};
+    for (int i = 0; i < 2; i++)
+        if (dirs[i] != NULL)
+            dirs[i]->pins++;
     if (status != PH_ST_OK)
         failed(wb, op, status, actions);
     o->pins++;
     wb_op_done(wb, op, status, &resume);
+    for (int i = 0; i < 3; i++)
+        tell_time(wb, dirs[i], now->ms);
+    for (int i = 0; i < 2; i++)
+        if (dirs[i] != NULL)
+            wb_unpin(wb, dirs[i]);
     if (o->op_count == 0 && o->data != NULL && ph_wb_data_bytes(o->data) == 0) {
         ph_wb_data_free(o->data);
         o->data = NULL;

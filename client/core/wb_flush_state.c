@@ -37,7 +37,7 @@ bool wb_state_fold(struct ph_wb *wb, struct wb_op *make, struct wb_op *state, st
     o->is_cut = false;
     Pohmel__NewAttributes *attributes = &out->attributes;
     pohmel__new_attributes__init(attributes);
-    attributes->which = state->which & AT_THE_END;
+    attributes->which = (state->which & AT_THE_END) | WB_SET_MODIFIED;
     attributes->mode = attributes->which & WB_SET_MODE ? o->attr.mode & 07777 : 0;
     attributes->uid = attributes->which & WB_SET_UID ? o->attr.uid : 0;
     attributes->gid = attributes->which & WB_SET_GID ? o->attr.gid : 0;
@@ -45,8 +45,7 @@ bool wb_state_fold(struct ph_wb *wb, struct wb_op *make, struct wb_op *state, st
     wb_time_to_wire(&o->attr.modified, &out->modified);
     attributes->accessed = attributes->which & WB_SET_ACCESSED ? &out->accessed : NULL;
     attributes->modified = attributes->which & WB_SET_MODIFIED ? &out->modified : NULL;
-    if (attributes->which != 0)
-        out->message.create.attributes = attributes;
+    out->message.create.attributes = attributes;
     return true;
 }
 
@@ -110,6 +109,18 @@ static void send_pieces(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions
     }
 }
 
+/* Times are set by the owner: who wrote may have had the right to write only. Owners are changed by whoever
+ * did. */
+static void set_caller(const struct wb_op *op, const struct wb_object *o, uint32_t which,
+                       struct wb_outgoing *out)
+{
+    pohmel__caller__init(&out->owner);
+    out->owner.uid = o->attr.uid;
+    out->owner.gid = o->attr.gid;
+    bool by_owner = (which & (WB_SET_UID | WB_SET_GID)) == 0;
+    out->message.setattr.caller = by_owner && op->caller->caller.uid != 0 ? &out->owner : &op->caller->caller;
+}
+
 /* True when there is nothing to be set. */
 static bool send_final(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
 {
@@ -123,7 +134,7 @@ static bool send_final(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions 
     struct wb_outgoing *out = call->outgoing;
     Pohmel__SetattrRequest *setattr = &out->message.setattr;
     pohmel__setattr_request__init(setattr);
-    setattr->caller = &op->caller->caller;
+    set_caller(op, o, which, out);
     setattr->object = o->lru.key;
     setattr->handle = op->writes ? op->handle : 0;
     setattr->which = which;
@@ -178,6 +189,10 @@ void wb_state_start(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *
                     struct ph_wb_actions *actions)
 {
     struct wb_object *o = op->objects[0];
+    if (o->touched && o->children.next == &o->children) {
+        op->which |= WB_SET_MODIFIED;
+        o->touched = false;
+    }
     op->size = o->attr.size;
     op->bytes = o->data != NULL ? ph_wb_data_dirty_bytes(o->data) : 0;
     op->data = op->bytes > 0;

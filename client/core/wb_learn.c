@@ -265,8 +265,8 @@ static void learn_acquired(struct ph_wb *wb, struct ph_wb_call *call, const stru
     if (o == NULL)
         return;
     if (!o->exclusive && reply->status != PH_ST_OK && call->session == wb->session) {
-        o->unleased = reply->status != PH_ST_NOT_FOUND && reply->status != PH_ST_STALE;
-        o->dead = !o->unleased && o->op_count > 0;
+        o->unleased = reply->status == PH_ST_UNSUPPORTED;
+        o->dead = o->op_count > 0 && (reply->status == PH_ST_NOT_FOUND || reply->status == PH_ST_STALE);
         o->suspect = false;
     }
     if (o->exclusive && o->names != NULL && !ph_wb_names_is_whole(o->names) && reply->status == PH_ST_OK)
@@ -292,6 +292,8 @@ void wb_learn_reply(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
         learn_plain(wb, call, ((const Pohmel__GetattrReply *) reply->message)->attr, actions);
     else if (call->command == PH_CMD_OPEN)
         learn_plain(wb, call, ((const Pohmel__OpenReply *) reply->message)->attr, actions);
+    else if (call->command == PH_CMD_STATFS)
+        wb_learn_space(wb, ((const Pohmel__StatfsReply *) reply->message)->space);
     else if (call->command == PH_CMD_READDIR)
         learn_listing(wb, call, (const Pohmel__ReaddirReply *) reply->message, actions);
 }

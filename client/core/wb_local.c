@@ -51,6 +51,8 @@ void wb_changed(struct wb_object *o, const struct ph_wb_now *now, bool data)
     o->attr.changed = now->real;
     if (data)
         o->attr.modified = now->real;
+    if (data && S_ISDIR(o->attr.mode))
+        o->touched = true;
 }
 
 struct wb_op *wb_state(struct ph_wb *wb, struct wb_object *o, const Pohmel__Caller *caller, uint64_t now_ms)

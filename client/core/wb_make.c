@@ -147,8 +147,12 @@ static void log_making(struct ph_wb *wb, const struct ph_wb_call *call, const st
     wb_op_in(wb, op, d, making->name.data, making->name.len);
     wb_op_append(wb, op);
     ph_wb_names_put(d->names, making->name.data, making->name.len, making->object);
-    if (S_ISDIR(making->mode))
+    if (S_ISDIR(making->mode)) {
         d->attr.links++;
+        o->touched = true;
+    } else if (!S_ISREG(making->mode)) {
+        wb_state(wb, o, making->caller, now->ms)->which |= WB_SET_MODIFIED;
+    }
     wb_changed(d, now, true);
 }
 
@@ -181,7 +185,8 @@ bool wb_local_make(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb
     struct making making;
     what(call, &making);
     struct wb_object *d = place(wb, making.caller, making.parent, &making.name, now);
-    if (d == NULL || !is_simple(&making) || wb_find(wb, making.object) != NULL)
+    if (d == NULL || !is_simple(&making) || wb_find(wb, making.object) != NULL ||
+        !wb_space(wb, 0, 1, now, actions))
         return false;
     struct wb_object *o = new_object(wb, &making, d, now);
     log_making(wb, call, &making, o, d, now);

@@ -21,7 +21,10 @@ enum {
     WB_MARKS_MAX = 4096,         /* objects of which it is remembered that others want them */
     WB_HOT_MS = 2000,            /* for so long no EXCLUSIVE lease is asked for after a recall */
     WB_WANT_AGAIN_MS = 1000,
-    WB_PIECES_AT_ONCE = 8, /* WRITEs of one file under way */
+    WB_SPACE_AGAIN_MS = 100,
+    WB_SPACE_SHARE = 4,     /* of what is free, that one client takes for granted: others write as well */
+    WB_OBJECT_BYTES = 4096, /* that an object takes at least */
+    WB_PIECES_AT_ONCE = 8,  /* WRITEs of one file under way */
     WB_CALL_OBJECTS = 6,
     WB_ROUNDS_MAX = 8,   /* what a release waits for may bring more */
     WB_LINKS_MAX = 1000, /* of one object made here: filesystems differ in how many they take */
@@ -130,6 +133,7 @@ struct wb_object {
     bool recalled;  /* on its way back */
     bool born;      /* the server knows it */
     bool dead;      /* it could not be made */
+    bool touched;   /* directories: what happened in it has to show in its time of change */
     bool stale;     /* ATTR does not show what the server did to it */
     bool suspect;   /* the session changed: see whether others changed it */
     bool unleased;  /* no lease is to be had: operations go without */
@@ -175,6 +179,7 @@ struct ph_wb_call {
     struct wb_object *busy[WB_CALL_OBJECTS]; /* pinned */
     unsigned busy_count;
     unsigned rounds;
+    uint64_t flushing;     /* WB_CALL_FLUSH: the object, 0 for all */
     uint64_t made_whole;   /* a directory that the answer tells of */
     unsigned told;         /* bits: whose attributes came with the answer */
     uint64_t epoch, clock; /* when it was sent: of the directory that it reads; of everything */
@@ -196,6 +201,9 @@ struct ph_wb {
     uint64_t last_ticket, last_lease, last_handle;
     unsigned in_flight;
     uint64_t op_count, data_bytes;
+    uint64_t space_bytes, space_objects;        /* that may be used here without asking; counted down */
+    uint64_t space_bytes_first, space_asked_ms; /* what there was of it; when it was asked for */
+    bool space_known;
     struct ph_wb_call *throttled_first, *throttled_last;
     struct ph_wb_call *lost_calls; /* that waited for what ended with the session */
     struct ph_wb_counters counters;
@@ -223,6 +231,12 @@ bool wb_writable(const struct ph_wb *wb, const struct wb_object *o, const struct
 uint64_t wb_amount(const struct ph_wb *wb);
 struct ph_wb_action *wb_action(struct ph_wb_actions *actions, enum ph_wb_action_kind kind);
 void wb_want(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now, struct ph_wb_actions *actions);
+
+/* BYTES and OBJECTS more fit into what is left of the export, as far as is known; they are counted. False:
+ * the server is to say. */
+void wb_learn_space(struct ph_wb *wb, const Pohmel__Space *space);
+bool wb_space(struct ph_wb *wb, uint64_t bytes, uint64_t objects, const struct ph_wb_now *now,
+              struct ph_wb_actions *actions);
 
 /* wb_log.c: operations, and what they wait for. */
 struct wb_op *wb_op_new(struct ph_wb *wb, enum wb_op_kind kind, struct wb_caller *caller, uint64_t now_ms);
@@ -385,6 +399,7 @@ struct wb_outgoing {
     } message;
     Pohmel__NewAttributes attributes;
     Pohmel__Time accessed, modified;
+    Pohmel__Caller owner;
 };
 struct ph_wb_call *wb_op_call(struct ph_wb *wb, struct wb_op *op, enum wb_step step);
 void wb_op_send(struct ph_wb *wb, struct ph_wb_call *call, uint16_t command, struct ph_wb_actions *actions);

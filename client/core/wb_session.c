@@ -87,6 +87,8 @@ void ph_wb_opened(struct ph_wb *wb, bool write_back, const struct ph_wb_now *now
     wb->lost_calls = NULL;
     wb->open = true;
     wb->write_back = write_back;
+    wb->space_known = false;
+    wb->space_asked_ms = 0;
     for (struct wb_op *op = wb->first; op != NULL; op = op->next) {
         if (op->due) { /* what was sent is sent again */
             op->due = false;

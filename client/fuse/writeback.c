@@ -81,6 +81,9 @@ static void carry_out(struct ph_writeback *writeback, const struct ph_wb_action 
     case PH_WB_WHOLE:
         ph_coherence_whole(writeback->coherence, action->object);
         break;
+    case PH_WB_SPACE:
+        ph_writeback_ask_space(writeback);
+        break;
     case PH_WB_FORGET:
         ph_coherence_cut(writeback->coherence, action->object);
         break;

@@ -6,6 +6,7 @@
 #include "client/fuse/writeback_private.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
+#include "runtime/base/limits.h"
 
 enum {
     PARTS_MAX = 8, /* of a listing: larger directories are asked name by name */
@@ -89,4 +90,18 @@ static void send_part(struct asking *asking)
 void ph_writeback_list(struct ph_writeback *writeback, uint64_t object)
 {
     send_part(begin(writeback, object));
+}
+
+static void told_space(void *data, const struct ph_reply *reply)
+{
+    /* Learned on the way. */
+}
+
+void ph_writeback_ask_space(struct ph_writeback *writeback)
+{
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+    Pohmel__StatfsRequest message = POHMEL__STATFS_REQUEST__INIT;
+    message.caller = &caller;
+    message.object = PH_OBJECT_ROOT;
+    ph_send_statfs(ph_writeback_stub(writeback), &message, NULL, told_space, NULL);
 }
