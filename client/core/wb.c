@@ -221,12 +221,25 @@ struct wb_mark *wb_mark(struct ph_wb *wb, uint64_t object)
     }
     if (wb->marks.count >= WB_MARKS_MAX) {
         struct ph_lru_entry *oldest = wb->marks.oldest;
+        wb->floor = MAX_OF(wb->floor, WB_OF(oldest, struct wb_mark, lru)->floor);
         ph_lru_remove(&wb->marks, oldest);
         free_mark(oldest);
     }
     mark = wb_alloc(sizeof(*mark));
     ph_lru_add(&wb->marks, &mark->lru, object);
     return mark;
+}
+
+void wb_gone(struct ph_wb *wb, uint64_t object, uint64_t lease)
+{
+    struct wb_mark *mark = wb_mark(wb, object);
+    mark->floor = MAX_OF(mark->floor, lease);
+}
+
+bool wb_is_gone(const struct ph_wb *wb, uint64_t object, uint64_t lease)
+{
+    const struct wb_mark *mark = wb_find_mark(wb, object);
+    return lease <= wb->floor || (mark != NULL && lease <= mark->floor);
 }
 
 void wb_want(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now, struct ph_wb_actions *actions)

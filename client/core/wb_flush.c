@@ -327,7 +327,6 @@ static void born(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr
                  struct ph_wb_actions *actions)
 {
     struct ph_wb_action *action = wb_action(actions, PH_WB_BORN);
-    const struct wb_mark *mark = wb_find_mark(wb, o->lru.key);
     bool granted = attr->lease != 0 && attr->lease_mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
     action->object = o->lru.key;
     action->old_lease = o->lease;
@@ -336,7 +335,7 @@ static void born(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr
     o->born = true;
     o->server_version = attr->version;
     o->plain = attr->plain || !wb->write_back;
-    if (mark != NULL && mark->floor >= attr->lease)
+    if (wb_is_gone(wb, o->lru.key, attr->lease))
         o->recalled = true;
     if (granted) {
         wb_set_lease(wb, o, attr->lease);

@@ -74,9 +74,8 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
         return;
     attr->lease = lease;
     attr->lease_mode = mode;
-    const struct wb_mark *mark = wb_find_mark(wb, attr->object);
     bool grant = mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE && lease != 0 && wb->open && wb->write_back &&
-                 (mark == NULL || mark->floor < lease);
+                 !wb_is_gone(wb, attr->object, lease);
     if (o == NULL && grant)
         o = wb_object(wb, attr->object);
     if (o == NULL)

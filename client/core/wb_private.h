@@ -155,7 +155,7 @@ struct wb_object {
 
 struct wb_mark {
     struct ph_lru_entry lru; /* object */
-    uint64_t floor;          /* highest lease recalled while it was not known */
+    uint64_t floor;          /* highest lease that was recalled or given back */
     uint64_t hot_until_ms, wanted_until_ms;
     uint32_t error;
 };
@@ -199,6 +199,7 @@ struct ph_wb {
     struct wb_child free_child;
     struct wb_caller *caller; /* the last one seen */
     uint64_t last_ticket, last_lease, last_handle;
+    uint64_t floor; /* highest lease that went of objects that have no mark any more */
     unsigned in_flight;
     uint64_t op_count, data_bytes;
     uint64_t space_bytes, space_objects;        /* that may be used here without asking; counted down */
@@ -222,6 +223,9 @@ void wb_untrack(struct ph_wb *wb, struct wb_object *o); /* it is not held exclus
 void wb_set_lease(struct ph_wb *wb, struct wb_object *o, uint64_t lease);
 struct wb_mark *wb_mark(struct ph_wb *wb, uint64_t object); /* made if need be */
 struct wb_mark *wb_find_mark(const struct ph_wb *wb, uint64_t object);
+/* LEASE on OBJECT was recalled or given back, whatever replies still name it (R-9.3-7). */
+void wb_gone(struct ph_wb *wb, uint64_t object, uint64_t lease);
+bool wb_is_gone(const struct ph_wb *wb, uint64_t object, uint64_t lease);
 struct wb_caller *wb_caller(struct ph_wb *wb, const Pohmel__Caller *caller);
 void wb_caller_unref(struct wb_caller *caller);
 /* Names in directory O may be changed in the cache; and O itself. */

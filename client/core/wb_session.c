@@ -77,6 +77,7 @@ void ph_wb_lost(struct ph_wb *wb)
         struct wb_mark *mark = WB_OF(entry, struct wb_mark, lru);
         mark->floor = mark->wanted_until_ms = mark->hot_until_ms = 0;
     }
+    wb->floor = 0;
     wb_op_unstall(wb);
 }
 
@@ -122,10 +123,8 @@ void ph_wb_recalled(struct ph_wb *wb, uint64_t object, uint64_t lease, const str
                     struct ph_wb_actions *actions)
 {
     struct wb_object *o = wb_find(wb, object);
-    struct wb_mark *mark = wb_mark(wb, object);
-    mark->hot_until_ms = now->ms + WB_HOT_MS;
-    if (mark->floor < lease)
-        mark->floor = lease;
+    wb_mark(wb, object)->hot_until_ms = now->ms + WB_HOT_MS;
+    wb_gone(wb, object, lease);
     if (o == NULL || !o->exclusive || (o->born && o->lease != lease))
         return;
     o->recalled = true;
@@ -165,8 +164,10 @@ static size_t let_go(struct ph_wb *wb, uint64_t *leases, size_t count, struct ph
         struct wb_object *o = holder(wb, leases[i]);
         if (o != NULL && o->born && o->attr.version != o->server_version)
             wb_action(actions, PH_WB_FORGET)->object = o->lru.key;
-        if (o != NULL && o->born)
+        if (o != NULL && o->born) {
+            wb_gone(wb, o->lru.key, leases[i]);
             wb_untrack(wb, o);
+        }
         if (leases[i] > PH_LEASE_OWN_MAX)
             leases[left++] = leases[i];
     }
