@@ -184,7 +184,7 @@ static void learn_removed(struct ph_wb *wb, struct ph_wb_call *call)
         learn_name(wb, call, remove->parent, &remove->name, 0);
     else if (call->command == PH_CMD_RMDIR)
         learn_name(wb, call, rmdir->parent, &rmdir->name, 0);
-    else if (rename->flags == 0 || rename->flags == 1)
+    else if (rename->flags == WB_NO_REPLACE) /* else both may be names of one file: nothing was done then */
         learn_name(wb, call, rename->old_parent, &rename->old_name, 0);
 }
 

@@ -6,8 +6,6 @@
 #include "client/core/wb_private.h"
 #include "ph_commands.h"
 
-enum { NO_REPLACE = 1 }; /* RenameRequest.flags */
-
 /* What NAME in DIRECTORY stands for, if CALLER may take it away here. */
 static struct wb_object *victim(struct ph_wb *wb, const Pohmel__Caller *caller, const struct wb_object *d,
                                 const ProtobufCBinaryData *name, const struct ph_wb_now *now)
@@ -172,7 +170,7 @@ static bool may_move(struct ph_wb *wb, const Pohmel__RenameRequest *request, str
     *replaced = NULL;
     /* Moving a directory elsewhere needs to see all above it. */
     if (is == PH_WB_NAME_UNKNOWN || object == o->lru.key || (is_directory && d1 != d2) ||
-        (request->flags & ~(uint32_t) NO_REPLACE) != 0 ||
+        (request->flags & ~(uint32_t) WB_NO_REPLACE) != 0 ||
         ph_may_access(request->caller, d2->attr.mode, d2->attr.uid, d2->attr.gid, d2->plain,
                       PH_MAY_WRITE | PH_MAY_EXECUTE) != PH_MAY_YES)
         return false;

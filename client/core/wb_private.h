@@ -34,6 +34,8 @@ enum {
 /* Larger files are the server's business: it knows its limits. */
 #define WB_LOCAL_SIZE_MAX (UINT64_C(1) << 42)
 
+enum { WB_NO_REPLACE = 1 }; /* RenameRequest.flags */
+
 /* SetattrRequest.which */
 enum {
     WB_SET_MODE = 1 << 0,
