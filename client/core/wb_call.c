@@ -162,11 +162,14 @@ static void forward(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
                     struct ph_wb_actions *actions)
 {
     struct wb_need need = {0};
-    if (!call->flushed) {
+    /* What was written back for a change may bring more; nothing new comes up meanwhile. */
+    if (!call->flushed || (call->busy_count > 0 && call->rounds++ < WB_ROUNDS_MAX)) {
         wb_need(wb, call, &need);
-        begin_change(wb, &need, call);
         wait_for_need(wb, &need, call, now->ms);
+    }
+    if (!call->flushed) {
         call->flushed = true;
+        begin_change(wb, &need, call);
         for (int i = 0; i < 2; i++)
             if (need.wants[i] != 0)
                 wb_want(wb, need.wants[i], now, actions);

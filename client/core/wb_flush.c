@@ -439,6 +439,9 @@ static void made(struct ph_wb *wb, struct wb_op *op, const Pohmel__Attr *attr, u
     }
     if (folded != NULL && attr != NULL)
         o->server_size = attr->size;
+    /* Whoever has it open keeps it, also when it is removed behind the server's back. */
+    for (struct wb_handle *handle = o->handles; attr != NULL && handle != NULL; handle = handle->next)
+        wb_op_due(wb, wb_handle_open(wb, handle, now->ms));
     wb_op_finish(wb, op, status, now, actions);
     if (folded != NULL) {
         if (!folded->done)
