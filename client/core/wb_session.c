@@ -50,7 +50,8 @@ static void begin_again(struct wb_op *op)
         ph_wb_data_unsent(o->data);
     op->data = false;
     op->sent = false;
-    op->uncertain = true;
+    /* A file that was only being opened for it was not changed. */
+    op->uncertain = op->uncertain || op->kind != WB_STATE || op->step > WB_STEP_OPEN;
     op->outstanding = 0;
     op->step = WB_STEP_START;
     op->status = PH_ST_OK;
