@@ -93,13 +93,18 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
     /* What is held exclusively is as it is here, unless a command that we sent on changed it as well. */
     bool ours =
         o->exclusive && o->known && !own && !o->stale && !o->suspect && attr->version == o->server_version;
+    /* Answers to two changes of our own overtake each other. */
+    bool overtaken = own && o->known && attr->version < o->server_version;
     if (is_dirty(o) || ours) {
         if (o->known && !(S_ISDIR(attr->mode) && o->stale))
             wb_patch(o, attr);
     } else if (!o->known || attr->version >= o->attr.version || own) {
         if (o->exclusive && o->known && !own)
             wb_action(actions, PH_WB_FORGET)->object = attr->object;
-        take_attr(o, attr);
+        if (overtaken)
+            wb_patch(o, attr);
+        else
+            take_attr(o, attr);
         if (o->busy == (own ? 1 : 0) && (own || call->clock >= o->changed))
             o->stale = false;
         o->suspect = false;
