@@ -297,10 +297,22 @@ static void tell_time(struct ph_wb *wb, struct wb_object *o, uint64_t now_ms)
     wb_op_due(wb, wb_state(wb, o, &owner, now_ms));
 }
 
+/* What was opened here is opened at the server as soon as the server has all of it: whoever has a file open
+ * keeps it, also when it is removed behind the server's back. */
+static void open_there(struct ph_wb *wb, struct wb_object *o, uint64_t now_ms)
+{
+    if (o->op_count > 0 || !o->born || o->dead)
+        return;
+    for (struct wb_handle *handle = o->handles; handle != NULL; handle = handle->next)
+        if (!handle->open && handle->op == NULL)
+            wb_op_due(wb, wb_handle_open(wb, handle, now_ms));
+}
+
 void wb_op_finish(struct ph_wb *wb, struct wb_op *op, uint32_t status, const struct ph_wb_now *now,
                   struct ph_wb_actions *actions)
 {
     struct ph_wb_call *resume = NULL;
+    enum wb_op_kind op_kind = op->kind; /* the operation may be gone when it is done */
     struct wb_object *o = op->objects[0], *dirs[] = {op->dirs[0].directory, op->dirs[1].directory, o};
     for (int i = 0; i < 2; i++)
         if (dirs[i] != NULL)
@@ -311,6 +323,8 @@ void wb_op_finish(struct ph_wb *wb, struct wb_op *op, uint32_t status, const str
     wb_op_done(wb, op, status, &resume);
     for (int i = 0; i < 3; i++)
         tell_time(wb, dirs[i], now->ms);
+    if (op_kind != WB_OPEN)
+        open_there(wb, o, now->ms);
     for (int i = 0; i < 2; i++)
         if (dirs[i] != NULL)
             wb_unpin(wb, dirs[i]);
@@ -439,9 +453,6 @@ static void made(struct ph_wb *wb, struct wb_op *op, const Pohmel__Attr *attr, u
     }
     if (folded != NULL && attr != NULL)
         o->server_size = attr->size;
-    /* Whoever has it open keeps it, also when it is removed behind the server's back. */
-    for (struct wb_handle *handle = o->handles; attr != NULL && handle != NULL; handle = handle->next)
-        wb_op_due(wb, wb_handle_open(wb, handle, now->ms));
     wb_op_finish(wb, op, status, now, actions);
     if (folded != NULL) {
         if (!folded->done)

@@ -98,7 +98,7 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
     if (is_dirty(o) || ours) {
         if (o->known && !(S_ISDIR(attr->mode) && o->stale))
             wb_patch(o, attr);
-    } else if (!o->known || attr->version >= o->attr.version || own) {
+    } else if (!o->known || attr->version >= (own ? o->server_version : o->attr.version)) {
         if (o->exclusive && o->known && !own)
             wb_action(actions, PH_WB_FORGET)->object = attr->object;
         if (overtaken)
