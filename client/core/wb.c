@@ -117,6 +117,7 @@ struct wb_object *wb_object(struct ph_wb *wb, uint64_t object)
     o = wb_alloc(sizeof(*o));
     o->children.next = o->children.previous = &o->children;
     o->born = true;
+    o->changed = wb->changed;
     ph_lru_add(&wb->objects, &o->lru, object);
     return o;
 }
@@ -137,6 +138,7 @@ void wb_settle(struct ph_wb *wb, struct wb_object *o)
 {
     if (o->pins > 0 || (o->exclusive && o->born))
         return;
+    wb->changed = MAX_OF(wb->changed, o->changed);
     wb_set_lease(wb, o, 0);
     if (o->data != NULL)
         wb->data_bytes -= ph_wb_data_bytes(o->data);

@@ -101,12 +101,16 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
     } else if (!o->known || attr->version >= (own ? o->server_version : o->attr.version)) {
         if (o->exclusive && o->known && !own)
             wb_action(actions, PH_WB_FORGET)->object = attr->object;
+        bool first = !o->known;
         if (overtaken)
             wb_patch(o, attr);
         else
             take_attr(o, attr);
         if (o->busy == (own ? 1 : 0) && (own || call->clock >= o->changed))
             o->stale = false;
+        else if (first)
+            o->stale =
+                true; /* a change of ours, which it may be older than, was under way when it was asked for */
         o->suspect = false;
     }
     wb_settle(wb, o);

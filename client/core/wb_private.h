@@ -201,7 +201,8 @@ struct ph_wb {
     struct wb_child free_child;
     struct wb_caller *caller; /* the last one seen */
     uint64_t last_ticket, last_lease, last_handle;
-    uint64_t floor; /* highest lease that went of objects that have no mark any more */
+    uint64_t floor;   /* highest lease that went of objects that have no mark any more */
+    uint64_t changed; /* latest `changed` of objects that have no entry any more */
     unsigned in_flight;
     uint64_t op_count, data_bytes;
     uint64_t space_bytes, space_objects;        /* that may be used here without asking; counted down */
