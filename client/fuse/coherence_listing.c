@@ -78,8 +78,10 @@ struct ph_listing *ph_coherence_list(struct ph_coherence *coherence, uint64_t di
     pthread_mutex_lock(&coherence->mutex);
     bool known = ph_cache_list(coherence->cache, directory, ph_coherence_now(coherence), take, &snapshot);
     pthread_mutex_unlock(&coherence->mutex);
-    if (known && snapshot.without * KNOWN_PART <= snapshot.names)
+    if (known && snapshot.without * KNOWN_PART <= snapshot.names) {
+        ph_listing_seal(snapshot.listing);
         return snapshot.listing;
+    }
     ph_listing_free(snapshot.listing);
     return NULL;
 }

@@ -2,6 +2,13 @@
 
 #include <string.h>
 
+enum {
+    FIRST_COOKIE = 16, /* of names in a snapshot; "." and ".." come before them */
+};
+
+#define FNV_BASIS UINT64_C(14695981039346656037)
+#define FNV_PRIME UINT64_C(1099511628211)
+
 struct entry {
     uint64_t object, cookie;
     mode_t type;
@@ -56,9 +63,46 @@ struct ph_listing *ph_listing_new_snapshot(void)
     return listing;
 }
 
+/* Positive as an off_t, with room to count up where two are equal. */
+static uint64_t position_of(const void *name, size_t len)
+{
+    const guint8 *bytes = name;
+    uint64_t hash = FNV_BASIS;
+    if (bytes[0] == '.' && (len == 1 || (len == 2 && bytes[1] == '.')))
+        return len;
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ bytes[i]) * FNV_PRIME;
+    return FIRST_COOKIE + (hash >> 2);
+}
+
 void ph_listing_add(struct ph_listing *listing, const void *name, size_t len, uint64_t object, uint32_t type)
 {
-    add(listing, name, len, object, type, listing->entries->len + 1);
+    add(listing, name, len, object, type, position_of(name, len));
+}
+
+void ph_listing_add_reply(struct ph_listing *listing, const Pohmel__ReaddirReply *reply)
+{
+    for (size_t i = 0; i < reply->n_entries; i++) {
+        const Pohmel__DirEntry *from = reply->entries[i];
+        ph_listing_add(listing, from->name.data, from->name.len, from->object, from->type);
+    }
+}
+
+static int by_position(const void *one, const void *other, void *data)
+{
+    const struct entry *a = one, *b = other;
+    const char *names = data;
+    if (a->cookie != b->cookie)
+        return a->cookie < b->cookie ? -1 : 1;
+    return strcmp(names + a->name, names + b->name);
+}
+
+void ph_listing_seal(struct ph_listing *listing)
+{
+    struct entry *entries = (struct entry *) (void *) listing->entries->data;
+    g_array_sort_with_data(listing->entries, by_position, listing->names->data);
+    for (guint i = 1; i < listing->entries->len; i++)
+        entries[i].cookie = MAX(entries[i].cookie, entries[i - 1].cookie + 1);
 }
 
 void ph_listing_free(struct ph_listing *listing)
@@ -81,18 +125,34 @@ static bool begins(const struct ph_listing *listing, size_t index, uint64_t cook
     return cookie == (index == 0 ? listing->start : at(listing, index - 1)->cookie);
 }
 
+/* The name at COOKIE may be gone from this snapshot, while it was in another one. */
+static size_t first_behind(const struct ph_listing *listing, uint64_t cookie)
+{
+    size_t from = 0, to = listing->entries->len;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (at(listing, middle)->cookie <= cookie)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
 static bool find(const struct ph_listing *listing, uint64_t cookie, size_t *index)
 {
     *index = listing->next;
     if (begins(listing, listing->next, cookie))
         return true;
+    if (listing->snapshot) {
+        *index = first_behind(listing, cookie);
+        return true;
+    }
     for (*index = 0; *index <= listing->entries->len; (*index)++) {
         if (begins(listing, *index, cookie))
             return true;
     }
-    /* Whoever comes with a position from elsewhere is at the end of a snapshot. */
-    *index = listing->entries->len;
-    return listing->snapshot;
+    return false;
 }
 
 ssize_t ph_listing_pack(struct ph_listing *listing, fuse_req_t req, uint64_t cookie, char *out, size_t size)

@@ -15,12 +15,18 @@ struct ph_listing;
 /* The entries of REPLY, which was asked for from position COOKIE. */
 struct ph_listing *ph_listing_new(uint64_t cookie, const Pohmel__ReaddirReply *reply);
 
-/* A snapshot, still empty. Its positions are numbers of entries: they are good in this snapshot alone, and
- * there is nothing behind it at the server. */
+/* A snapshot, still empty. Its positions are made of the names, so that they are good in all snapshots of a
+ * directory; those of the server are not. */
 struct ph_listing *ph_listing_new_snapshot(void);
 
 /* Adds NAME (LEN bytes, copied), which is OBJECT of TYPE (bits as in st_mode), to a snapshot. */
 void ph_listing_add(struct ph_listing *listing, const void *name, size_t len, uint64_t object, uint32_t type);
+
+/* Adds the entries of REPLY. */
+void ph_listing_add_reply(struct ph_listing *listing, const Pohmel__ReaddirReply *reply);
+
+/* Everything was added: the snapshot can be packed. */
+void ph_listing_seal(struct ph_listing *listing);
 
 /* NULL is fine. */
 void ph_listing_free(struct ph_listing *listing);

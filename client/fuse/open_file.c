@@ -27,6 +27,7 @@ void ph_open_unref(struct ph_open *open)
     if (open == NULL || atomic_fetch_sub(&open->refs, 1) != 1)
         return;
     ph_listing_free(open->listing);
+    ph_listing_free(open->gathered);
     ph_blob_unref(open->data);
     pthread_mutex_destroy(&open->mutex);
     g_free(open);

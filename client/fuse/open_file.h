@@ -19,6 +19,8 @@ struct ph_open {
     struct ph_blob *data;        /* files: all of a small one, as it was at DATA_ASK; or NULL */
     struct ph_cache_ask data_ask;
     struct ph_listing *listing;    /* directories: entries read ahead; NULL until needed */
+    struct ph_listing *gathered;   /* a snapshot being read from the server; or NULL */
+    bool begun, snapshots;         /* listing began; by snapshots, so that positions stay good */
     struct ph_cache_listing whole; /* whether all of them were heard of under one lease */
     _Atomic int refs;
 };

@@ -39,6 +39,34 @@ static void set_listing(struct ph_open *open, struct ph_listing *listing)
     pthread_mutex_unlock(&open->mutex);
 }
 
+static void send_readdir(struct ph_request *request);
+
+/* PART is there, and was learned. Whether the listing can be answered from now. */
+static bool take_part(struct ph_request *request, const Pohmel__ReaddirReply *part)
+{
+    struct ph_open *open = request->open;
+    struct ph_listing *listing = NULL;
+    if (!open->snapshots) {
+        set_listing(open, ph_listing_new(request->offset, part));
+        return true;
+    }
+    pthread_mutex_lock(&open->mutex);
+    if (open->gathered == NULL)
+        open->gathered = ph_listing_new_snapshot();
+    ph_listing_add_reply(open->gathered, part);
+    if (part->end) {
+        listing = open->gathered;
+        open->gathered = NULL;
+        ph_listing_seal(listing);
+    }
+    pthread_mutex_unlock(&open->mutex);
+    if (listing != NULL)
+        set_listing(open, listing);
+    else
+        request->position = part->entries[part->n_entries - 1]->cookie;
+    return listing != NULL;
+}
+
 static void readdir_done(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
@@ -51,11 +79,15 @@ static void readdir_done(void *data, const struct ph_reply *reply)
     }
     if (request->mount->caching) {
         pthread_mutex_lock(&open->mutex);
-        ph_coherence_learn_listing(request->mount->coherence, &request->ask, open->object, request->offset,
+        ph_coherence_learn_listing(request->mount->coherence, &request->ask, open->object, request->position,
                                    part, &open->whole);
         pthread_mutex_unlock(&open->mutex);
     }
-    set_listing(open, ph_listing_new(request->offset, part));
+    if (!take_part(request, part)) {
+        ph_request_again(request);
+        send_readdir(request);
+        return;
+    }
     ph_request_settle(request);
     if (!answer(open, request->req, request->offset, request->size))
         fuse_reply_buf(request->req, NULL, 0);
@@ -70,11 +102,23 @@ static void send_readdir(struct ph_request *request)
     message.caller = &request->caller;
     message.object = request->open->object;
     message.handle = request->open->handle;
-    message.cookie = request->offset;
+    message.cookie = request->position;
     message.count = AHEAD_NAMES;
     message.bytes_max = AHEAD_BYTES;
     message.attributes = request->mount->caching;
     ph_request_sent(request, ph_send_readdir(request->mount->stub, &message, NULL, readdir_done, request));
+}
+
+/* Whoever starts over wants to see what is there now. Positions of the server and of snapshots do not
+ * mix: what a directory was begun with it stays with. */
+static void start_over(struct ph_mount *mount, struct ph_open *open)
+{
+    bool wanted = mount->caching && (!open->begun || open->snapshots);
+    struct ph_listing *snapshot = wanted ? ph_coherence_list(mount->coherence, open->object) : NULL;
+    set_listing(open, snapshot);
+    if (!open->begun)
+        open->snapshots = snapshot != NULL || open->handle == 0;
+    open->begun = true;
 }
 
 void ph_op_readdir(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset, struct fuse_file_info *info)
@@ -82,8 +126,8 @@ void ph_op_readdir(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset,
     struct ph_open *open = ph_open_of(info);
     struct ph_mount *mount = ph_mount_of(req);
     size = MIN(size, (size_t) REPLY_MAX_BYTES);
-    if (offset == 0) /* whoever starts over wants to see what is there now */
-        set_listing(open, mount->caching ? ph_coherence_list(mount->coherence, object) : NULL);
+    if (offset == 0)
+        start_over(mount, open);
     if (answer(open, req, (uint64_t) offset, size))
         return;
     if (!ph_open_alive(mount, open)) {
@@ -93,6 +137,12 @@ void ph_op_readdir(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset,
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
     request->open = ph_open_ref(open);
     request->offset = (uint64_t) offset;
+    request->position = open->snapshots ? 0 : (uint64_t) offset;
     request->size = size;
+    if (open->snapshots) { /* one that was given up half way */
+        pthread_mutex_lock(&open->mutex);
+        g_clear_pointer(&open->gathered, ph_listing_free);
+        pthread_mutex_unlock(&open->mutex);
+    }
     ph_open_dir_there(request, send_readdir);
 }

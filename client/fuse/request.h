@@ -29,6 +29,7 @@ struct ph_request {
     uint64_t object; /* object, or directory that holds NAME */
     uint64_t handle; /* handle that the request opens, 0 for none */
     uint64_t offset;
+    uint64_t position; /* of a directory, at the server */
     uint64_t owner;
     size_t size;
     unsigned flags;

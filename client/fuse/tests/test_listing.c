@@ -99,30 +99,66 @@ static void test_beyond(void)
     ph_listing_free(last);
 }
 
+/* Names and objects numbered alike, all but WITHOUT. */
+static void fill(struct ph_listing *snapshot, int without)
+{
+    for (int i = ENTRIES - 1; i >= 0; i--) {
+        g_autofree char *name = g_strdup_printf(i == 0 ? "." : i == 1 ? ".." : "name-%d", i);
+        if (i != without)
+            ph_listing_add(snapshot, name, strlen(name), (uint64_t) (1000 + i), i % 2 ? S_IFDIR : S_IFREG);
+    }
+    ph_listing_seal(snapshot);
+}
+
+static void test_positions_outlive_a_snapshot(void)
+{
+    char out[SMALL_BYTES] __attribute__((aligned(8))), again[SMALL_BYTES] __attribute__((aligned(8)));
+    struct ph_listing *one = ph_listing_new_snapshot(), *other = ph_listing_new_snapshot();
+    fill(one, -1);
+    ssize_t len = ph_listing_pack(one, NULL, 0, out, sizeof out);
+    g_assert_cmpint(len, >, 0);
+    const struct fuse_dirent *entry = (const void *) out;
+    for (int skip = 0; skip < 3; skip++) /* the fourth: a name */
+        entry = (const void *) ((const char *) entry + FUSE_DIRENT_SIZE(entry));
+    uint64_t position = entry->off;
+    fill(other, (int) entry->ino - 1000); /* in which it is gone */
+    len = ph_listing_pack(one, NULL, position, out, sizeof out);
+    g_assert_cmpint(len, >, 0);
+    g_assert_cmpint(ph_listing_pack(other, NULL, position, again, sizeof again), ==, len);
+    g_assert_cmpmem(out, (size_t) len, again, (size_t) len);
+    ph_listing_free(one);
+    ph_listing_free(other);
+}
+
 static void test_snapshot(void)
 {
     struct ph_listing *snapshot = ph_listing_new_snapshot();
     char out[SMALL_BYTES] __attribute__((aligned(8)));
     uint64_t cookie = 0;
     unsigned next = 0;
+    bool seen[ENTRIES] = {false};
     g_assert_cmpint(ph_listing_pack(snapshot, NULL, 0, out, sizeof out), ==, 0);
-    for (unsigned i = 0; i < ENTRIES; i++)
-        ph_listing_add(snapshot, "name", i % 4 + 1, 1000 + i, i % 2 ? S_IFDIR : S_IFREG);
+    fill(snapshot, -1);
     for (ssize_t len; (len = ph_listing_pack(snapshot, NULL, cookie, out, sizeof out)) > 0;) {
         for (ssize_t at = 0; at < len; next++) {
             const struct fuse_dirent *entry = (const void *) (out + at);
-            g_assert_cmpuint(entry->ino, ==, 1000 + next);
-            g_assert_cmpuint(entry->namelen, ==, next % 4 + 1);
-            g_assert_cmpmem(entry->name, entry->namelen, "name", next % 4 + 1);
-            g_assert_cmpuint(entry->type, ==, (next % 2 ? S_IFDIR : S_IFREG) >> 12);
             g_assert_cmpuint(entry->off, >, cookie);
+            unsigned i = (unsigned) entry->ino - 1000;
+            if (i >= ENTRIES)
+                g_error("an object that was never added: %u", i);
+            g_assert_false(seen[i]);
+            seen[i] = true;
+            g_autofree char *name = g_strdup_printf(i == 0 ? "." : i == 1 ? ".." : "name-%u", i);
+            g_assert_cmpmem(entry->name, entry->namelen, name, strlen(name));
+            g_assert_cmpuint(entry->type, ==, (i % 2 ? S_IFDIR : S_IFREG) >> 12);
+            g_assert_true((next < 2) == (i < 2)); /* "." and ".." come first */
             cookie = entry->off;
             at += (ssize_t) FUSE_DIRENT_SIZE(entry);
         }
     }
     g_assert_cmpuint(next, ==, ENTRIES);
     /* Nobody is sent to the server with a position that it never gave. */
-    g_assert_cmpint(ph_listing_pack(snapshot, NULL, 999999, out, sizeof out), ==, 0);
+    g_assert_cmpint(ph_listing_pack(snapshot, NULL, INT64_MAX, out, sizeof out), ==, 0);
     ph_listing_free(snapshot);
 }
 
@@ -133,5 +169,6 @@ int main(int argc, char **argv)
     g_test_add_func("/listing/entries that the kernel did not take come again", test_taken_in_part);
     g_test_add_func("/listing/it does not answer for what it has not read", test_beyond);
     g_test_add_func("/listing/a snapshot ends where it ends", test_snapshot);
+    g_test_add_func("/listing/positions are good in another snapshot", test_positions_outlive_a_snapshot);
     return g_test_run();
 }
