@@ -29,6 +29,11 @@ static void release_busy(struct ph_wb *wb, struct ph_wb_call *call)
         wb_unpin(wb, o);
     }
     call->busy_count = 0;
+    if (call->blind) {
+        call->blind = false;
+        wb->blind_running--;
+        wb->blind = ++wb->clock;
+    }
 }
 
 void wb_call_over(struct ph_wb *wb, struct ph_wb_call *call, struct ph_wb_actions *actions)
@@ -134,6 +139,11 @@ static void begin_change(struct ph_wb *wb, const struct wb_need *need, struct ph
         o->busy++;
         o->pins++;
         call->busy[call->busy_count++] = o;
+    }
+    if (need->all) {
+        call->blind = true;
+        wb->blind_running++;
+        wb->blind = ++wb->clock;
     }
     for (unsigned i = 0; i < need->name_count; i++) {
         struct wb_object *d = wb_find(wb, need->names[i].directory);

@@ -106,6 +106,7 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
             wb_patch(o, attr);
         else
             take_attr(o, attr);
+        o->learned = MAX_OF(o->learned, call->clock);
         if (o->busy == (own ? 1 : 0) && (own || call->clock >= o->changed))
             o->stale = false;
         else if (first)

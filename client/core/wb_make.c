@@ -121,6 +121,7 @@ static struct wb_object *new_object(struct ph_wb *wb, const struct making *makin
     struct wb_object *o = wb_object(wb, making->object);
     o->born = false;
     o->exclusive = true;
+    o->learned = wb->clock;
     first_attr(o, making, d, now);
     wb->last_lease = wb->last_lease % PH_LEASE_OWN_MAX + 1;
     wb_set_lease(wb, o, wb->last_lease);
@@ -204,8 +205,10 @@ bool wb_local_link(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb
     const Pohmel__LinkRequest *request = (const Pohmel__LinkRequest *) call->message;
     struct wb_object *o = wb_find(wb, request->object);
     struct wb_object *d = place(wb, request->caller, request->parent, &request->name, now);
-    if (d == NULL || !wb_writable(wb, o, now) || S_ISDIR(o->attr.mode) || o->attr.links == 0 || !o->plain ||
-        o->attr.links >= WB_LINKS_MAX)
+    /* A removal that was sent on without knowing what it takes away may have left nothing of it. */
+    bool unsure = o != NULL && o->born && (wb->blind_running > 0 || o->learned < wb->blind);
+    if (d == NULL || unsure || !wb_writable(wb, o, now) || S_ISDIR(o->attr.mode) || o->attr.links == 0 ||
+        !o->plain || o->attr.links >= WB_LINKS_MAX)
         return false;
     struct wb_op *op = wb_op_new(wb, WB_LINK, wb_caller(wb, request->caller), now->ms);
     wb_op_about(wb, op, o);

@@ -149,6 +149,7 @@ struct wb_object {
     uint64_t listing_next, listing_epoch; /* a listing under way: where it goes on */
     uint64_t epoch;                       /* moves when the lease goes */
     uint64_t changed;                     /* clock: when the server last changed it for us */
+    uint64_t learned;                     /* clock: not before ATTR was asked for, or made here */
     struct ph_wb_data *data;
     uint64_t server_size, cut;
     bool is_cut;
@@ -176,6 +177,7 @@ struct ph_wb_call {
     uint64_t link_ticket, session;
     bool submitting; /* MESSAGE is the caller's */
     bool flushed, sent, over;
+    bool blind; /* it changes what is not known here */
     unsigned waiting;
     uint32_t status;
     struct wb_object *busy[WB_CALL_OBJECTS]; /* pinned */
@@ -203,6 +205,8 @@ struct ph_wb {
     uint64_t last_ticket, last_lease, last_handle;
     uint64_t floor;   /* highest lease that went of objects that have no mark any more */
     uint64_t changed; /* latest `changed` of objects that have no entry any more */
+    uint64_t blind;   /* clock: when the server last changed for us what is not known here */
+    unsigned blind_running;
     unsigned in_flight;
     uint64_t op_count, data_bytes;
     uint64_t space_bytes, space_objects;        /* that may be used here without asking; counted down */
