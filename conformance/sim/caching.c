@@ -1,6 +1,7 @@
 /* The client between its kernel and its link: sessions, recalls, and what a program asks without changing
  * anything but for data. */
 #include "conformance/sim/caching.h"
+#include "conformance/sim/writeback.h"
 
 #include <string.h>
 
@@ -190,6 +191,8 @@ void sim_caching_lost(struct sim_caching *caching)
 void sim_caching_recall(struct sim_caching *caching, const Pohmel__RecallEvent *recall)
 {
     caching->client->world->result->recalls++;
+    if (caching->client->writeback)
+        sim_writeback_recalled(caching->client->writeback, recall->object, recall->lease);
     ph_cache_recall(caching->cache, recall->object, recall->lease, recall->keep);
     sim_caching_work(caching);
 }

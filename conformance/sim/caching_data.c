@@ -170,3 +170,18 @@ void sim_ask_write(struct sim_process *process, uint64_t object, uint64_t handle
     ph_send_write(stub_of(task), &message, payload, written, task);
     ph_blob_unref(payload);
 }
+
+static void synced(void *data, const struct ph_reply *reply)
+{
+    sim_task_end(data, reply->status);
+}
+
+void sim_ask_sync(struct sim_process *process, uint64_t object, uint64_t handle, sim_answer_fn fn)
+{
+    struct sim_task *task = sim_task_new(process, fn);
+    Pohmel__SyncRequest message = POHMEL__SYNC_REQUEST__INIT;
+    message.caller = (Pohmel__Caller *) &nobody;
+    message.object = object;
+    message.handle = handle;
+    ph_send_sync(stub_of(task), &message, NULL, synced, task);
+}

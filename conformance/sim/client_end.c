@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "conformance/sim/world.h"
+#include "conformance/sim/writeback.h"
 #include "ph_commands.h"
 #include "runtime/base/limits.h"
 #include "runtime/wire/command.h"
@@ -55,6 +56,7 @@ struct sim_client *sim_client_new(struct world *world, int index)
                                       .host = "simulated",
                                       .server_name = "server",
                                       .leases = world->caching,
+                                      .write_back = world->write_back,
                                       .patience_ms = PATIENCE_MS,
                                       .seed = ph_random_next(&world->random)};
     client->world = world;
@@ -68,6 +70,8 @@ struct sim_client *sim_client_new(struct world *world, int index)
     client->repeats = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     if (world->caching)
         client->caching = sim_caching_new(client);
+    if (world->write_back)
+        client->writeback = sim_writeback_new(client);
     g_ptr_array_add(world->all_clients, client);
     world->clients[index] = client;
     start_programs(client);
@@ -77,6 +81,7 @@ struct sim_client *sim_client_new(struct world *world, int index)
 void sim_client_free(void *data)
 {
     struct sim_client *client = data;
+    sim_writeback_free(client->writeback);
     ph_client_free(client->core);
     sim_caching_free(client->caching);
     g_hash_table_unref(client->repeats);
@@ -108,6 +113,8 @@ void sim_client_crash(struct sim_client *client, gboolean hard)
     client->dead = TRUE;
     client->last_conn = conn;
     sim_programs_died(client);
+    if (client->writeback)
+        sim_writeback_died(client->writeback);
     if (conn && hard)
         sim_after(world, sim_below(world, HARD_CRASH_US), on_machine_gone, conn, NULL);
     else if (conn)
@@ -258,11 +265,15 @@ static void act(struct sim_client *client, const struct ph_client_action *action
                        (unsigned) ph_client_opened(client->core)->generation);
         if (client->caching)
             sim_caching_opened(client->caching);
+        if (client->writeback)
+            sim_writeback_opened(client->writeback);
         break;
     case PH_CLIENT_CLOSED:
         client->closed = TRUE;
         break;
     case PH_CLIENT_LOST:
+        if (client->writeback)
+            sim_writeback_lost(client->writeback);
         if (client->caching)
             sim_caching_lost(client->caching);
         break;
@@ -308,6 +319,8 @@ void sim_client_tick(struct sim_client *client)
     if (client->world->now_us < client->paused_until_us)
         return;
     client->ticked = TRUE;
+    if (client->writeback)
+        sim_writeback_tick(client->writeback);
     if (now_ms < ph_client_deadline(client->core))
         return;
     ph_client_actions_init(&actions);

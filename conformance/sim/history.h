@@ -21,16 +21,23 @@ enum sim_object {
 };
 
 struct sim_history {
-    GArray *events; /* struct ph_event */
+    GArray *events;  /* struct ph_event */
+    guint undecided; /* objects of which too much is doubtful to be judged */
 };
 
 /* Empty history. */
 void sim_history_init(struct sim_history *history);
 void sim_history_clear(struct sim_history *history);
 
-/* Something was done, or seen, from BEGIN_US to END_US. */
-void sim_history_add(struct sim_history *history, const struct ph_event *event, uint64_t begin_us,
-                     uint64_t end_us);
+/* Something was done, or seen, from BEGIN_US to END_US. Returns its number. */
+guint sim_history_add(struct sim_history *history, const struct ph_event *event, uint64_t begin_us,
+                      uint64_t end_us);
+
+/* Later than everything. */
+#define SIM_HISTORY_END_US (UINT64_C(1) << 50)
+
+/* What number INDEX did happened until UNTIL_US, or not at all; what it saw is not to be relied on. */
+void sim_history_doubt(struct sim_history *history, guint index, uint64_t until_us);
 
 /* Judges it; LOG of LEN bytes is what was appended in the end. NULL when it could have happened, else why
  * not, in words (free it). */

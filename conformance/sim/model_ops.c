@@ -140,6 +140,20 @@ static uint32_t sync_object(void *self, struct ph_call *call, const Pohmel__Sync
     return model_find(self, request->object) ? PH_ST_OK : PH_ST_STALE;
 }
 
+static uint32_t file_system(void *self, struct ph_call *call, const Pohmel__StatfsRequest *request,
+                            Pohmel__StatfsReply *reply)
+{
+    enum { PLENTY = 1 << 30 };
+    (void) self, (void) request;
+    reply->space = PH_ARENA_NEW(call->arena, Pohmel__Space);
+    pohmel__space__init(reply->space);
+    reply->space->size = reply->space->available = PLENTY;
+    reply->space->objects = reply->space->objects_free = PLENTY;
+    reply->space->block_size = 4096;
+    reply->space->name_max = PH_NAME_MAX_BYTES;
+    return PH_ST_OK;
+}
+
 static uint32_t create(void *self, struct ph_call *call, const Pohmel__CreateRequest *request,
                        Pohmel__CreateResult *reply)
 {
@@ -368,6 +382,7 @@ const struct ph_store_ops model_ops = {
     .ids_grant = ids_grant,
     .lookup = lookup,
     .getattr = getattr,
+    .statfs = file_system,
     .readdir = list_directory,
     .open = open_object,
     .read = read_data,

@@ -122,6 +122,7 @@ void model_attr(struct ph_arena *arena, const struct model_object *object, Pohme
     attr->mode = object->mode;
     attr->links = object->links;
     attr->uid = object->uid;
+    attr->plain = true;
     attr->size = object->size;
     attr->version = object->version;
     attr->accessed = attr->modified = attr->changed = time;

@@ -6,20 +6,45 @@
 
 struct choice {
     gint64 seed, steps, worlds;
-    gboolean trace, locks, quiet;
+    gboolean trace, locks, quiet, write_back;
 };
 
 static void say(gint64 seed, const struct sim_result *result)
 {
-    printf("seed %" PRId64 ": trace %016" PRIx64 ", %" PRIu64 " lines, %" PRIu64 " events in %" PRIu64
-           " s; %" PRIu64 " sessions, %" PRIu64 " cuts, %" PRIu64 " transactions (%" PRIu64
-           " sent twice), %" PRIu64 " locks, %" PRIu64 " cancels; %" PRIu64 " seen and done, %" PRIu64
-           " from caches, %" PRIu64 " from kernels, %" PRIu64 " recalls, %" PRIu64 " pauses, %" PRIu64
-           " crashes, %" PRIu64 " fenced\n",
-           seed, result->trace.hash, result->trace.lines, result->events, result->now_us / 1000000,
-           result->sessions, result->cuts, result->transactions, result->repeats, result->locks,
-           result->cancels, result->judged, result->hits, result->kernel_hits, result->recalls,
-           result->pauses, result->crashes, result->fences);
+    const struct {
+        const char *what;
+        uint64_t count;
+    } counts[] = {
+        {"events", result->events},
+        {"sessions", result->sessions},
+        {"cuts", result->cuts},
+        {"pauses", result->pauses},
+        {"crashes", result->crashes},
+        {"fenced", result->fences},
+        {"transactions", result->transactions},
+        {"sent twice", result->repeats},
+        {"locks", result->locks},
+        {"cancels", result->cancels},
+        {"seen and done", result->judged},
+        {"from caches", result->hits},
+        {"from kernels", result->kernel_hits},
+        {"recalls", result->recalls},
+        {"answered here", result->local},
+        {"sent on", result->forwarded},
+        {"written back", result->written_back},
+        {"merged", result->merged},
+        {"cancelled here", result->cancelled_here},
+        {"doubtful", result->doubted},
+        {"failed", result->failures},
+        {"undecided", result->undecided},
+    };
+    printf("seed %" PRId64 ": trace %016" PRIx64 ", %" PRIu64 " s", seed, result->trace.hash,
+           result->now_us / 1000000);
+    for (size_t i = 0; i < G_N_ELEMENTS(counts); i++) {
+        if (counts[i].count > 0)
+            printf(", %" PRIu64 " %s", counts[i].count, counts[i].what);
+    }
+    putchar('\n');
 }
 
 static int run(const struct choice *choice)
@@ -30,6 +55,7 @@ static int run(const struct choice *choice)
         struct sim_options options = {.seed = (uint64_t) (choice->seed + i),
                                       .steps = (uint64_t) choice->steps,
                                       .caching = !choice->locks,
+                                      .write_back = choice->write_back,
                                       .no_trace = choice->quiet,
                                       .trace_out = choice->trace ? stdout : NULL};
         struct sim_result result;
@@ -39,7 +65,11 @@ static int run(const struct choice *choice)
             say(choice->seed + i, &result);
         if (result.violation) {
             printf("BROKEN: %s\nagain with: pohmel-sim%s --seed %" PRId64 " --steps %" PRId64 " --trace\n",
-                   result.violation, choice->locks ? " --locks" : "", choice->seed + i, choice->steps);
+                   result.violation,
+                   choice->locks        ? " --locks"
+                   : choice->write_back ? " --write-back"
+                                        : "",
+                   choice->seed + i, choice->steps);
             return 1;
         }
         sim_result_clear(&result);
@@ -62,6 +92,7 @@ int main(int argc, char **argv)
          "K"},
         {"locks", 0, 0, G_OPTION_ARG_NONE, &choice.locks,
          "Worlds without leases: locks, and requests sent twice", NULL},
+        {"write-back", 0, 0, G_OPTION_ARG_NONE, &choice.write_back, "Clients write back", NULL},
         {"quiet", 0, 0, G_OPTION_ARG_NONE, &choice.quiet, "Print what is broken and a sum; fast", NULL},
         {"trace", 0, 0, G_OPTION_ARG_NONE, &choice.trace, "Print all that happens", NULL},
         {NULL}};

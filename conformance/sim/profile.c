@@ -32,9 +32,9 @@ static unsigned one_of(struct ph_random *random, const unsigned *values, size_t 
 static void choose_deeds(struct sim_profile *profile, struct ph_random *random)
 {
     static const unsigned even[SIM_DEEDS] = {
-        [SIM_STAT] = 30,  [SIM_GETATTR] = 10, [SIM_READ] = 15, [SIM_LIST] = 8,
-        [SIM_WRITE] = 10, [SIM_APPEND] = 6,   [SIM_CHOWN] = 6, [SIM_CREATE] = 10,
-        [SIM_MKDIR] = 3,  [SIM_REMOVE] = 10,  [SIM_LINK] = 6,  [SIM_RENAME] = 8,
+        [SIM_STAT] = 30,  [SIM_GETATTR] = 10, [SIM_READ] = 15,   [SIM_LIST] = 8,  [SIM_WRITE] = 10,
+        [SIM_APPEND] = 6, [SIM_CHOWN] = 6,    [SIM_CREATE] = 10, [SIM_MKDIR] = 3, [SIM_REMOVE] = 10,
+        [SIM_LINK] = 6,   [SIM_RENAME] = 8,   [SIM_SYNC] = 4,
     };
     gboolean names = ph_random_chance(random, 600), data = !names || ph_random_chance(random, 500);
     for (int i = 0; i < SIM_DEEDS; i++) {
@@ -87,6 +87,11 @@ void sim_profile_caching(struct sim_profile *profile, struct ph_random *random)
     profile->forget_per_mille = ONE_OF(random, 0, 20, 100);
     profile->cache_objects = ONE_OF(random, 2, 1000, 1000);
     profile->cache_leases = ONE_OF(random, 2, 1000, 1000);
+    profile->rest_per_mille = ONE_OF(random, 0, 30, 200);
+    profile->rest_us = ONE_OF(random, 100000, 3000000);
+    profile->flush_age_ms = ONE_OF(random, 10, 100, 5000);
+    profile->dirty_limit = ONE_OF(random, 1, 2000, 1000000);
+    profile->flush_in_flight = ONE_OF(random, 1, 4, 64);
     choose_deeds(profile, random);
     choose_trouble(profile, random);
 }

@@ -25,13 +25,14 @@ enum sim_deed {
     SIM_REMOVE,
     SIM_LINK,
     SIM_RENAME,
+    SIM_SYNC,
     SIM_DEEDS,
 };
 
 struct sim_profile {
     int clients, processes;
-    unsigned think_us;
-    unsigned latency_us[SIM_CLIENTS_MAX][2]; /* to the client's end, and to the server's */
+    unsigned think_us, rest_us, rest_per_mille; /* between deeds; at times longer */
+    unsigned latency_us[SIM_CLIENTS_MAX][2];    /* to the client's end, and to the server's */
     unsigned stall_us, stall_per_mille;
     unsigned disk_us, answer_us; /* until a call is executed; from there until it is answered */
     unsigned kernel_us;          /* until a kernel has taken in what it is told */
@@ -41,6 +42,8 @@ struct sim_profile {
     uint64_t pause_us;
     int64_t clock_ppm[SIM_CLIENTS_MAX];
     size_t cache_objects, cache_leases;
+    uint64_t flush_age_ms, dirty_limit; /* of write-back */
+    unsigned flush_in_flight;
     unsigned weight[SIM_DEEDS];
 };
 

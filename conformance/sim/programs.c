@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "conformance/sim/caching.h"
+#include "conformance/sim/writeback.h"
 #include "ph_commands.h"
 #include "runtime/base/limits.h"
 
@@ -24,8 +25,10 @@ static struct world *world_of(const struct sim_process *process)
 
 static void think(struct sim_process *process)
 {
-    sim_after_at(process->client, sim_below(world_of(process), world_of(process)->profile.think_us),
-                 next_deed, process, NULL);
+    struct world *world = world_of(process);
+    const struct sim_profile *profile = &world->profile;
+    unsigned us = sim_chance(world, profile->rest_per_mille) ? profile->rest_us : profile->think_us;
+    sim_after_at(process->client, sim_below(world, us), next_deed, process, NULL);
 }
 
 /* --- What is told --- */
@@ -45,10 +48,31 @@ static struct ph_event event_of(const struct sim_process *process, unsigned obje
                              .call = call};
 }
 
+/* What an event of the history was done or seen under: for what its object stands there. */
+static void objects_of(const struct ph_event *event, uint64_t objects[4])
+{
+    if (event->object == SIM_OBJECT_LOG) {
+        objects[0] = MODEL_LOG;
+    } else if (event->object >= SIM_OBJECT_OWNER) {
+        objects[0] = MODEL_REGISTER_FIRST + event->object - SIM_OBJECT_OWNER;
+    } else if (event->object >= SIM_OBJECT_WORD) {
+        objects[0] = MODEL_REGISTER_FIRST + (event->object - SIM_OBJECT_WORD) / SIM_WORDS;
+    } else {
+        gboolean links = event->deed == PH_LINKS || event->deed == PH_ALIVE;
+        objects[0] = links ? PH_OBJECT_ROOT : sim_slot_directory(event->slot);
+        objects[1] = links ? MODEL_SUB : sim_slot_directory(event->slot2);
+        objects[2] = event->value < PH_DIRECTORY ? event->value : 0;
+    }
+}
+
 static void add(const struct sim_process *process, const struct ph_event *event)
 {
     struct world *world = world_of(process);
-    sim_history_add(&world->history, event, process->started_us, world->now_us);
+    uint64_t objects[4] = {0};
+    guint index = sim_history_add(&world->history, event, process->started_us, world->now_us);
+    objects_of(event, objects);
+    if (process->client->writeback)
+        sim_writeback_note(process->client->writeback, index, objects, process->losses);
 }
 
 static void saw(const struct sim_process *process, unsigned object, enum ph_deed deed, unsigned slot,
@@ -333,6 +357,18 @@ static void do_chown(struct sim_process *process)
     sim_ask_chown(process, process->object, (uint32_t) new_value(process), on_chown);
 }
 
+static void on_sync(struct sim_process *process, const struct sim_answer *answer)
+{
+    done(process, answer);
+}
+
+static void do_sync(struct sim_process *process)
+{
+    uint64_t object = some_file(process);
+    if (is_open(process, object))
+        sim_ask_sync(process, object, opened_of(process, object)->handle, on_sync);
+}
+
 /* --- Names --- */
 
 /* A change of names in the slot of PROCESS came to its end. */
@@ -496,6 +532,9 @@ static gboolean do_deed(struct sim_process *process, enum sim_deed deed)
     case SIM_CHOWN:
         do_chown(process);
         return TRUE;
+    case SIM_SYNC:
+        do_sync(process);
+        return TRUE;
     default:
         return do_names(process, deed);
     }
@@ -534,6 +573,7 @@ static void next_deed(struct world *world, void *data)
         return;
     }
     process->started_us = world->now_us;
+    process->losses = client->writeback ? sim_writeback_losses(client->writeback) : 0;
     process->busy = TRUE;
     world->steps_left--;
     if (!do_deed(process, choose(world))) {

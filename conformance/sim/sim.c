@@ -2,6 +2,7 @@
 #include "conformance/sim/sim.h"
 
 #include "conformance/sim/world.h"
+#include "conformance/sim/writeback.h"
 
 enum {
     TICK_US = 10000,
@@ -110,6 +111,7 @@ static void judge(struct world *world)
     const uint8_t *log = model_store_data(world->store, MODEL_LOG, &len);
     g_autofree char *why = sim_history_judge(&world->history, log, len);
     world->result->judged = world->history.events->len;
+    world->result->undecided = world->history.undecided;
     if (why)
         sim_violate(world, "%s", why);
 }
@@ -149,6 +151,24 @@ static void world_end(struct world *world)
     g_free(world);
 }
 
+static gboolean all_drained(const struct world *world)
+{
+    for (int i = 0; i < world->profile.clients; i++) {
+        if (!sim_writeback_is_drained(world->clients[i]->writeback))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/* What was changed in caches is written back. */
+static void drain(struct world *world)
+{
+    for (int i = 0; world->write_back && i < world->profile.clients; i++)
+        sim_writeback_drain(world->clients[i]->writeback);
+    if (world->write_back)
+        run_until(world, all_drained, world->now_us + NOTICED_US, "what is dirty cannot be written back");
+}
+
 void sim_run(const struct sim_options *options, struct sim_result *result)
 {
     static const struct ph_fault over = {.text = "the mount has ended"};
@@ -160,10 +180,11 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     world->events = sim_events_new();
     world->conns = g_ptr_array_new_with_free_func(sim_conn_free);
     world->all_clients = g_ptr_array_new_with_free_func(sim_client_free);
-    world->caching = options->caching;
+    world->caching = options->caching || options->write_back;
+    world->write_back = options->write_back;
     result->trace.off = options->no_trace;
     ph_random_seed(&world->random, options->seed);
-    if (options->caching)
+    if (world->caching)
         sim_profile_caching(&world->profile, &world->random);
     else
         sim_profile_locks(&world->profile);
@@ -177,6 +198,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     uint64_t life_us = (LIFE_BASE_S * UINT64_C(1000) + options->steps * LIFE_PER_STEP_MS) * 1000;
     run_until(world, all_stopped, life_us, "programs wait for answers that do not come");
     world->calm = TRUE;
+    drain(world);
     for (int i = 0; i < world->profile.clients; i++)
         sim_client_shutdown(world->clients[i]);
     run_until(world, all_closed, world->now_us + 10 * QUIET_US, "a session does not close");

@@ -14,6 +14,7 @@ struct sim_options {
     uint64_t seed;
     uint64_t steps;      /* operations of the simulated programs, in all */
     gboolean caching;    /* a world whose clients cache */
+    gboolean write_back; /* and write back later */
     gboolean no_trace;   /* nothing is written down */
     gboolean keep_trace; /* the text of the trace is wanted afterwards */
     FILE *trace_out;     /* where to print it as it comes, or NULL */
@@ -24,8 +25,9 @@ struct sim_result {
     struct sim_trace trace;
     char *violation; /* the first promise that was broken, in words; NULL when all held */
     uint64_t now_us, events, transactions, repeats, cuts, sessions, locks, cancels;
-    uint64_t hits, kernel_hits, recalls, early_recalls, fences, pauses, crashes,
-        judged; /* of worlds that cache */
+    uint64_t hits, kernel_hits, recalls, early_recalls, fences, pauses, crashes, judged, failures,
+        undecided;                                                            /* of worlds that cache */
+    uint64_t local, forwarded, written_back, merged, cancelled_here, doubted; /* of worlds that write back */
 };
 
 /* Runs a world until all its programs are done and all is quiet again. */

@@ -17,6 +17,7 @@ enum { SIM_PROCESSES_MAX = 4, SIM_END_CLIENT = 0, SIM_END_SERVER = 1 };
 struct world;
 struct sim_client;
 struct sim_caching;
+struct sim_writeback;
 struct sim_task;
 
 /* Something that is to happen. */
@@ -53,6 +54,7 @@ struct sim_process {
     uint64_t seen_object;        /* a file that it has seen under some name */
     unsigned slot, slot2, flags; /* what it is about */
     gboolean made_directory;
+    uint64_t losses; /* of sessions, when it began */
     struct sim_opened {
         uint64_t handle, session;
     } opened[1 + MODEL_REGISTERS];
@@ -64,7 +66,8 @@ struct sim_client {
     char name[8];
     struct ph_client *core;
     struct ph_stub stub;
-    struct sim_caching *caching; /* NULL in a world without leases */
+    struct sim_writeback *writeback; /* NULL in a world without */
+    struct sim_caching *caching;     /* NULL in a world without leases */
     uint64_t clock_offset_ms;
     int64_t clock_ppm;        /* how much faster than the world's its clock runs */
     uint64_t paused_until_us; /* nothing happens to it until then */
@@ -102,7 +105,8 @@ struct world {
     GPtrArray *conns; /* struct sim_conn, all that there ever were */
     struct sim_holder holders[MODEL_REGISTERS];
     gboolean caching; /* its clients do, and tell what they see */
-    gboolean calm;    /* no more cuts and failures */
+    gboolean write_back;
+    gboolean calm; /* no more cuts and failures */
     uint64_t ticks;
 };
 

@@ -1,0 +1,395 @@
+#include "conformance/sim/writeback.h"
+
+#include "client/core/wb.h"
+#include "ph_commands.h"
+#include "ph_stubs.h"
+#include "runtime/base/limits.h"
+
+enum { NOTE_OBJECTS = 4, REAL_SECONDS = 1000000000, LIST_NAMES = 100 };
+
+/* Something of the history that may be lost. */
+struct note {
+    guint index;
+    uint64_t objects[NOTE_OBJECTS];
+};
+
+struct sim_writeback {
+    struct sim_client *client;
+    struct ph_wb *wb;
+    struct ph_stub stub, link; /* of programs; of the link */
+    GArray *notes;             /* struct note */
+    gboolean draining, drained;
+    uint64_t losses;    /* of sessions */
+    gboolean lost_some; /* a session was lost with changes that were not written back */
+};
+
+static struct ph_wb_now now(struct sim_writeback *writeback)
+{
+    struct sim_caching *caching = writeback->client->caching;
+    uint64_t now_ms = sim_caching_now(caching);
+    return (struct ph_wb_now){
+        .ms = now_ms,
+        .leases_until_ms = ph_cache_leases_until_ms(caching->cache),
+        .real = {.seconds = REAL_SECONDS + (int64_t) now_ms / 1000},
+    };
+}
+
+static void finish(struct sim_writeback *writeback, struct ph_wb_actions *actions);
+
+/* A command that was sent on. */
+struct sent {
+    struct sim_writeback *writeback;
+    struct ph_wb_call *call;
+};
+
+static void answered(void *data, const struct ph_reply *reply)
+{
+    g_autofree struct sent *sent = data;
+    struct ph_wb_actions actions;
+    struct ph_wb_now at = now(sent->writeback);
+    ph_wb_actions_init(&actions);
+    ph_wb_answered(sent->writeback->wb, sent->call, reply, &at, &actions);
+    finish(sent->writeback, &actions);
+}
+
+static void send(struct sim_writeback *writeback, const struct ph_wb_action *action)
+{
+    uint64_t ticket = ph_wb_call_ticket(action->call);
+    struct sent *sent = g_new0(struct sent, 1);
+    *sent = (struct sent){writeback, action->call};
+    uint64_t link_ticket = writeback->link.send(writeback->link.self, action->command, action->message,
+                                                action->payload, answered, sent);
+    if (link_ticket != 0)
+        ph_wb_sent(writeback->wb, ticket, link_ticket);
+}
+
+/* --- What write-back asks for itself --- */
+
+struct asking {
+    struct sim_writeback *writeback;
+    struct ph_cache_ask ask;
+    struct ph_cache_listing listing;
+    uint64_t object, cookie;
+};
+
+static struct asking *begin_asking(struct sim_writeback *writeback, uint64_t object)
+{
+    struct asking *asking = g_new0(struct asking, 1);
+    asking->writeback = writeback;
+    asking->object = object;
+    asking->ask =
+        ph_cache_ask(writeback->client->caching->cache, sim_caching_now(writeback->client->caching));
+    return asking;
+}
+
+static void acquired(void *data, const struct ph_reply *reply)
+{
+    g_autofree struct asking *asking = data;
+    struct sim_caching *caching = asking->writeback->client->caching;
+    const Pohmel__LeaseAcquireReply *got = ph_reply_lease_acquire(reply);
+    struct ph_cached_attr ignored;
+    if (!got)
+        return;
+    got->grant->attr->lease = got->grant->lease;
+    got->grant->attr->lease_mode = got->grant->mode;
+    ph_cache_learn(caching->cache, &asking->ask, got->grant->attr, sim_caching_now(caching), &ignored);
+    sim_caching_work(caching);
+}
+
+static void acquire(struct sim_writeback *writeback, uint64_t object)
+{
+    Pohmel__LeaseAcquireRequest message = POHMEL__LEASE_ACQUIRE_REQUEST__INIT;
+    message.object = object;
+    message.mode = POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
+    ph_send_lease_acquire(&writeback->stub, &message, NULL, acquired, begin_asking(writeback, object));
+}
+
+static void send_part(struct asking *asking);
+
+static void listed(void *data, const struct ph_reply *reply)
+{
+    struct asking *asking = data;
+    struct sim_caching *caching = asking->writeback->client->caching;
+    const Pohmel__ReaddirReply *part = ph_reply_readdir(reply);
+    uint64_t now_ms = sim_caching_now(caching);
+    struct ph_cached_attr ignored;
+    if (!part || part->n_entries == 0) {
+        g_free(asking);
+        return;
+    }
+    if (asking->cookie == 0)
+        ph_cache_listing_begin(caching->cache, &asking->listing, &asking->ask, asking->object, 0);
+    for (size_t i = 0; i < part->n_entries; i++) {
+        const Pohmel__DirEntry *entry = part->entries[i];
+        if (entry->attr)
+            ph_cache_learn(caching->cache, &asking->ask, entry->attr, now_ms, &ignored);
+        ph_cache_listing_add(caching->cache, &asking->listing, &asking->ask, entry->name.data,
+                             entry->name.len, entry->object, FALSE, now_ms);
+    }
+    if (part->end)
+        ph_cache_listing_end(caching->cache, &asking->listing);
+    sim_caching_work(caching);
+    asking->cookie = part->entries[part->n_entries - 1]->cookie;
+    if (part->end)
+        g_free(asking);
+    else
+        send_part(asking);
+}
+
+static void send_part(struct asking *asking)
+{
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+    Pohmel__ReaddirRequest message = POHMEL__READDIR_REQUEST__INIT;
+    struct sim_caching *caching = asking->writeback->client->caching;
+    message.caller = &caller;
+    message.object = asking->object;
+    message.cookie = asking->cookie;
+    message.count = LIST_NAMES;
+    message.bytes_max = PH_MESSAGE_MAX_BYTES;
+    message.attributes = true;
+    asking->ask = ph_cache_ask(caching->cache, sim_caching_now(caching));
+    ph_send_readdir(&asking->writeback->stub, &message, NULL, listed, asking);
+}
+
+static void told_space(void *data, const struct ph_reply *reply)
+{
+    (void) data, (void) reply; /* learned on the way */
+}
+
+static void ask_space(struct sim_writeback *writeback)
+{
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+    Pohmel__StatfsRequest message = POHMEL__STATFS_REQUEST__INIT;
+    message.caller = &caller;
+    message.object = PH_OBJECT_ROOT;
+    ph_send_statfs(&writeback->stub, &message, NULL, told_space, NULL);
+}
+
+/* --- What it decides --- */
+
+static void failed(struct sim_writeback *writeback, const struct ph_wb_action *action)
+{
+    struct sim_client *client = writeback->client;
+    sim_trace_line(&client->world->result->trace, client->world->now_us, client->name,
+                   "lost a change of %" G_GUINT64_FORMAT ": %s: %s", action->object, action->text,
+                   ph_status_name(action->status));
+    client->world->result->failures++;
+    if (!writeback->lost_some)
+        sim_violate(client->world, "%s could not write back though nothing had been lost: %s: %s",
+                    client->name, action->text, ph_status_name(action->status));
+    ph_cache_give_up(client->caching->cache, action->object);
+    sim_caching_work(client->caching);
+}
+
+static void carry_out(struct sim_writeback *writeback, const struct ph_wb_action *action)
+{
+    struct sim_caching *caching = writeback->client->caching;
+    switch (action->kind) {
+    case PH_WB_SEND:
+        send(writeback, action);
+        break;
+    case PH_WB_COMPLETE:
+        if (action->fn)
+            action->fn(action->data, &action->reply);
+        break;
+    case PH_WB_EXCLUSIVE:
+        acquire(writeback, action->object);
+        break;
+    case PH_WB_LIST:
+        send_part(begin_asking(writeback, action->object));
+        break;
+    case PH_WB_BORN:
+        ph_cache_promote(caching->cache, action->object, action->old_lease, action->lease, action->mode);
+        sim_caching_work(caching);
+        break;
+    case PH_WB_WHOLE:
+        ph_cache_set_whole(caching->cache, action->object);
+        break;
+    case PH_WB_FORGET:
+        ph_cache_forget_attr(caching->cache, action->object);
+        break;
+    case PH_WB_SPACE:
+        ask_space(writeback);
+        break;
+    case PH_WB_FAILED:
+        failed(writeback, action);
+        break;
+    }
+}
+
+static void finish(struct sim_writeback *writeback, struct ph_wb_actions *actions)
+{
+    for (size_t i = 0; i < actions->count; i++)
+        carry_out(writeback, actions->items[i]);
+    ph_wb_actions_clear(actions);
+}
+
+static uint64_t stub_send(void *self, uint16_t command, const ProtobufCMessage *message,
+                          struct ph_blob *payload, ph_reply_fn fn, void *data)
+{
+    struct sim_writeback *writeback = self;
+    struct ph_wb_actions actions;
+    struct ph_wb_now at = now(writeback);
+    ph_wb_actions_init(&actions);
+    uint64_t ticket = ph_wb_submit(writeback->wb, command, message, payload, fn, data, &at, &actions);
+    finish(writeback, &actions);
+    return ticket;
+}
+
+/* --- Life --- */
+
+struct sim_writeback *sim_writeback_new(struct sim_client *client)
+{
+    const struct sim_profile *profile = &client->world->profile;
+    struct sim_writeback *writeback = g_new0(struct sim_writeback, 1);
+    struct ph_wb_config config = {.flush_age_ms = profile->flush_age_ms,
+                                  .dirty_limit_bytes = profile->dirty_limit,
+                                  .payload_max_bytes = PH_PAYLOAD_MAX_BYTES,
+                                  .in_flight_max = profile->flush_in_flight};
+    writeback->client = client;
+    writeback->wb = ph_wb_new(&config);
+    writeback->link = client->stub;
+    writeback->stub = (struct ph_stub){.send = stub_send, .self = writeback};
+    writeback->notes = g_array_new(FALSE, FALSE, sizeof(struct note));
+    client->stub = writeback->stub;
+    return writeback;
+}
+
+void sim_writeback_free(struct sim_writeback *writeback)
+{
+    struct ph_wb_counters counters;
+    if (!writeback)
+        return;
+    struct sim_result *result = writeback->client->world->result;
+    ph_wb_count(writeback->wb, 0, &counters);
+    result->local += counters.local;
+    result->forwarded += counters.forwarded;
+    result->written_back += counters.sent;
+    result->merged += counters.merged;
+    result->cancelled_here += counters.cancelled;
+    ph_wb_free(writeback->wb);
+    g_array_unref(writeback->notes);
+    g_free(writeback);
+}
+
+void sim_writeback_opened(struct sim_writeback *writeback)
+{
+    struct ph_wb_actions actions;
+    struct ph_wb_now at = now(writeback);
+    ph_wb_actions_init(&actions);
+    ph_wb_opened(writeback->wb, ph_client_opened(writeback->client->core)->leases, &at, &actions);
+    finish(writeback, &actions);
+}
+
+void sim_writeback_recalled(struct sim_writeback *writeback, uint64_t object, uint64_t lease)
+{
+    struct ph_wb_actions actions;
+    struct ph_wb_now at = now(writeback);
+    ph_wb_actions_init(&actions);
+    ph_wb_recalled(writeback->wb, object, lease, &at, &actions);
+    finish(writeback, &actions);
+}
+
+static void drained(void *data, const struct ph_reply *reply)
+{
+    struct sim_writeback *writeback = data;
+    (void) reply;
+    writeback->drained = TRUE;
+}
+
+void sim_writeback_drain(struct sim_writeback *writeback)
+{
+    struct ph_wb_actions actions;
+    struct ph_wb_now at = now(writeback);
+    ph_wb_actions_init(&actions);
+    writeback->draining = TRUE;
+    ph_wb_flush(writeback->wb, 0, drained, writeback, &at, &actions);
+    finish(writeback, &actions);
+}
+
+gboolean sim_writeback_is_drained(const struct sim_writeback *writeback)
+{
+    return writeback->drained;
+}
+
+/* --- What may be lost --- */
+
+static gboolean is_dirty(const struct sim_writeback *writeback, const struct note *note)
+{
+    for (int i = 0; i < NOTE_OBJECTS && note->objects[i] != 0; i++) {
+        if (ph_wb_is_dirty(writeback->wb, note->objects[i]))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* What is clean by now is not lost any more. */
+static void prune(struct sim_writeback *writeback)
+{
+    for (guint i = 0; i < writeback->notes->len;) {
+        if (is_dirty(writeback, &g_array_index(writeback->notes, struct note, i)))
+            i++;
+        else
+            g_array_remove_index(writeback->notes, i);
+    }
+}
+
+uint64_t sim_writeback_losses(const struct sim_writeback *writeback)
+{
+    return writeback->losses;
+}
+
+void sim_writeback_note(struct sim_writeback *writeback, guint index, const uint64_t *objects,
+                        uint64_t losses)
+{
+    struct note note = {.index = index};
+    if (losses != writeback->losses) { /* lost before its answer was told */
+        sim_history_doubt(&writeback->client->world->history, index, SIM_HISTORY_END_US);
+        return;
+    }
+    for (int i = 0; i < NOTE_OBJECTS && objects[i] != 0; i++)
+        note.objects[i] = objects[i];
+    prune(writeback);
+    if (is_dirty(writeback, &note))
+        g_array_append_val(writeback->notes, note);
+}
+
+/* What is noted is doubtful: UNTIL_US at the latest it happened. */
+static void doubt_all(struct sim_writeback *writeback, uint64_t until_us)
+{
+    prune(writeback);
+    for (guint i = 0; i < writeback->notes->len; i++) {
+        const struct note *note = &g_array_index(writeback->notes, struct note, i);
+        sim_history_doubt(&writeback->client->world->history, note->index, until_us);
+        writeback->lost_some = TRUE;
+        writeback->client->world->result->doubted++;
+    }
+    g_array_set_size(writeback->notes, 0);
+}
+
+void sim_writeback_lost(struct sim_writeback *writeback)
+{
+    struct ph_wb_counters counters;
+    ph_wb_count(writeback->wb, 0, &counters);
+    writeback->losses++;
+    writeback->lost_some = writeback->lost_some || counters.dirty_operations > 0;
+    /* It may be written back in the next session. */
+    doubt_all(writeback, SIM_HISTORY_END_US);
+    ph_wb_lost(writeback->wb);
+}
+
+void sim_writeback_died(struct sim_writeback *writeback)
+{
+    doubt_all(writeback, SIM_HISTORY_END_US);
+}
+
+void sim_writeback_tick(struct sim_writeback *writeback)
+{
+    struct ph_wb_actions actions;
+    struct ph_wb_now at = now(writeback);
+    if (writeback->notes->len > 0)
+        prune(writeback);
+    ph_wb_actions_init(&actions);
+    ph_wb_tick(writeback->wb, &at, &actions);
+    finish(writeback, &actions);
+}
