@@ -140,7 +140,7 @@ static void begin_change(struct ph_wb *wb, const struct wb_need *need, struct ph
         o->pins++;
         call->busy[call->busy_count++] = o;
     }
-    if (need->all) {
+    if (need->all && call->outer == PH_CMD_TRANSACT) {
         call->blind = true;
         wb->blind_running++;
         wb->blind = ++wb->clock;

@@ -29,9 +29,25 @@ void wb_patch(const struct wb_object *o, Pohmel__Attr *attr)
     attr->version = o->attr.version;
 }
 
+/* Names in D that our own changes, which are under way, concern are not known until these are answered. */
+static void mark_running(struct ph_wb *wb, struct wb_object *d)
+{
+    for (struct ph_lru_entry *entry = wb->calls.newest; entry != NULL; entry = entry->older) {
+        const struct ph_wb_call *call = WB_OF(entry, struct ph_wb_call, lru);
+        struct wb_need need = {0};
+        if (call->kind != WB_CALL_USER || call->busy_count == 0)
+            continue;
+        wb_need(wb, call, &need);
+        for (unsigned i = 0; i < need.name_count; i++)
+            if (need.names[i].directory == d->lru.key)
+                ph_wb_names_put(d->names, need.names[i].name.data, need.names[i].name.len, PH_WB_UNKNOWN);
+    }
+}
+
 /* The session holds O exclusively, as ATTR says. */
 static void track(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr)
 {
+    bool again = !o->exclusive || o->names == NULL;
     if (!o->exclusive && o->names != NULL)
         ph_wb_names_clear(o->names);
     if (!o->exclusive)
@@ -41,6 +57,8 @@ static void track(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *att
     wb_set_lease(wb, o, attr->lease);
     if (S_ISDIR(attr->mode) && o->names == NULL)
         o->names = ph_wb_names_new();
+    if (again && o->names != NULL)
+        mark_running(wb, o);
 }
 
 static void take_attr(struct wb_object *o, const Pohmel__Attr *attr)
