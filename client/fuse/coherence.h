@@ -168,6 +168,9 @@ bool ph_coherence_holds(struct ph_coherence *coherence, uint64_t object);
 /* An access list of OBJECT is asked for: the kernel will keep it with the attributes. */
 void ph_coherence_access_list(struct ph_coherence *coherence, uint64_t object);
 
+/* Whether OBJECT is known, under a lease, to have no access lists; the kernel is about to be told so. */
+bool ph_coherence_has_no_access_list(struct ph_coherence *coherence, uint64_t object);
+
 /* Whether others wanted OBJECT lately: what they change all the time is better not kept by the kernel. */
 bool ph_coherence_is_hot(struct ph_coherence *coherence, uint64_t object);
 

@@ -16,6 +16,19 @@ void ph_coherence_access_list(struct ph_coherence *coherence, uint64_t object)
     pthread_mutex_unlock(&coherence->mutex);
 }
 
+bool ph_coherence_has_no_access_list(struct ph_coherence *coherence, uint64_t object)
+{
+    struct ph_cached_attr attr;
+    uint64_t valid_ms = 0;
+    pthread_mutex_lock(&coherence->mutex);
+    bool none =
+        ph_cache_getattr(coherence->cache, object, ph_coherence_now(coherence), &attr, &valid_ms) && attr.plain;
+    if (none)
+        ph_cache_attr_told(coherence->cache, object);
+    pthread_mutex_unlock(&coherence->mutex);
+    return none;
+}
+
 bool ph_coherence_is_hot(struct ph_coherence *coherence, uint64_t object)
 {
     pthread_mutex_lock(&coherence->mutex);

@@ -65,6 +65,10 @@ void ph_op_getxattr(fuse_req_t req, fuse_ino_t object, const char *name, size_t 
     }
     if (!kept(req, name))
         return;
+    if (is_access_list(name) && ph_coherence_has_no_access_list(ph_mount_of(req)->coherence, object)) {
+        fuse_reply_err(req, ENODATA);
+        return;
+    }
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
     request->object = object;
     request->name = g_strdup(name);
