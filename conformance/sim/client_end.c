@@ -111,7 +111,8 @@ void sim_client_crash(struct sim_client *client, gboolean hard)
                    hard ? ", with its machine" : "");
     world->result->crashes++;
     client->dead = TRUE;
-    client->last_conn = conn;
+    if (conn)
+        client->last_conn = conn;
     sim_programs_died(client);
     if (client->writeback)
         sim_writeback_died(client->writeback);

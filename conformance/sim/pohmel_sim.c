@@ -6,7 +6,7 @@
 
 struct choice {
     gint64 seed, steps, worlds;
-    gboolean trace, locks, quiet, write_back;
+    gboolean trace, locks, quiet, write_back, no_loss;
 };
 
 static void say(gint64 seed, const struct sim_result *result)
@@ -56,6 +56,7 @@ static int run(const struct choice *choice)
                                       .steps = (uint64_t) choice->steps,
                                       .caching = !choice->locks,
                                       .write_back = choice->write_back,
+                                      .no_loss = choice->no_loss,
                                       .no_trace = choice->quiet,
                                       .trace_out = choice->trace ? stdout : NULL};
         struct sim_result result;
@@ -64,7 +65,7 @@ static int run(const struct choice *choice)
         if (!choice->quiet)
             say(choice->seed + i, &result);
         if (result.violation) {
-            printf("BROKEN: %s\nagain with: pohmel-sim%s --seed %" PRId64 " --steps %" PRId64 " --trace\n",
+            printf("BROKEN: %s\nagain with: pohmel-sim%s%s --seed %" PRId64 " --steps %" PRId64 " --trace\n",
                    result.violation,
                    choice->locks        ? " --locks"
                    : choice->write_back ? " --write-back"
@@ -93,6 +94,7 @@ int main(int argc, char **argv)
         {"locks", 0, 0, G_OPTION_ARG_NONE, &choice.locks,
          "Worlds without leases: locks, and requests sent twice", NULL},
         {"write-back", 0, 0, G_OPTION_ARG_NONE, &choice.write_back, "Clients write back", NULL},
+        {"no-loss", 0, 0, G_OPTION_ARG_NONE, &choice.no_loss, "No session is lost but by crashes", NULL},
         {"quiet", 0, 0, G_OPTION_ARG_NONE, &choice.quiet, "Print what is broken and a sum; fast", NULL},
         {"trace", 0, 0, G_OPTION_ARG_NONE, &choice.trace, "Print all that happens", NULL},
         {NULL}};

@@ -15,6 +15,7 @@ struct sim_options {
     uint64_t steps;      /* operations of the simulated programs, in all */
     gboolean caching;    /* a world whose clients cache */
     gboolean write_back; /* and write back later */
+    gboolean no_loss;    /* no connection breaks, and nobody stands still: sessions end with their clients */
     gboolean no_trace;   /* nothing is written down */
     gboolean keep_trace; /* the text of the trace is wanted afterwards */
     FILE *trace_out;     /* where to print it as it comes, or NULL */
