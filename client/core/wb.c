@@ -94,17 +94,16 @@ struct wb_object *wb_find(const struct ph_wb *wb, uint64_t object)
 }
 
 /* The one used least recently that nothing pins makes room; the server may go on taking it for held. */
-static void make_room(struct ph_wb *wb)
+void wb_make_room(struct ph_wb *wb, struct ph_wb_actions *actions)
 {
-    struct ph_lru_entry *entry = wb->objects.count >= WB_TRACKED_MAX ? wb->objects.oldest : NULL;
-    for (unsigned tries = 0; entry != NULL && tries < 8; tries++) {
-        struct ph_lru_entry *newer = entry->newer;
-        struct wb_object *o = WB_OF(entry, struct wb_object, lru);
-        if (o->pins == 0)
-            wb_untrack(wb, o);
-        else
-            ph_lru_touch(&wb->objects, entry);
-        entry = newer;
+    for (unsigned tries = 0; wb->objects.count > WB_TRACKED_MAX && tries < WB_ROOM_TRIES; tries++) {
+        struct wb_object *o = WB_OF(wb->objects.oldest, struct wb_object, lru);
+        ph_lru_touch(&wb->objects, &o->lru);
+        if (o->pins > 0 || ph_wb_is_dirty(wb, o->lru.key))
+            continue;
+        if (o->attr.version != o->server_version)
+            wb_action(actions, PH_WB_FORGET)->object = o->lru.key;
+        wb_untrack(wb, o);
     }
 }
 
@@ -113,7 +112,6 @@ struct wb_object *wb_object(struct ph_wb *wb, uint64_t object)
     struct wb_object *o = wb_find(wb, object);
     if (o != NULL)
         return o;
-    make_room(wb);
     o = wb_alloc(sizeof(*o));
     o->children.next = o->children.previous = &o->children;
     o->born = true;
@@ -221,11 +219,16 @@ struct wb_mark *wb_mark(struct ph_wb *wb, uint64_t object)
         ph_lru_touch(&wb->marks, &mark->lru);
         return mark;
     }
-    if (wb->marks.count >= WB_MARKS_MAX) {
-        struct ph_lru_entry *oldest = wb->marks.oldest;
-        wb->floor = MAX_OF(wb->floor, WB_OF(oldest, struct wb_mark, lru)->floor);
-        ph_lru_remove(&wb->marks, oldest);
-        free_mark(oldest);
+    /* Those that hold an error stay until somebody has been told. */
+    struct ph_lru_entry *oldest = wb->marks.count >= WB_MARKS_MAX ? wb->marks.oldest : NULL;
+    for (unsigned tries = 0; oldest != NULL && tries < WB_MARK_TRIES; tries++) {
+        if (WB_OF(oldest, struct wb_mark, lru)->error == PH_ST_OK) {
+            ph_lru_remove(&wb->marks, oldest);
+            free_mark(oldest);
+            break;
+        }
+        ph_lru_touch(&wb->marks, oldest);
+        oldest = wb->marks.oldest;
     }
     mark = wb_alloc(sizeof(*mark));
     ph_lru_add(&wb->marks, &mark->lru, object);
@@ -251,7 +254,7 @@ void wb_want(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now, str
     if (!wb->open || !wb->write_back || now->ms < mark->hot_until_ms || now->ms < mark->wanted_until_ms ||
         (o != NULL && o->exclusive && !o->stale))
         return;
-    mark->wanted_until_ms = now->ms + WB_WANT_AGAIN_MS;
+    mark->wanted_until_ms = UINT64_MAX; /* until that is answered */
     wb_action(actions, PH_WB_EXCLUSIVE)->object = object;
 }
 
@@ -367,6 +370,7 @@ uint64_t ph_wb_deadline_ms(const struct ph_wb *wb)
 
 void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
+    wb->ticked_ms = now->ms;
     bool much = wb_amount(wb) > wb->config.dirty_limit_bytes / 2;
     for (struct wb_op *op = wb->first; op != NULL; op = op->next) {
         if (!much && op->made_ms + wb->config.flush_age_ms > now->ms)

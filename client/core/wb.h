@@ -56,6 +56,8 @@ struct ph_wb_answer; /* what COMPLETE's reply is made of */
 struct ph_wb_action {
     enum ph_wb_action_kind kind;
     struct ph_wb_call *call;
+    bool own;            /* SEND: a command of write-back itself, which belongs to the session GENERATION */
+    uint64_t generation; /* as told to ph_wb_opened */
     uint16_t command;
     const ProtobufCMessage *message; /* valid until the action was carried out */
     struct ph_blob *payload;         /* of SEND: a reference, freed by ph_wb_actions_clear; or NULL */
@@ -109,8 +111,8 @@ void ph_wb_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
  * else 0; a call that waits here is answered CANCELLED. */
 uint64_t ph_wb_cancel(struct ph_wb *wb, uint64_t ticket, struct ph_wb_actions *actions);
 
-/* A session opened; WRITE_BACK: changes may be kept back in it. What is dirty goes on there. */
-void ph_wb_opened(struct ph_wb *wb, bool write_back, const struct ph_wb_now *now,
+/* Session GENERATION opened; WRITE_BACK: changes may be kept back in it. What is dirty goes on there. */
+void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const struct ph_wb_now *now,
                   struct ph_wb_actions *actions);
 
 /* The session is over, and all its leases and handles. To be told before its requests fail. Twice is fine. */

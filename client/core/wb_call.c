@@ -58,6 +58,8 @@ void wb_send(struct ph_wb *wb, struct ph_wb_call *call, uint16_t command, const 
     call->sent = true;
     call->session = wb->session;
     action->call = call;
+    action->own = call->kind == WB_CALL_OP;
+    action->generation = wb->generation;
     action->command = command;
     action->message = message;
     action->payload = call->payload != NULL ? ph_blob_ref(call->payload) : NULL;
@@ -225,10 +227,13 @@ static void go(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now
         }
         return;
     }
-    if (call->command == PH_CMD_SYNC && call->status != PH_ST_OK) {
-        ph_wb_take_error(wb, ((const Pohmel__SyncRequest *) call->message)->object);
-        wb_fail(wb, call, call->status, "", actions);
-        return;
+    if (call->command == PH_CMD_SYNC) {
+        uint32_t error = ph_wb_take_error(wb, ((const Pohmel__SyncRequest *) call->message)->object);
+        uint32_t status = call->status != PH_ST_OK ? call->status : error;
+        if (status != PH_ST_OK) {
+            wb_fail(wb, call, status, "", actions);
+            return;
+        }
     }
     /* A change that waited was kept from being made here by itself, and goes to the server. */
     if (call->busy_count == 0 && wb_local(wb, call, now, actions))
@@ -242,6 +247,7 @@ uint64_t ph_wb_submit(struct ph_wb *wb, uint16_t command, const ProtobufCMessage
 {
     struct ph_wb_call *call = wb_call_new(wb, WB_CALL_USER);
     uint64_t ticket = call->lru.key;
+    wb_make_room(wb, actions);
     call->outer = command;
     call->payload = payload != NULL ? ph_blob_ref(payload) : NULL;
     call->fn = fn;
@@ -251,7 +257,7 @@ uint64_t ph_wb_submit(struct ph_wb *wb, uint16_t command, const ProtobufCMessage
     go(wb, call, now, actions);
     if (!call->over)
         call->submitting = false;
-    if (wb_amount(wb) > wb->config.dirty_limit_bytes / 2)
+    if (wb_amount(wb) > wb->config.dirty_limit_bytes / 2 && now->ms >= wb->ticked_ms + WB_TICK_AGAIN_MS)
         ph_wb_tick(wb, now, actions);
     return ticket;
 }

@@ -251,8 +251,8 @@ bool wb_local_read(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb
     switch (call->command) {
     case PH_CMD_READ:
         o = wb_find(wb, ((const Pohmel__ReadRequest *) message)->object);
-        return o != NULL && o->known && wb->open && o->exclusive && S_ISREG(o->attr.mode) &&
-               read_data(wb, call, o, actions);
+        return o != NULL && o->known && wb->open && now->ms < now->leases_until_ms && o->exclusive &&
+               S_ISREG(o->attr.mode) && read_data(wb, call, o, actions);
     case PH_CMD_READLINK:
         o = wb_find(wb, ((const Pohmel__ReadlinkRequest *) message)->object);
         return o != NULL && read_link(wb, call, o, actions);

@@ -8,6 +8,8 @@
 #include "ph_commands.h"
 #include "runtime/wire/command.h"
 
+enum { NO_REPLACE = 1 }; /* RenameRequest.flags */
+
 static ProtobufCBinaryData bytes(const char *text, size_t len)
 {
     return (ProtobufCBinaryData){.len = len, .data = (uint8_t *) text};
@@ -161,7 +163,8 @@ static void send_name(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *
         rename->old_name = name;
         rename->new_parent = op->dirs[1].directory->lru.key;
         rename->new_name = bytes(op->names[1], op->lens[1]);
-        rename->flags = op->flags;
+        /* The name was free under a lease that may have been somebody else's since. */
+        rename->flags = op->flags | (op->later && op->objects[1] == NULL ? NO_REPLACE : 0);
         rename->object = object;
         rename->replaced = op->objects[1] != NULL ? op->objects[1]->lru.key : 0;
     }
@@ -253,6 +256,13 @@ static const char *describe(const struct wb_op *op)
     return words[op->kind];
 }
 
+static void keep_error(struct ph_wb *wb, uint64_t object, uint32_t status)
+{
+    struct wb_mark *mark = wb_mark(wb, object);
+    if (mark->error == PH_ST_OK)
+        mark->error = status;
+}
+
 /* What was seen of its objects here was never true at the server. */
 static void failed(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_wb_actions *actions)
 {
@@ -262,7 +272,7 @@ static void failed(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct p
         if (all[i] == NULL)
             continue;
         if (i < 2)
-            wb_mark(wb, all[i]->lru.key)->error = status;
+            keep_error(wb, all[i]->lru.key, status);
         if (op->kind == WB_MAKE && i == 0)
             all[i]->dead = true;
         all[i]->recalled = true;
@@ -278,8 +288,10 @@ static void failed(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct p
         struct wb_object *o = op->objects[0];
         uint64_t before = ph_wb_data_bytes(o->data);
         if (op->data)
-            ph_wb_data_sent(o->data);
-        ph_wb_data_cut(o->data, 0);
+            ph_wb_data_sent(o->data); /* what was written since goes its own way */
+        else if (wb_last_of(o) == op)
+            ph_wb_data_cut(o->data, 0);
+        op->data = false;
         wb_data_account(wb, o, before);
     }
 }
@@ -308,6 +320,21 @@ static void open_there(struct ph_wb *wb, struct wb_object *o, uint64_t now_ms)
             wb_op_due(wb, wb_handle_open(wb, handle, now_ms));
 }
 
+static void opened(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_wb_actions *actions)
+{
+    struct ph_lru_entry *entry = ph_lru_find(&wb->handles, op->handle);
+    struct wb_handle *handle = entry != NULL ? WB_OF(entry, struct wb_handle, lru) : NULL;
+    if (handle == NULL)
+        return;
+    handle->op = NULL;
+    handle->open = status == PH_ST_OK;
+    if (!handle->closing)
+        return;
+    if (handle->open)
+        wb_close(wb, handle->lru.key, op->objects[0]->lru.key, actions);
+    wb_handle_free(wb, handle);
+}
+
 void wb_op_finish(struct ph_wb *wb, struct wb_op *op, uint32_t status, const struct ph_wb_now *now,
                   struct ph_wb_actions *actions)
 {
@@ -317,6 +344,8 @@ void wb_op_finish(struct ph_wb *wb, struct wb_op *op, uint32_t status, const str
     for (int i = 0; i < 2; i++)
         if (dirs[i] != NULL)
             dirs[i]->pins++;
+    if (op->kind == WB_OPEN)
+        opened(wb, op, status, actions);
     if (status != PH_ST_OK)
         failed(wb, op, status, actions);
     o->pins++;
@@ -359,21 +388,6 @@ static void born(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr
         o->recalled = o->unleased = true;
         o->exclusive = false;
     }
-}
-
-static void opened(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_wb_actions *actions)
-{
-    struct ph_lru_entry *entry = ph_lru_find(&wb->handles, op->handle);
-    struct wb_handle *handle = entry != NULL ? WB_OF(entry, struct wb_handle, lru) : NULL;
-    if (handle == NULL)
-        return;
-    handle->op = NULL;
-    handle->open = status == PH_ST_OK;
-    if (!handle->closing)
-        return;
-    if (handle->open)
-        wb_close(wb, handle->lru.key, op->objects[0]->lru.key, actions);
-    wb_handle_free(wb, handle);
 }
 
 /* Nobody waits for the answer. */
@@ -470,7 +484,7 @@ static void make_answered(struct ph_wb *wb, struct ph_wb_call *call, const struc
         const Pohmel__GetattrReply *found = (const Pohmel__GetattrReply *) reply->message;
         bool ours = reply->status == PH_ST_OK && found != NULL;
         made(wb, op, ours ? found->attr : NULL, ours ? PH_ST_OK : PH_ST_EXISTS, now, actions);
-    } else if (op->uncertain && reply->status == PH_ST_EXISTS) {
+    } else if (op->uncertain && (reply->status == PH_ST_EXISTS || reply->status == PH_ST_INVALID)) {
         check_made(wb, op, actions);
     } else {
         const Pohmel__Attr *attr = attr_of(reply);
@@ -495,8 +509,6 @@ void wb_op_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
         } else if (op->kind == WB_STATE) {
             wb_state_answered(wb, call, reply, now, actions);
         } else {
-            if (op->kind == WB_OPEN)
-                opened(wb, op, reply->status, actions);
             wb_op_finish(wb, op, was_done(op, reply->status) ? PH_ST_OK : reply->status, now, actions);
         }
     }

@@ -49,13 +49,25 @@ bool wb_state_fold(struct ph_wb *wb, struct wb_op *make, struct wb_op *state, st
     return true;
 }
 
+/* Who wrote had the right to when it was written; the owner has it still. Owners are changed by whoever did.
+ */
+static const Pohmel__Caller *caller_of(const struct wb_op *op, const struct wb_object *o, uint32_t which,
+                                       struct wb_outgoing *out)
+{
+    pohmel__caller__init(&out->owner);
+    out->owner.uid = o->attr.uid;
+    out->owner.gid = o->attr.gid;
+    bool by_owner = (which & (WB_SET_UID | WB_SET_GID)) == 0 && op->caller->caller.uid != 0;
+    return by_owner ? &out->owner : &op->caller->caller;
+}
+
 static void send_open(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
 {
     struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_OPEN);
     Pohmel__OpenRequest *open = &call->outgoing->message.open;
     op->handle = OWN_HANDLE_BIT | ++wb->last_handle;
     pohmel__open_request__init(open);
-    open->caller = &op->caller->caller;
+    open->caller = (Pohmel__Caller *) caller_of(op, op->objects[0], op->which, call->outgoing);
     open->object = op->objects[0]->lru.key;
     open->handle = op->handle;
     open->access = ACCESS_WRITE;
@@ -68,7 +80,7 @@ static void send_cut(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *a
     struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_CUT);
     Pohmel__SetattrRequest *setattr = &call->outgoing->message.setattr;
     pohmel__setattr_request__init(setattr);
-    setattr->caller = &op->caller->caller;
+    setattr->caller = (Pohmel__Caller *) caller_of(op, op->objects[0], op->which, call->outgoing);
     setattr->object = op->objects[0]->lru.key;
     setattr->handle = op->handle;
     setattr->which = WB_SET_SIZE;
@@ -93,7 +105,7 @@ static void send_pieces(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions
         struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_WRITE);
         Pohmel__WriteRequest *write = &call->outgoing->message.write;
         pohmel__write_request__init(write);
-        write->caller = &op->caller->caller;
+        write->caller = (Pohmel__Caller *) caller_of(op, o, op->which, call->outgoing);
         write->object = o->lru.key;
         write->handle = op->handle;
         write->offset = offset;
@@ -109,18 +121,6 @@ static void send_pieces(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions
     }
 }
 
-/* Times are set by the owner: who wrote may have had the right to write only. Owners are changed by whoever
- * did. */
-static void set_caller(const struct wb_op *op, const struct wb_object *o, uint32_t which,
-                       struct wb_outgoing *out)
-{
-    pohmel__caller__init(&out->owner);
-    out->owner.uid = o->attr.uid;
-    out->owner.gid = o->attr.gid;
-    bool by_owner = (which & (WB_SET_UID | WB_SET_GID)) == 0;
-    out->message.setattr.caller = by_owner && op->caller->caller.uid != 0 ? &out->owner : &op->caller->caller;
-}
-
 /* True when there is nothing to be set. */
 static bool send_final(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
 {
@@ -134,7 +134,7 @@ static bool send_final(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions 
     struct wb_outgoing *out = call->outgoing;
     Pohmel__SetattrRequest *setattr = &out->message.setattr;
     pohmel__setattr_request__init(setattr);
-    set_caller(op, o, which, out);
+    setattr->caller = (Pohmel__Caller *) caller_of(op, o, op->which, out);
     setattr->object = o->lru.key;
     setattr->handle = op->writes ? op->handle : 0;
     setattr->which = which;
@@ -154,6 +154,9 @@ static void finish(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *n
                    struct ph_wb_actions *actions)
 {
     struct wb_object *o = op->objects[0];
+    /* What nobody can reach any more need not be written. */
+    if (op->status == PH_ST_STALE && o->attr.links == 0 && o->handles == NULL)
+        op->status = PH_ST_OK;
     if (op->writes && op->opened)
         wb_close(wb, op->handle, o->lru.key, actions);
     if (op->data && op->status == PH_ST_OK) {

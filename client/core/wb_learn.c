@@ -5,9 +5,18 @@
 #include "client/core/wb_private.h"
 #include "ph_commands.h"
 
+/* That it is being opened changes nothing. */
+static bool is_changed(const struct wb_object *o)
+{
+    for (size_t i = 0; i < o->op_count; i++)
+        if (o->ops[i]->kind != WB_OPEN)
+            return true;
+    return false;
+}
+
 static bool is_dirty(const struct wb_object *o)
 {
-    return o->op_count > 0 || o->children.next != &o->children || !o->born;
+    return is_changed(o) || o->children.next != &o->children || !o->born;
 }
 
 void wb_patch(const struct wb_object *o, Pohmel__Attr *attr)
@@ -151,7 +160,7 @@ static void learn_name(struct ph_wb *wb, const struct ph_wb_call *call, uint64_t
         return;
     struct ph_wb_name *entry = ph_wb_names_find(d->names, name->data, name->len);
     bool changed_by_it = call->busy_count > 0;
-    if (!changed_by_it && (d->epoch != call->epoch || d->busy > 0))
+    if (!changed_by_it && (d->epoch != call->epoch || d->busy > 0 || call->clock < d->changed))
         return;
     if (changed_by_it && d->busy > 1)
         return; /* another change of the same name may be under way */

@@ -27,6 +27,8 @@ void wb_op_unref(struct wb_op *op)
     free(op->target);
     free(op->deps);
     free(op->dependents);
+    if (op->folded != NULL)
+        wb_op_unref(op->folded);
     wb_caller_unref(op->caller);
     free(op);
 }
@@ -148,6 +150,8 @@ void wb_op_due(struct ph_wb *wb, struct wb_op *op)
 {
     struct wb_op **stack = NULL;
     size_t count = 0, capacity = 0;
+    if (op->due)
+        return;
     push(&stack, &count, &capacity, op);
     while (count > 0) {
         struct wb_op *top = stack[--count];

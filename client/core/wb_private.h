@@ -19,7 +19,10 @@ enum {
     WB_OP_BYTES = 512,           /* what an operation counts for in what is dirty */
     WB_TRACKED_MAX = 256 * 1024, /* objects without operations that are kept */
     WB_MARKS_MAX = 4096,         /* objects of which it is remembered that others want them */
-    WB_HOT_MS = 2000,            /* for so long no EXCLUSIVE lease is asked for after a recall */
+    WB_MARK_TRIES = 8,
+    WB_ROOM_TRIES = 4096, /* a listing brings up to 1024 */
+    WB_TICK_AGAIN_MS = 10,
+    WB_HOT_MS = 2000, /* for so long no EXCLUSIVE lease is asked for after a recall */
     WB_WANT_AGAIN_MS = 1000,
     WB_SPACE_AGAIN_MS = 100,
     WB_SPACE_SHARE = 4,     /* of what is free, that one client takes for granted: others write as well */
@@ -77,6 +80,7 @@ struct wb_waiter {
 struct wb_op {
     enum wb_op_kind kind;
     bool due, queued, sent, done;
+    bool later;      /* goes in a later session than that in which it was made */
     bool uncertain;  /* was sent in a session that ended before the answer */
     bool fresh_name; /* MAKE: nothing else was under way about its name */
     unsigned refs;   /* the log, deps of others, calls */
@@ -196,7 +200,7 @@ struct ph_wb_call {
 struct ph_wb {
     struct ph_wb_config config;
     bool open, write_back;
-    uint64_t session, clock;
+    uint64_t session, generation, clock;
     struct ph_lru objects, leases, handles, marks, calls;
     struct wb_op *first, *last; /* the log */
     struct wb_op *ready_first, *ready_last, *stalled;
@@ -212,6 +216,7 @@ struct ph_wb {
     uint64_t space_bytes, space_objects;        /* that may be used here without asking; counted down */
     uint64_t space_bytes_first, space_asked_ms; /* what there was of it; when it was asked for */
     bool space_known;
+    uint64_t ticked_ms;
     struct ph_wb_call *throttled_first, *throttled_last;
     struct ph_wb_call *lost_calls; /* that waited for what ended with the session */
     struct ph_wb_counters counters;
@@ -223,6 +228,8 @@ struct ph_wb {
 /* wb.c */
 void *wb_alloc(size_t size); /* zeroed; never NULL */
 struct wb_object *wb_find(const struct ph_wb *wb, uint64_t object);
+/* Where no pointer to an object is held. */
+void wb_make_room(struct ph_wb *wb, struct ph_wb_actions *actions);
 struct wb_object *wb_object(struct ph_wb *wb, uint64_t object); /* made if need be */
 void wb_unpin(struct ph_wb *wb, struct wb_object *o);
 void wb_settle(struct ph_wb *wb, struct wb_object *o);  /* frees it when nothing keeps it */

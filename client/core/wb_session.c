@@ -44,6 +44,7 @@ static void lose_object(struct ph_wb *wb, struct wb_object *o)
 static void begin_again(struct wb_op *op)
 {
     struct wb_object *o = op->objects[0];
+    op->later = true;
     if (!op->sent)
         return;
     if (op->data && o->data != NULL)
@@ -82,12 +83,13 @@ void ph_wb_lost(struct ph_wb *wb)
     wb_op_unstall(wb);
 }
 
-void ph_wb_opened(struct ph_wb *wb, bool write_back, const struct ph_wb_now *now,
+void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const struct ph_wb_now *now,
                   struct ph_wb_actions *actions)
 {
     struct ph_wb_call *resume = wb->lost_calls;
     wb->lost_calls = NULL;
     wb->open = true;
+    wb->generation = generation;
     wb->write_back = write_back;
     wb->space_known = false;
     wb->space_asked_ms = 0;

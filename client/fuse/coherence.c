@@ -273,7 +273,7 @@ static void on_opened(void *data, const struct ph_link_leases *leases)
     struct ph_writeback *writeback = coherence->writeback;
     pthread_mutex_unlock(&coherence->mutex);
     if (writeback != NULL)
-        ph_writeback_opened(writeback, coherence->caching && leases->write_back);
+        ph_writeback_opened(writeback, leases->generation, coherence->caching && leases->write_back);
 }
 
 static void collect(void *data, const struct ph_cache_held *held)

@@ -245,7 +245,10 @@ void ph_op_flush(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
     struct ph_mount *mount = ph_mount_of(req);
     uint32_t lost = mount->writeback != NULL ? ph_writeback_take_error(mount->writeback, object) : PH_ST_OK;
     if (lost != PH_ST_OK) {
-        fuse_reply_err(req, ph_request_errno(lost)); /* locks go with the handle */
+        if (ph_lock_owners_take(mount->lock_owners, object, info->lock_owner) &&
+            ph_open_alive(mount, ph_open_of(info)))
+            send_unlock(mount, object, info->lock_owner, false);
+        fuse_reply_err(req, ph_request_errno(lost));
         return;
     }
     if (!ph_lock_owners_take(mount->lock_owners, object, info->lock_owner) ||

@@ -182,13 +182,13 @@ void ph_writeback_when_late(struct ph_writeback *writeback, uint64_t ticket, voi
 
 /* --- The session --- */
 
-void ph_writeback_opened(struct ph_writeback *writeback, bool write_back)
+void ph_writeback_opened(struct ph_writeback *writeback, uint64_t generation, bool write_back)
 {
     struct ph_wb_actions actions;
     struct ph_wb_now at = now(writeback);
     ph_wb_actions_init(&actions);
     pthread_mutex_lock(&writeback->mutex);
-    ph_wb_opened(writeback->wb, write_back, &at, &actions);
+    ph_wb_opened(writeback->wb, generation, write_back, &at, &actions);
     finish(writeback, &actions);
 }
 

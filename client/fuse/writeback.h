@@ -38,7 +38,7 @@ void ph_writeback_when_late(struct ph_writeback *writeback, uint64_t ticket, voi
                             void *data);
 
 /* What happens to the session; told by the coherence. */
-void ph_writeback_opened(struct ph_writeback *writeback, bool write_back);
+void ph_writeback_opened(struct ph_writeback *writeback, uint64_t generation, bool write_back);
 void ph_writeback_lost(struct ph_writeback *writeback);
 void ph_writeback_recalled(struct ph_writeback *writeback, uint64_t object, uint64_t lease);
 

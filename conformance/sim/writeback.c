@@ -277,7 +277,8 @@ void sim_writeback_opened(struct sim_writeback *writeback)
     struct ph_wb_actions actions;
     struct ph_wb_now at = now(writeback);
     ph_wb_actions_init(&actions);
-    ph_wb_opened(writeback->wb, ph_client_opened(writeback->client->core)->leases, &at, &actions);
+    ph_wb_opened(writeback->wb, ph_client_opened(writeback->client->core)->generation,
+                 ph_client_opened(writeback->client->core)->leases, &at, &actions);
     finish(writeback, &actions);
 }
 
