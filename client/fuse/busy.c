@@ -183,6 +183,18 @@ bool ph_busy_write_end(struct ph_busy *busy, uint64_t object, struct ph_busy_wri
     return dropped;
 }
 
+bool ph_busy_is_written(struct ph_busy *busy, uint64_t object, const struct ph_busy_read *read, uint64_t page)
+{
+    const struct ph_busy_file *file = get(busy, object);
+    for (const struct ph_busy_write *write = file->writes; write != NULL; write = write->next) {
+        uint64_t from = write->offset / page * page,
+                 to = (write->offset + write->size + page - 1) / page * page;
+        if (write->direct && from < read->offset + read->size && read->offset < to)
+            return true;
+    }
+    return false;
+}
+
 struct ph_busy_file *ph_busy_pin(struct ph_busy *busy, uint64_t object)
 {
     struct ph_busy_file *file = get(busy, object);

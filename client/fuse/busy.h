@@ -92,6 +92,11 @@ bool ph_busy_write_spoiled(struct ph_busy *busy, uint64_t object, const struct p
 void ph_busy_write_begin(struct ph_busy *busy, uint64_t object, struct ph_busy_write *write);
 bool ph_busy_write_end(struct ph_busy *busy, uint64_t object, struct ph_busy_write *write);
 
+/* Whether writes that go past the pages are under way where READ would bring pages (of PAGE bytes): others
+ * may see them before they are answered here, and pages from before would not show them. */
+bool ph_busy_is_written(struct ph_busy *busy, uint64_t object, const struct ph_busy_read *read,
+                        uint64_t page);
+
 /* The file's entry stays in the table until unpinned. */
 struct ph_busy_file *ph_busy_pin(struct ph_busy *busy, uint64_t object);
 void ph_busy_unpin(struct ph_busy *busy, struct ph_busy_file *file);

@@ -20,12 +20,15 @@ static bool kernel_has(void *data, uint64_t object)
     return ph_cache_kernel_has(coherence->cache, object);
 }
 
-/* Reads that waited for the lease on OBJECT (0: any) to go: they go on once the mutex is free. */
-static void wake_parked(struct ph_coherence *coherence, uint64_t object)
+bool ph_coherence_wake_parked(struct ph_coherence *coherence, uint64_t object)
 {
     struct ph_busy_read *read;
-    while ((read = ph_busy_unpark(coherence->busy, object)) != NULL)
+    bool any = false;
+    while ((read = ph_busy_unpark(coherence->busy, object)) != NULL) {
         g_queue_push_tail(&coherence->woken, read);
+        any = true;
+    }
+    return any;
 }
 
 static void dropped(void *data, uint64_t object, uint64_t lease)
@@ -33,7 +36,7 @@ static void dropped(void *data, uint64_t object, uint64_t lease)
     struct ph_coherence *coherence = data;
     if (lease != 0)
         ph_cache_dropped(coherence->cache, object, lease);
-    wake_parked(coherence, object);
+    ph_coherence_wake_parked(coherence, object);
 }
 
 static void drop_done(void *data)
@@ -134,7 +137,7 @@ void ph_coherence_end(struct ph_coherence *coherence)
 {
     pthread_mutex_lock(&coherence->mutex);
     coherence->drops.ending = true;
-    wake_parked(coherence, 0);
+    ph_coherence_wake_parked(coherence, 0);
     pthread_mutex_unlock(&coherence->mutex);
     ph_coherence_work(coherence);
 }
@@ -205,7 +208,7 @@ static void do_drop(struct ph_coherence *coherence, const struct ph_cache_work *
     bool later = pages || asked || error == -ENOENT;
     if (!later) {
         ph_cache_dropped(coherence->cache, object, work->drop.lease);
-        wake_parked(coherence, object);
+        ph_coherence_wake_parked(coherence, object);
     }
     ph_busy_unpin(coherence->busy, file);
     pthread_mutex_unlock(&coherence->mutex);
@@ -294,7 +297,7 @@ static void on_lost(void *data)
     pthread_mutex_lock(&coherence->mutex);
     ph_cache_lost(coherence->cache);
     coherence->granted = false;
-    wake_parked(coherence, 0);
+    ph_coherence_wake_parked(coherence, 0);
     ph_cache_each_kernel(coherence->cache, collect, all);
     struct ph_notifier *notifier = coherence->notifier;
     pthread_mutex_unlock(&coherence->mutex);

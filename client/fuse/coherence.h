@@ -178,7 +178,9 @@ bool ph_coherence_is_hot(struct ph_coherence *coherence, uint64_t object);
 enum ph_read_way {
     PH_READ_GO, /* send it: a lease covers it, which does not leave before it has ended; or there are none */
     PH_READ_ACQUIRE, /* ask for a lease, then see again */
-    PH_READ_PARKED,  /* a lease is on its way back: READ's wake is called when it is gone; then see again */
+    /* a lease is on its way back, or what is to be read is being written: READ's wake is called when that is
+     * over; then see again */
+    PH_READ_PARKED,
 };
 
 /* A read of OBJECT through the page cache came (READ has its place, size and wake); to be ended whatever

@@ -1,4 +1,6 @@
 /* Pages: what the kernel may keep of the data of files. */
+#include <unistd.h>
+
 #include "client/fuse/coherence_private.h"
 
 bool ph_coherence_holds(struct ph_coherence *coherence, uint64_t object)
@@ -21,8 +23,8 @@ bool ph_coherence_has_no_access_list(struct ph_coherence *coherence, uint64_t ob
     struct ph_cached_attr attr;
     uint64_t valid_ms = 0;
     pthread_mutex_lock(&coherence->mutex);
-    bool none =
-        ph_cache_getattr(coherence->cache, object, ph_coherence_now(coherence), &attr, &valid_ms) && attr.plain;
+    bool none = ph_cache_getattr(coherence->cache, object, ph_coherence_now(coherence), &attr, &valid_ms) &&
+                attr.plain;
     if (none)
         ph_cache_attr_told(coherence->cache, object);
     pthread_mutex_unlock(&coherence->mutex);
@@ -44,6 +46,10 @@ static enum ph_read_way way_of(struct ph_coherence *coherence, uint64_t object, 
         ph_busy_read_sent(coherence->busy, object, read, false);
         return PH_READ_GO;
     }
+    if (!coherence->drops.ending &&
+        ph_busy_is_written(coherence->busy, object, read, (uint64_t) getpagesize()) &&
+        ph_busy_read_park(coherence->busy, read))
+        return PH_READ_PARKED;
     if (!ph_cache_is_held(coherence->cache, object))
         return PH_READ_ACQUIRE;
     if (ph_cache_is_going_back(coherence->cache, object) && !coherence->drops.ending &&
@@ -173,7 +179,10 @@ void ph_coherence_write_end(struct ph_coherence *coherence, uint64_t object, str
     if (covered && !write->direct)
         ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
     struct ph_notifier *notifier = coherence->notifier;
+    bool woken = write->direct && ph_coherence_wake_parked(coherence, object);
     pthread_mutex_unlock(&coherence->mutex);
+    if (woken)
+        ph_coherence_work(coherence);
     if (coherence->caching && !write->direct && (dropped || !covered) && notifier != NULL)
         ph_notifier_drop_range(notifier, object, write->offset, write->size);
 }

@@ -29,6 +29,10 @@ uint64_t ph_coherence_now(struct ph_coherence *coherence);
 /* coherence_look.c: frees what it remembers. */
 void ph_coherence_synced_clear(struct ph_coherence *coherence);
 
+/* Reads that wait for the lease on OBJECT (0: any), or for writes of it, are to go on when the mutex is free:
+ * whether there are any. With the mutex held. */
+bool ph_coherence_wake_parked(struct ph_coherence *coherence, uint64_t object);
+
 /* Does what the cache wants done. Without the mutex; cheap when there is nothing. */
 void ph_coherence_work(struct ph_coherence *coherence);
 
