@@ -175,6 +175,11 @@ bool wb_writable(const struct ph_wb *wb, const struct wb_object *o, const struct
     return wb_holds(wb, o, now) && !o->stale;
 }
 
+bool wb_links_known(const struct ph_wb *wb, const struct wb_object *o)
+{
+    return !o->born || (wb->blind_running == 0 && o->learned >= wb->blind);
+}
+
 /* --- Space --- */
 
 bool wb_space(struct ph_wb *wb, uint64_t bytes, uint64_t objects, const struct ph_wb_now *now,

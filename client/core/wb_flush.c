@@ -377,6 +377,7 @@ static void born(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr
     action->mode = attr->lease_mode;
     o->born = true;
     o->server_version = attr->version;
+    o->moved = false;
     o->plain = attr->plain || !wb->write_back;
     if (wb_is_gone(wb, o->lru.key, attr->lease))
         o->recalled = true;
@@ -509,6 +510,9 @@ void wb_op_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
         } else if (op->kind == WB_STATE) {
             wb_state_answered(wb, call, reply, now, actions);
         } else {
+            for (int i = 0; i < 2 && op->kind != WB_OPEN; i++)
+                if (op->objects[i] != NULL)
+                    op->objects[i]->moved = true;
             wb_op_finish(wb, op, was_done(op, reply->status) ? PH_ST_OK : reply->status, now, actions);
         }
     }

@@ -76,6 +76,7 @@ static void take_attr(struct wb_object *o, const Pohmel__Attr *attr)
     o->known = true;
     o->plain = attr->plain;
     o->server_version = attr->version;
+    o->moved = false;
     if (S_ISREG(attr->mode))
         o->server_size = attr->size;
 }
@@ -84,12 +85,13 @@ static void take_attr(struct wb_object *o, const Pohmel__Attr *attr)
 static void inspect(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr)
 {
     (void) wb;
-    if (!S_ISDIR(attr->mode) && attr->version != o->server_version) {
+    if (!S_ISDIR(attr->mode) && !o->moved && attr->version != o->server_version) {
         for (size_t i = 0; i < o->op_count; i++)
             if (o->ops[i]->kind == WB_STATE && !o->ops[i]->uncertain)
                 o->ops[i]->status = PH_ST_STALE;
     }
     o->server_version = attr->version;
+    o->moved = false;
     o->suspect = false;
 }
 
@@ -125,6 +127,8 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
     if (is_dirty(o) || ours) {
         if (o->known && !(S_ISDIR(attr->mode) && o->stale))
             wb_patch(o, attr);
+        if (ours)
+            o->learned = MAX_OF(o->learned, call->clock);
     } else if (!o->known || attr->version >= (own ? o->server_version : o->attr.version)) {
         if (o->exclusive && o->known && !own)
             wb_action(actions, PH_WB_FORGET)->object = attr->object;
@@ -140,6 +144,8 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
             o->stale =
                 true; /* a change of ours, which it may be older than, was under way when it was asked for */
         o->suspect = false;
+    } else if (o->exclusive && !o->stale) {
+        wb_patch(o, attr); /* it is from before what was written back since */
     }
     wb_settle(wb, o);
 }

@@ -102,7 +102,8 @@ static bool getattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
                     struct ph_wb_actions *actions)
 {
     const struct wb_object *o = wb_find(wb, ((const Pohmel__GetattrRequest *) call->message)->object);
-    if (o == NULL || !o->known || (o->born && (!wb_writable(wb, o, now) || !ph_wb_is_dirty(wb, o->lru.key))))
+    if (o == NULL || !o->known || !wb_links_known(wb, o) ||
+        (o->born && (!wb_writable(wb, o, now) || !ph_wb_is_dirty(wb, o->lru.key))))
         return false;
     struct ph_wb_answer *answer = wb_answer_attr(o);
     pohmel__getattr_reply__init(&answer->message.getattr);
@@ -127,7 +128,8 @@ bool wb_local_lookup(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_
         ph_wb_names_lookup(d->names, request->names[0].data, request->names[0].len, &object);
     const struct wb_object *o = is == PH_WB_NAME_PRESENT ? wb_find(wb, object) : NULL;
     if (is == PH_WB_NAME_UNKNOWN ||
-        (is == PH_WB_NAME_PRESENT && !(o != NULL && (!o->born || wb_writable(wb, o, now)))))
+        (is == PH_WB_NAME_PRESENT &&
+         !(o != NULL && (!o->born || (wb_writable(wb, o, now) && wb_links_known(wb, o))))))
         return false;
     struct ph_wb_answer *answer = wb_answer_attr(o);
     Pohmel__LookupReply *reply = &answer->message.lookup;

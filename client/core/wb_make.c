@@ -206,7 +206,7 @@ bool wb_local_link(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb
     struct wb_object *o = wb_find(wb, request->object);
     struct wb_object *d = place(wb, request->caller, request->parent, &request->name, now);
     /* A removal that was sent on without knowing what it takes away may have left nothing of it. */
-    bool unsure = o != NULL && o->born && (wb->blind_running > 0 || o->learned < wb->blind);
+    bool unsure = o != NULL && !wb_links_known(wb, o);
     if (d == NULL || unsure || !wb_writable(wb, o, now) || S_ISDIR(o->attr.mode) || o->attr.links == 0 ||
         !o->plain || o->attr.links >= WB_LINKS_MAX)
         return false;

@@ -14,7 +14,8 @@ static struct wb_object *victim(struct ph_wb *wb, const Pohmel__Caller *caller, 
     if (ph_wb_names_lookup(d->names, name->data, name->len, &object) != PH_WB_NAME_PRESENT)
         return NULL;
     struct wb_object *o = wb_find(wb, object);
-    if (!wb_writable(wb, o, now) || !o->plain ||
+    /* Whether it is the last name decides whether those who have it open are told to the server first. */
+    if (!wb_writable(wb, o, now) || !o->plain || (o->attr.links > 1 && !wb_links_known(wb, o)) ||
         ph_may_remove(caller, d->attr.mode, d->attr.uid, d->attr.gid, d->plain, o->attr.uid) != PH_MAY_YES)
         return NULL;
     return o;

@@ -145,6 +145,7 @@ struct wb_object {
     bool unleased;  /* no lease is to be had: operations go without */
     uint64_t lease;
     uint64_t server_version;
+    bool moved; /* a change of ours moved its version without our being told */
     uint64_t pins, busy;
     struct wb_op **ops; /* about it, in order */
     size_t op_count, op_capacity;
@@ -245,6 +246,9 @@ void wb_caller_unref(struct wb_caller *caller);
 /* Names in directory O may be changed in the cache; and O itself. */
 bool wb_holds(const struct ph_wb *wb, const struct wb_object *o, const struct ph_wb_now *now);
 bool wb_writable(const struct ph_wb *wb, const struct wb_object *o, const struct ph_wb_now *now);
+/* How many names O has is known: nothing that was sent on without knowing what it takes away may have taken
+ * one. */
+bool wb_links_known(const struct ph_wb *wb, const struct wb_object *o);
 /* What counts as dirty, in bytes. */
 uint64_t wb_amount(const struct ph_wb *wb);
 struct ph_wb_action *wb_action(struct ph_wb_actions *actions, enum ph_wb_action_kind kind);

@@ -47,6 +47,9 @@ static void begin_again(struct wb_op *op)
     op->later = true;
     if (!op->sent)
         return;
+    for (int i = 0; i < 2; i++)
+        if (op->objects[i] != NULL)
+            op->objects[i]->moved = true;
     if (op->data && o->data != NULL)
         ph_wb_data_unsent(o->data);
     op->data = false;
