@@ -1,0 +1,71 @@
+/* A small filesystem in memory that executes the commands of the protocol: as the server of a mount that
+ * writes back (it grants leases, and knows handles), or as what its user has to see (every command at once).
+ */
+#ifndef PH_CLIENT_CORE_TESTS_WB_MODEL_H
+#define PH_CLIENT_CORE_TESTS_WB_MODEL_H
+
+#include <glib.h>
+
+#include "client/core/cache.h"
+#include "ph_commands.h"
+#include "ph_protocol.h"
+#include "runtime/wire/stub.h"
+
+struct wb_node {
+    uint64_t id, version, opens, parent;
+    uint32_t mode, links, uid, gid;
+    struct ph_cached_time accessed, modified;
+    GByteArray *data;  /* of files; the target of symbolic links */
+    GHashTable *names; /* of directories: text to struct wb_entry */
+    uint64_t last_seq;
+    uint64_t lease; /* EXCLUSIVE, of the one client; 0 for none */
+    bool recalled;
+};
+
+struct wb_entry {
+    uint64_t id, seq;
+};
+
+struct wb_model {
+    GHashTable *nodes, *handles;
+    struct ph_cached_time now;
+    bool is_server;          /* it grants leases, and a handle must be open */
+    unsigned refuse_percent; /* of grants that would be due */
+    GRand *rand;
+    uint64_t last_lease;
+    uint64_t changes;     /* commands that changed something */
+    uint64_t released[8]; /* objects of the leases that the last release gave back */
+    unsigned released_count;
+};
+
+/* With an empty root that belongs to user 1000. */
+struct wb_model *wb_model_new(bool is_server, GRand *rand);
+void wb_model_free(struct wb_model *model);
+
+/* An answer; owned. */
+struct wb_model_reply {
+    uint32_t status;
+    ProtobufCMessage *message;
+    struct ph_blob *payload;
+};
+
+/* Executes COMMAND (a TRANSACT of one change, or a command that is none). */
+void wb_model_execute(struct wb_model *model, uint16_t command, const ProtobufCMessage *message,
+                      const struct ph_blob *payload, struct wb_model_reply *out);
+void wb_model_reply_clear(struct wb_model_reply *reply);
+
+struct wb_node *wb_model_node(const struct wb_model *model, uint64_t id);
+
+/* All handles are closed, and all leases over. */
+void wb_model_end_session(struct wb_model *model);
+
+/* The command inside a TRANSACT, and its message; or COMMAND itself. */
+uint16_t wb_model_inner(uint16_t command, const ProtobufCMessage *message, const ProtobufCMessage **inner);
+
+/* Words for how A and B differ in ID, itself without what is below; NULL when they do not. Owned. */
+char *wb_model_differ(const struct wb_model *a, const struct wb_model *b, uint64_t id);
+
+/* The same of everything that has a name. */
+char *wb_model_differ_all(const struct wb_model *a, const struct wb_model *b);
+
+#endif
