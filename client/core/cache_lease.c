@@ -1,5 +1,6 @@
 /* Leases: taken into use, and ended. */
 #include "client/core/cache_private.h"
+#include "runtime/base/mutant.h"
 
 static void count(struct ph_cache *cache, const struct ph_cache_object *o, int by)
 {
@@ -146,6 +147,7 @@ void ph_cache_promote(struct ph_cache *cache, uint64_t object, uint64_t old_leas
     if (!cache->generation)
         return;
     struct ph_cache_object *o = ph_cache_object(cache, object);
+    o->recalled = true; /* ids of our own are over: answers that name one may come late */
     if (o->lease && o->giving == PH_CACHE_KEPT && o->lease != old_lease) {
         ph_cache_settle(cache, o); /* a reply has named the new one, or a newer one, already */
         return;
@@ -182,7 +184,10 @@ void ph_cache_recall(struct ph_cache *cache, uint64_t object, uint64_t lease, ui
         downgrade(cache, o);
         return;
     }
-    raise_floor(o, lease);
+    if (PH_MUTANT(RELEASE_LOST) && !o->lease)
+        return;
+    if (o->lease || !PH_MUTANT(RECALL_FORGOTTEN))
+        raise_floor(o, lease);
     o->recalled = true;
     if (!o->lease || lease < o->lease) {
         ph_cache_push(&cache->releases, lease);

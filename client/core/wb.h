@@ -23,6 +23,7 @@
 
 struct ph_wb;
 struct ph_wb_call;
+struct ph_wb_orphan;
 
 struct ph_wb_config {
     uint64_t flush_age_ms;      /* what has been dirty for so long is sent */
@@ -121,6 +122,14 @@ void ph_wb_lost(struct ph_wb *wb);
 /* The server recalled LEASE on OBJECT. To be told before the cache is (ph_cache_recall). Rule 6. */
 void ph_wb_recalled(struct ph_wb *wb, uint64_t object, uint64_t lease, const struct ph_wb_now *now,
                     struct ph_wb_actions *actions);
+
+/* TICKET, which was sent on, is abandoned: its requester is gone, and its answer will be CANCELLED at once.
+ * What it may still change at the server is not to be changed here before ph_wb_orphan_over. NULL: it changes
+ * nothing. */
+struct ph_wb_orphan *ph_wb_orphan(struct ph_wb *wb, uint64_t ticket);
+
+/* The server has answered it, or never will. Frees ORPHAN; NULL is fine. */
+void ph_wb_orphan_over(struct ph_wb *wb, struct ph_wb_orphan *orphan);
 
 /* Writes back all of OBJECT (and, of a directory, what happened in it), or everything (0); then
  * FN(DATA, reply), whose status is that of the first failure. */

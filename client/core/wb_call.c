@@ -36,6 +36,29 @@ static void release_busy(struct ph_wb *wb, struct ph_wb_call *call)
     }
 }
 
+struct ph_wb_orphan *ph_wb_orphan(struct ph_wb *wb, uint64_t ticket)
+{
+    struct ph_lru_entry *entry = ph_lru_find(&wb->calls, ticket);
+    struct ph_wb_call *call = entry != NULL ? WB_OF(entry, struct ph_wb_call, lru) : NULL;
+    if (call == NULL || !call->sent || (call->busy_count == 0 && !call->blind))
+        return NULL;
+    struct ph_wb_orphan *orphan = wb_alloc(sizeof(*orphan));
+    orphan->rest.sent = true;
+    orphan->rest.busy_count = call->busy_count;
+    memcpy(orphan->rest.busy, call->busy, sizeof(call->busy));
+    orphan->rest.blind = call->blind;
+    call->busy_count = 0;
+    call->blind = false;
+    return orphan;
+}
+
+void ph_wb_orphan_over(struct ph_wb *wb, struct ph_wb_orphan *orphan)
+{
+    if (orphan != NULL)
+        release_busy(wb, &orphan->rest);
+    free(orphan);
+}
+
 void wb_call_over(struct ph_wb *wb, struct ph_wb_call *call, struct ph_wb_actions *actions)
 {
     release_busy(wb, call);

@@ -198,6 +198,11 @@ struct ph_wb_call {
     struct ph_wb_call *throttled;
 };
 
+/* What a call that nobody waits for may still change: its `busy`, as a call without anything else. */
+struct ph_wb_orphan {
+    struct ph_wb_call rest;
+};
+
 struct ph_wb {
     struct ph_wb_config config;
     bool open, write_back;

@@ -149,34 +149,59 @@ void ph_writeback_cancel(struct ph_writeback *writeback, uint64_t ticket)
         ph_link_cancel(writeback->link, link_ticket);
 }
 
+/* A request of which nobody waits for the answer, until that has come or never will. */
+struct abandoned {
+    struct ph_writeback *writeback;
+    struct ph_wb_orphan *orphan;
+    void (*late)(void *data);
+    void *data;
+};
+
+static void abandoned_is_over(void *data)
+{
+    g_autofree struct abandoned *abandoned = data;
+    struct ph_writeback *writeback = abandoned->writeback;
+    pthread_mutex_lock(&writeback->mutex);
+    ph_wb_orphan_over(writeback->wb, abandoned->orphan);
+    pthread_mutex_unlock(&writeback->mutex);
+    if (abandoned->late != NULL)
+        abandoned->late(abandoned->data);
+}
+
 void ph_writeback_abandon(struct ph_writeback *writeback, uint64_t ticket)
 {
     struct ph_wb_actions actions;
+    struct abandoned *abandoned = NULL;
     ph_wb_actions_init(&actions);
     pthread_mutex_lock(&writeback->mutex);
     uint64_t link_ticket = ph_wb_cancel(writeback->wb, ticket, &actions);
-    if (link_ticket != 0)
-        g_hash_table_insert(writeback->abandoned, g_memdup2(&ticket, sizeof ticket),
-                            g_memdup2(&link_ticket, sizeof link_ticket));
+    if (link_ticket != 0) {
+        abandoned = g_new0(struct abandoned, 1);
+        abandoned->writeback = writeback;
+        abandoned->orphan = ph_wb_orphan(writeback->wb, ticket);
+        g_hash_table_insert(writeback->abandoned, g_memdup2(&ticket, sizeof ticket), abandoned);
+    }
     finish(writeback, &actions);
-    if (link_ticket == 0)
+    if (abandoned == NULL)
         return;
     ph_link_abandon(writeback->link, link_ticket);
     pthread_mutex_lock(&writeback->mutex);
     g_hash_table_remove(writeback->abandoned, &ticket);
     pthread_mutex_unlock(&writeback->mutex);
+    ph_link_when_late(writeback->link, link_ticket, abandoned_is_over, abandoned);
 }
 
 void ph_writeback_when_late(struct ph_writeback *writeback, uint64_t ticket, void (*late)(void *data),
                             void *data)
 {
     pthread_mutex_lock(&writeback->mutex);
-    const uint64_t *known = g_hash_table_lookup(writeback->abandoned, &ticket);
-    uint64_t link_ticket = known != NULL ? *known : 0;
+    struct abandoned *abandoned = g_hash_table_lookup(writeback->abandoned, &ticket);
+    if (abandoned != NULL) {
+        abandoned->late = late;
+        abandoned->data = data;
+    }
     pthread_mutex_unlock(&writeback->mutex);
-    if (link_ticket != 0)
-        ph_link_when_late(writeback->link, link_ticket, late, data);
-    else
+    if (abandoned == NULL)
         late(data);
 }
 
@@ -332,7 +357,7 @@ struct ph_writeback *ph_writeback_new(const struct ph_writeback_options *options
     writeback->wb = ph_wb_new(&config);
     writeback->coherence = coherence;
     writeback->stub = (struct ph_stub){.send = stub_send, .self = writeback};
-    writeback->abandoned = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+    writeback->abandoned = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     pthread_mutex_init(&writeback->mutex, NULL);
     pthread_condattr_t clock;
     pthread_condattr_init(&clock);

@@ -14,7 +14,7 @@ struct ph_writeback {
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t wake;
     struct ph_wb *wb;
-    GHashTable *abandoned; /* ticket -> that of the link, while it is being abandoned */
+    GHashTable *abandoned; /* ticket -> struct abandoned, while it is being abandoned */
     bool stop, looking;    /* the thread looks again by itself */
     bool drained;
     uint32_t drain_status;
