@@ -64,6 +64,15 @@ def tail(path, lines=15):
         return []
 
 
+def flush(*paths):
+    """What is below PATHS is on the server's disk when it returns."""
+    for path in paths if not LOCAL else ():
+        done = subprocess.run([POHMELCTL, "flush", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, timeout=TEST_LIMIT_S, check=False)
+        if done.returncode != 0:
+            raise AssertionError("cannot flush %s: %s" % (path, done.stdout))
+
+
 def check_sanitizers(log):
     """AssertionError when a sanitizer complained in LOG."""
     try:
@@ -289,6 +298,7 @@ class MountCase(Case):
 
     mounts = 1
     server_options = ()
+    mount_options = ("allow_other",)
 
     @classmethod
     def setUpClass(cls):
@@ -298,7 +308,7 @@ class MountCase(Case):
         os.chmod(cls.shared.export, 0o755)
         cls.mounted = []
         for _ in range(cls.mounts):
-            mount = Mount(cls.shared)
+            mount = Mount(cls.shared, options=cls.mount_options)
             cls.addClassCleanup(mount.unmount)
             cls.mounted.append(mount)
 

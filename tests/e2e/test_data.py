@@ -54,6 +54,7 @@ class Data(MountCase):
                 self.assertEqual(file.write(piece), len(piece))
                 digest.update(piece)
                 size += len(piece)
+            os.fsync(file.fileno())
         for where in (os.path.join(self.below, "f"), path):
             self.assertEqual(hashlib.sha256(read(where)).digest(), digest.digest(), where)
 

@@ -22,14 +22,15 @@ def touch(path):
 
 
 class Failures(Case):
-    """A server and a mount for each test."""
+    """A server and a mount for each test. The mount writes through, so that a change that was answered is at
+    the server; test_write_back.py has the same with changes that are not."""
 
     limit_s = 120 * SLOWER
 
     def setUp(self):
         """A file that is there."""
         self.first = self.server()
-        self.at = self.mount(self.first)
+        self.at = self.mount(self.first, options=("allow_other", "writethrough"))
         write(self.at.join("f"), b"before")
 
     def test_a_killed_server_gives_errors_and_its_return_heals(self):
@@ -51,6 +52,8 @@ class Failures(Case):
         os.makedirs(self.at.join("d/e"))
         write(self.at.join("d/e/made"), b"x")
         names = ("f", "found", "d", "d/e", "d/e/made")
+        # What is done on the server itself is heard of a moment later.
+        wait_for(lambda: attempt(read, self.at.join("found")) == b"x", "what was found on the disk")
         before = [os.stat(self.at.join(name)).st_ino for name in names]
         for end in (self.first.stop, self.first.kill):
             end()

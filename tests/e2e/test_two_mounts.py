@@ -10,7 +10,7 @@ import threading
 import time
 
 from calls import attempt, read, write
-from harness import Case, MountCase, wait_for
+from harness import Case, MountCase, flush, wait_for
 
 PIECE = 100
 APPENDS = 400
@@ -135,6 +135,7 @@ class Freshness(MountCase):
         soon(["f"], os.listdir, self.here)
         soon([], os.listdir, one)
         write(one + "/g", b"up")
+        flush(one + "/g")
         self.assertEqual(read(below + "/g"), b"up")
 
     def test_inode_numbers_agree(self):
@@ -175,6 +176,7 @@ class TwoWriters(MountCase):
                    for where, letter in ((self.here, "a"), (self.there, "b"), (self.here, "c"), (self.there, "d"))]
         for writer in writers:
             self.assertEqual(writer.wait(), 0)
+        flush(self.here, self.there)
         data = read(os.path.join(self.below, "log"))
         pieces = [data[at:at + PIECE] for at in range(0, len(data), PIECE)]
         self.assertEqual(len(pieces), 4 * APPENDS)
@@ -199,7 +201,8 @@ class TwoWriters(MountCase):
 
     def test_a_file_removed_by_the_other_stays_readable_while_open(self):
         """Open in one mount, removed through the other or on the server."""
-        for remove in (lambda: os.unlink(self.there + "/f"), lambda: os.unlink(self.below + "/f")):
+        for remove in (lambda: os.unlink(self.there + "/f"),
+                       lambda: (flush(self.here + "/f"), os.unlink(self.below + "/f"))):
             write(self.here + "/f", b"still here")
             descriptor = os.open(self.here + "/f", os.O_RDWR)
             remove()
@@ -235,6 +238,7 @@ class TwoWriters(MountCase):
         for worker in workers:
             self.assertEqual(worker.wait(), 0)
         states = []
+        flush(self.here, self.there)
         for where in (self.here, self.there, self.below):
             states.append({name: read(os.path.join(where, name)) for name in os.listdir(where)})
         self.assertEqual(states[0], states[2])
