@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "client/core/cache_private.h"
+#include "runtime/base/mutant.h"
 
 struct ph_cache *ph_cache_new(size_t objects_max, size_t leases_max)
 {
@@ -128,7 +129,7 @@ void ph_cache_session(struct ph_cache *cache, uint64_t generation, uint32_t leas
 
 void ph_cache_lost(struct ph_cache *cache)
 {
-    if (!cache->generation)
+    if (!cache->generation || PH_MUTANT(KEPT_AFTER_LOSS))
         return;
     cache->generation = 0;
     cache->valid_until_ms = 0;
@@ -177,6 +178,8 @@ bool ph_cache_is_usable(const struct ph_cache *cache, const struct ph_cache_obje
 uint64_t ph_cache_left_ms(const struct ph_cache *cache, uint64_t asked_ms, uint64_t now_ms)
 {
     uint64_t until_ms = cache->valid_until_ms;
+    if (PH_MUTANT(NO_EXPIRY))
+        return PH_LEASE_TTL_MS;
     if (!cache->watched && asked_ms + PH_UNWATCHED_TIMEOUT_MS < until_ms)
         until_ms = asked_ms + PH_UNWATCHED_TIMEOUT_MS;
     return now_ms < until_ms ? until_ms - now_ms : 0;

@@ -1,6 +1,7 @@
 /* Changes by this mount: what they concern is not served, and nothing is learned of it from
  * what was asked for before their end. */
 #include "client/core/cache_private.h"
+#include "runtime/base/mutant.h"
 
 void ph_cache_change_begin(struct ph_cache_change *change)
 {
@@ -38,7 +39,7 @@ void ph_cache_change_add_all(struct ph_cache *cache, struct ph_cache_change *cha
 
 void ph_cache_change_add(struct ph_cache *cache, struct ph_cache_change *change, uint64_t object)
 {
-    if (concerns(change, object))
+    if (concerns(change, object) || PH_MUTANT(UNANNOUNCED))
         return;
     if (change->count == PH_CACHE_CHANGE_OBJECTS) {
         ph_cache_change_add_all(cache, change);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/core/cache_private.h"
+#include "runtime/base/mutant.h"
 
 void ph_cache_push(struct ph_cache_ids *ids, uint64_t lease)
 {
@@ -45,7 +46,7 @@ void ph_cache_go_on(struct ph_cache *cache, struct ph_cache_object *o)
 {
     if (o->giving != PH_CACHE_WAITING || o->in_reply)
         return;
-    if (!o->kernel) {
+    if (!o->kernel || PH_MUTANT(RELEASE_FIRST)) {
         finish(cache, o);
         return;
     }

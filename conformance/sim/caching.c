@@ -8,6 +8,7 @@
 #include "ph_commands.h"
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
+#include "runtime/base/mutant.h"
 
 static const Pohmel__Caller nobody = POHMEL__CALLER__INIT;
 
@@ -73,13 +74,16 @@ static void send_release(struct sim_caching *caching)
     Pohmel__LeaseReleaseRequest message = POHMEL__LEASE_RELEASE_REQUEST__INIT;
     const struct ph_cache_work *work = caching->work;
     struct sim_client *client = caching->client;
+    const struct ph_stub *stub = &client->stub;
+    if (client->writeback && PH_MUTANT(RELEASE_DIRTY))
+        stub = sim_writeback_link(client->writeback);
     message.n_leases = work->release.count;
     message.leases = (uint64_t *) work->release.leases;
     message.n_kept = work->release.kept_count;
     message.kept = (uint64_t *) work->release.kept;
     if (ph_client_is_open(client->core) &&
         ph_client_opened(client->core)->generation == work->release.generation)
-        ph_send_lease_release(&client->stub, &message, NULL, released, client);
+        ph_send_lease_release(stub, &message, NULL, released, client);
 }
 
 /* What the kernel has to forget. */
@@ -199,6 +203,14 @@ void sim_caching_recall(struct sim_caching *caching, const Pohmel__RecallEvent *
 
 /* --- Tasks --- */
 
+static void free_task(void *data)
+{
+    struct sim_task *task = data;
+    if (task->answer.data)
+        g_bytes_unref(task->answer.data);
+    g_free(task);
+}
+
 struct sim_task *sim_task_new(struct sim_process *process, sim_answer_fn fn)
 {
     struct sim_task *task = g_new0(struct sim_task, 1);
@@ -206,14 +218,14 @@ struct sim_task *sim_task_new(struct sim_process *process, sim_answer_fn fn)
     task->caching = process->client->caching;
     task->fn = fn;
     process->task = task;
+    sim_client_own(process->client, task, free_task);
     return task;
 }
 
 void sim_task_free(struct sim_task *task)
 {
-    if (task->answer.data)
-        g_bytes_unref(task->answer.data);
-    g_free(task);
+    sim_client_disown(task->caching->client, task);
+    free_task(task);
 }
 
 void sim_task_end(struct sim_task *task, uint32_t status)

@@ -67,6 +67,7 @@ struct sim_client *sim_client_new(struct world *world, int index)
     ph_random_bytes(&world->random, config.client, sizeof(config.client));
     client->core = ph_client_new(&config, sim_client_ms(client));
     client->stub = (struct ph_stub){.send = stub_send, .self = client};
+    client->owned = g_hash_table_new(NULL, NULL);
     client->repeats = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     if (world->caching)
         client->caching = sim_caching_new(client);
@@ -78,9 +79,27 @@ struct sim_client *sim_client_new(struct world *world, int index)
     return client;
 }
 
+void sim_client_own(struct sim_client *client, void *data, GDestroyNotify free_data)
+{
+    g_hash_table_insert(client->owned, data, (gpointer) (uintptr_t) free_data);
+}
+
+void sim_client_disown(struct sim_client *client, void *data)
+{
+    g_hash_table_remove(client->owned, data);
+}
+
 void sim_client_free(void *data)
 {
     struct sim_client *client = data;
+    GHashTableIter iter;
+    gpointer owned, free_owned;
+    g_hash_table_iter_init(&iter, client->owned);
+    while (g_hash_table_iter_next(&iter, &owned, &free_owned)) {
+        g_hash_table_iter_remove(&iter);
+        ((GDestroyNotify) (uintptr_t) free_owned)(owned);
+    }
+    g_hash_table_unref(client->owned);
     sim_writeback_free(client->writeback);
     ph_client_free(client->core);
     sim_caching_free(client->caching);

@@ -65,12 +65,10 @@ static int run(const struct choice *choice)
         if (!choice->quiet)
             say(choice->seed + i, &result);
         if (result.violation) {
-            printf("BROKEN: %s\nagain with: pohmel-sim%s%s --seed %" PRId64 " --steps %" PRId64 " --trace\n",
-                   result.violation,
-                   choice->locks        ? " --locks"
-                   : choice->write_back ? " --write-back"
-                                        : "",
-                   choice->seed + i, choice->steps);
+            printf(
+                "BROKEN: %s\nagain with: pohmel-sim%s%s%s --seed %" PRId64 " --steps %" PRId64 " --trace\n",
+                result.violation, choice->locks ? " --locks" : "", choice->write_back ? " --write-back" : "",
+                choice->no_loss ? " --no-loss" : "", choice->seed + i, choice->steps);
             return 1;
         }
         sim_result_clear(&result);

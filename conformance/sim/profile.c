@@ -1,5 +1,7 @@
 #include "conformance/sim/profile.h"
 
+#include "conformance/sim/sim.h"
+
 void sim_profile_locks(struct sim_profile *profile)
 {
     *profile = (struct sim_profile){.clients = 2,
@@ -94,4 +96,25 @@ void sim_profile_caching(struct sim_profile *profile, struct ph_random *random)
     profile->flush_in_flight = ONE_OF(random, 1, 4, 64);
     choose_deeds(profile, random);
     choose_trouble(profile, random);
+}
+
+void sim_profile_favour(struct sim_profile *profile, unsigned favour)
+{
+    enum { LONG_US = 45000000, LATE_US = 8000, LINGER_US = 3000000 };
+    if (favour & SIM_FAVOUR_PAUSES) {
+        profile->pause_per_mille = 20;
+        profile->pause_us = LONG_US;
+    }
+    if (favour & SIM_FAVOUR_CUTS) {
+        profile->cut_per_mille = 40;
+        profile->crash_per_mille = 15;
+        profile->disk_us = LATE_US;
+        profile->linger_us = LINGER_US;
+    }
+    if (favour & SIM_FAVOUR_NAMES) {
+        profile->weight[SIM_LINK] = 20;
+        profile->weight[SIM_REMOVE] = 20;
+        profile->weight[SIM_STAT] = 40;
+        profile->weight[SIM_CREATE] = 10;
+    }
 }

@@ -53,4 +53,7 @@ void sim_profile_locks(struct sim_profile *profile);
 /* That of a world whose machines cache; all chance comes from RANDOM. */
 void sim_profile_caching(struct sim_profile *profile, struct ph_random *random);
 
+/* Makes more of what FAVOUR says (enum sim_favour, bits). */
+void sim_profile_favour(struct sim_profile *profile, unsigned favour);
+
 #endif

@@ -188,6 +188,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
         sim_profile_caching(&world->profile, &world->random);
     else
         sim_profile_locks(&world->profile);
+    sim_profile_favour(&world->profile, options->favour);
     if (options->no_loss)
         world->profile.cut_per_mille = world->profile.pause_per_mille = 0;
     sim_history_init(&world->history);

@@ -10,6 +10,9 @@
 
 #include "conformance/sim/trace.h"
 
+/* What happens more often than by chance. */
+enum sim_favour { SIM_FAVOUR_PAUSES = 1, SIM_FAVOUR_CUTS = 2, SIM_FAVOUR_NAMES = 4 };
+
 struct sim_options {
     uint64_t seed;
     uint64_t steps;      /* operations of the simulated programs, in all */
@@ -17,6 +20,7 @@ struct sim_options {
     gboolean write_back; /* and write back later */
     gboolean no_loss;    /* no connection breaks, and nobody stands still: sessions end with their clients */
     gboolean no_trace;   /* nothing is written down */
+    unsigned favour;     /* enum sim_favour, bits */
     gboolean keep_trace; /* the text of the trace is wanted afterwards */
     FILE *trace_out;     /* where to print it as it comes, or NULL */
 };

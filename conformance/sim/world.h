@@ -78,6 +78,7 @@ struct sim_client {
     struct sim_conn *conn;      /* NULL for none */
     uint64_t next_handle;
     gboolean closed;
+    GHashTable *owned;   /* what waits for answers: pointer -> GDestroyNotify */
     GHashTable *repeats; /* id -> struct repeat, of transactions that were sent twice */
     struct sim_process processes[SIM_PROCESSES_MAX];
 };
@@ -166,6 +167,10 @@ void sim_conn_tick(struct sim_conn *conn);
 /* A client in place INDEX, with its programs. */
 struct sim_client *sim_client_new(struct world *world, int index);
 void sim_client_free(void *client);
+
+/* DATA waits for an answer of CLIENT: freed by FREE_DATA should that never come; it came. */
+void sim_client_own(struct sim_client *client, void *data, GDestroyNotify free_data);
+void sim_client_disown(struct sim_client *client, void *data);
 
 /* It crashes, and is started again as another one. HARD: with its machine, so that nobody tells the server.
  */

@@ -4,6 +4,7 @@
 #include "ph_commands.h"
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
+#include "runtime/base/mutant.h"
 
 enum { NOTE_OBJECTS = 4, REAL_SECONDS = 1000000000, LIST_NAMES = 100 };
 
@@ -42,14 +43,21 @@ struct sent {
     struct ph_wb_call *call;
 };
 
+static void let_go(struct sim_writeback *writeback, void *owned)
+{
+    sim_client_disown(writeback->client, owned);
+    g_free(owned);
+}
+
 static void answered(void *data, const struct ph_reply *reply)
 {
-    g_autofree struct sent *sent = data;
+    struct sent *sent = data;
     struct ph_wb_actions actions;
     struct ph_wb_now at = now(sent->writeback);
     ph_wb_actions_init(&actions);
     ph_wb_answered(sent->writeback->wb, sent->call, reply, &at, &actions);
     finish(sent->writeback, &actions);
+    let_go(sent->writeback, sent);
 }
 
 static void send(struct sim_writeback *writeback, const struct ph_wb_action *action)
@@ -57,6 +65,7 @@ static void send(struct sim_writeback *writeback, const struct ph_wb_action *act
     uint64_t ticket = ph_wb_call_ticket(action->call);
     struct sent *sent = g_new0(struct sent, 1);
     *sent = (struct sent){writeback, action->call};
+    sim_client_own(writeback->client, sent, g_free);
     uint64_t link_ticket = writeback->link.send(writeback->link.self, action->command, action->message,
                                                 action->payload, answered, sent);
     if (link_ticket != 0)
@@ -76,6 +85,7 @@ static struct asking *begin_asking(struct sim_writeback *writeback, uint64_t obj
 {
     struct asking *asking = g_new0(struct asking, 1);
     asking->writeback = writeback;
+    sim_client_own(writeback->client, asking, g_free);
     asking->object = object;
     asking->ask =
         ph_cache_ask(writeback->client->caching->cache, sim_caching_now(writeback->client->caching));
@@ -84,16 +94,19 @@ static struct asking *begin_asking(struct sim_writeback *writeback, uint64_t obj
 
 static void acquired(void *data, const struct ph_reply *reply)
 {
-    g_autofree struct asking *asking = data;
+    struct asking *asking = data;
     struct sim_caching *caching = asking->writeback->client->caching;
     const Pohmel__LeaseAcquireReply *got = ph_reply_lease_acquire(reply);
     struct ph_cached_attr ignored;
-    if (!got)
+    if (!got) {
+        let_go(asking->writeback, asking);
         return;
+    }
     got->grant->attr->lease = got->grant->lease;
     got->grant->attr->lease_mode = got->grant->mode;
     ph_cache_learn(caching->cache, &asking->ask, got->grant->attr, sim_caching_now(caching), &ignored);
     sim_caching_work(caching);
+    let_go(asking->writeback, asking);
 }
 
 static void acquire(struct sim_writeback *writeback, uint64_t object)
@@ -114,7 +127,7 @@ static void listed(void *data, const struct ph_reply *reply)
     uint64_t now_ms = sim_caching_now(caching);
     struct ph_cached_attr ignored;
     if (!part || part->n_entries == 0) {
-        g_free(asking);
+        let_go(asking->writeback, asking);
         return;
     }
     if (asking->cookie == 0)
@@ -131,7 +144,7 @@ static void listed(void *data, const struct ph_reply *reply)
     sim_caching_work(caching);
     asking->cookie = part->entries[part->n_entries - 1]->cookie;
     if (part->end)
-        g_free(asking);
+        let_go(asking->writeback, asking);
     else
         send_part(asking);
 }
@@ -286,6 +299,8 @@ void sim_writeback_recalled(struct sim_writeback *writeback, uint64_t object, ui
 {
     struct ph_wb_actions actions;
     struct ph_wb_now at = now(writeback);
+    if (PH_MUTANT(RECALL_UNTOLD))
+        return;
     ph_wb_actions_init(&actions);
     ph_wb_recalled(writeback->wb, object, lease, &at, &actions);
     finish(writeback, &actions);
@@ -306,6 +321,11 @@ void sim_writeback_drain(struct sim_writeback *writeback)
     writeback->draining = TRUE;
     ph_wb_flush(writeback->wb, 0, drained, writeback, &at, &actions);
     finish(writeback, &actions);
+}
+
+const struct ph_stub *sim_writeback_link(const struct sim_writeback *writeback)
+{
+    return &writeback->link;
 }
 
 gboolean sim_writeback_is_drained(const struct sim_writeback *writeback)

@@ -16,6 +16,9 @@ void sim_writeback_opened(struct sim_writeback *writeback);
 void sim_writeback_lost(struct sim_writeback *writeback);
 void sim_writeback_recalled(struct sim_writeback *writeback, uint64_t object, uint64_t lease);
 
+/* Past it, to the server. */
+const struct ph_stub *sim_writeback_link(const struct sim_writeback *writeback);
+
 /* Time passed. */
 void sim_writeback_tick(struct sim_writeback *writeback);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runtime/base/limits.h"
+#include "runtime/base/mutant.h"
 #include "server/core/lease_private.h"
 #include "server/core/memory.h"
 
@@ -111,7 +112,7 @@ void ph_lease_session_end(struct ph_leases *leases, struct ph_lease_session *ses
 
 void ph_lease_session_lost(struct ph_leases *leases, struct ph_lease_session *session, bool left)
 {
-    if (session->count == 0) {
+    if (session->count == 0 || PH_MUTANT(LOST_AT_ONCE)) {
         ph_lease_session_end(leases, session);
         return;
     }
@@ -171,7 +172,8 @@ bool ph_leases_taken(const struct ph_leases *leases, const struct ph_lease_sessi
     const struct ph_lease *lease = entry == NULL ? NULL : LIST_FIRST(&entry->holders);
 
     /* Who has it exclusively is the only holder. */
-    return lease != NULL && lease->mode == PH_LEASE_EXCLUSIVE && lease->session != own;
+    return lease != NULL && lease->mode == PH_LEASE_EXCLUSIVE && lease->session != own &&
+           !PH_MUTANT(READ_AT_ONCE);
 }
 
 bool ph_leases_holds(const struct ph_leases *leases, const struct ph_lease_session *session, uint64_t object)
@@ -233,6 +235,8 @@ static bool is_unsettled(const struct ph_leases *leases, const struct ph_lease_c
     const struct ph_lease_slot *slot = ph_lease_slot(leases, space, object);
     struct others others = running_others(leases, claim, space, slot);
 
+    if (PH_MUTANT(GRANT_OLD_READING))
+        return false;
     return slot->changed > since || leases->space[space].changed > since || others.slot > 0 ||
            others.space > 0 || !TAILQ_EMPTY(&leases->space[space].waiting);
 }
@@ -257,8 +261,13 @@ static uint64_t grant(struct ph_leases *leases, struct ph_lease_session *session
     if (is_unsettled(leases, claim, session->space, object, since))
         return 0;
     entry = ph_lease_object_find(leases, session->space, object);
-    if (entry != NULL && (entry->queue != NULL || ph_leases_taken(leases, session, session->space, object)))
+    if (entry != NULL && ((entry->queue != NULL && !PH_MUTANT(GRANT_WHILE_WAITING)) ||
+                          ph_leases_taken(leases, session, session->space, object)))
         return 0;
+    if (PH_MUTANT(UNRECALLABLE) && entry == NULL) {
+        *mode = PH_LEASE_SHARED;
+        return (leases->space[session->space].epoch << PH_LEASE_ID_COUNT_BITS) | ++leases->last_id;
+    }
     lease = entry == NULL ? NULL : ph_lease_of(entry, session);
     if (lease != NULL && ph_lease_is_recalled(lease))
         return 0;
@@ -322,6 +331,8 @@ bool ph_leases_release(struct ph_leases *leases, struct ph_lease_session *sessio
 {
     struct ph_lease *lease = find(leases, session, id);
 
+    if (lease == NULL && PH_MUTANT(RELEASE_ANY))
+        lease = TAILQ_FIRST(&session->held);
     if (lease == NULL)
         return false;
     ph_lease_drop(leases, lease);

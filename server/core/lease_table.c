@@ -1,5 +1,6 @@
 /* Objects with leases, and the leases themselves. */
 #include "runtime/base/limits.h"
+#include "runtime/base/mutant.h"
 #include "server/core/lease_private.h"
 #include "server/core/memory.h"
 
@@ -89,6 +90,9 @@ uint64_t ph_lease_clock_move(struct ph_leases *leases)
 static void name_lease(struct ph_leases *leases, struct ph_lease *lease)
 {
     lease->id = (leases->space[lease->object->space].epoch << PH_LEASE_ID_COUNT_BITS) | ++leases->last_id;
+    if (PH_MUTANT(LEASE_ID_AGAIN))
+        lease->id = (leases->space[lease->object->space].epoch << PH_LEASE_ID_COUNT_BITS) |
+                    (lease->object->object % UINT16_MAX * (UINT8_MAX + 1) + lease->session->client[0]);
     ph_table_add(&leases->ids, &lease->node, ph_table_hash(leases->seed, lease->id));
 }
 

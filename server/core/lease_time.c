@@ -1,5 +1,6 @@
 /* What happens to leases because time passes. */
 #include "runtime/base/limits.h"
+#include "runtime/base/mutant.h"
 #include "server/core/lease_private.h"
 
 /* The server waits longer by as much as the client, whose clock may be slower, waits shorter. */
@@ -10,6 +11,9 @@ static uint64_t expiry_ms(const struct ph_lease_session *session)
 {
     uint64_t end_ms = session->answered_ms + LEASE_KEPT_MS;
     uint64_t left_ms = session->lost_ms + PH_LEASE_LEFT_MS;
+
+    if (PH_MUTANT(FENCED_EARLY))
+        return session->lost_ms;
 
     return session->left && left_ms < end_ms ? left_ms : end_ms;
 }
@@ -26,6 +30,8 @@ static bool is_mute(const struct ph_lease_session *session, uint64_t now_ms)
 {
     uint64_t oldest_ms = oldest_recall_ms(session);
 
+    if (PH_MUTANT(FENCED_EARLY) && !session->lost && oldest_ms <= now_ms)
+        return now_ms - oldest_ms >= PH_RECALL_TIMEOUT_MS / 8;
     return !session->lost && oldest_ms <= now_ms && now_ms - oldest_ms >= PH_RECALL_TIMEOUT_MS;
 }
 

@@ -1,5 +1,6 @@
 /* Calls that wait until others have given their leases back. No thread waits with them: a
  * parked call is done with like one that was answered, and executed from its start when it may go. */
+#include "runtime/base/mutant.h"
 #include "server/core/peek.h"
 #include "server/core/private.h"
 
@@ -24,6 +25,8 @@ void ph_server_unpark(struct ph_server_call *call, uint32_t status)
 {
     if (!call->waits)
         return;
+    if (PH_MUTANT(FENCED_GOES_ON) && status == PH_ST_NO_SESSION)
+        status = PH_ST_OK;
     if (status != PH_ST_OK)
         ph_leases_claim_end(call->server->leases, &call->claim);
     call->waits = false;
@@ -75,7 +78,7 @@ static uint32_t claim(struct ph_server_call *call, const struct ph_lease_want *w
     /* What it has is given up first: who waits holds nothing that others wait for. */
     ph_leases_claim_end(leases, &call->claim);
     if (session->ended)
-        return PH_ST_NO_SESSION;
+        return PH_MUTANT(FENCED_GOES_ON) ? PH_ST_OK : PH_ST_NO_SESSION;
     ph_leases_claim(leases, &call->claim, session->lease, session->entry->index, wants, count);
     return call->claim.state == PH_LEASE_WAITING ? ph_server_park(call) : PH_ST_OK;
 }

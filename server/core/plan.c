@@ -1,6 +1,7 @@
 /* Which objects a change concerns: those that it names, and those that names in it stand for. The
  * latter are asked of the store before, and given to it as expected: where a name came to stand for
  * something else in between the store says so, and it is planned again. */
+#include "runtime/base/mutant.h"
 #include "server/core/private.h"
 
 /* Times that is tried before the change claims all of the export, which needs no expectations. */
@@ -96,7 +97,8 @@ static void plan_remove(struct ph_server_call *call, const Pohmel__TransactReque
     plan->remove = *remove;
     plan->change.remove = &plan->remove;
     plan->remove.object = look(call, remove->caller, remove->parent, remove->name);
-    want(plan, plan->remove.object, true);
+    if (!PH_MUTANT(ALIAS))
+        want(plan, plan->remove.object, true);
     plan->raced = PH_ST_MISMATCH;
 }
 
