@@ -168,8 +168,9 @@ static void learn_name(struct ph_wb *wb, const struct ph_wb_call *call, uint64_t
     bool changed_by_it = call->busy_count > 0;
     if (!changed_by_it && (d->epoch != call->epoch || d->busy > 0 || call->clock < d->changed))
         return;
-    if (changed_by_it && d->busy > 1)
-        return; /* another change of the same name may be under way */
+    /* Another change of the same name may be under way, or was answered before it came to this one. */
+    if ((changed_by_it && d->busy > 1) || d->changed > call->clock)
+        return;
     if (entry == NULL || (entry->object == PH_WB_UNKNOWN && entry->op == NULL))
         ph_wb_names_put(d->names, name->data, name->len, object);
 }
