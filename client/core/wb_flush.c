@@ -477,6 +477,24 @@ static void made(struct ph_wb *wb, struct wb_op *op, const Pohmel__Attr *attr, u
     wb_unpin(wb, o);
 }
 
+/* What was made before may have been so with other data than it has here by now: all of it is written again.
+ */
+static void write_again(struct ph_wb *wb, struct wb_op *op)
+{
+    struct wb_op *folded = op->folded;
+    struct wb_object *o = op->objects[0];
+    if (folded == NULL)
+        return;
+    op->folded = NULL;
+    if (folded->data) {
+        uint64_t before = ph_wb_data_bytes(o->data);
+        ph_wb_data_unsent(o->data);
+        wb_data_account(wb, o, before);
+    }
+    folded->data = folded->sent = false;
+    wb_op_unref(folded);
+}
+
 static void make_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
                           const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
@@ -484,6 +502,12 @@ static void make_answered(struct ph_wb *wb, struct ph_wb_call *call, const struc
     if (call->step == WB_STEP_CHECK) {
         const Pohmel__GetattrReply *found = (const Pohmel__GetattrReply *) reply->message;
         bool ours = reply->status == PH_ST_OK && found != NULL;
+        if (ours && found->attr->size > 0) {
+            write_again(wb, op);
+            op->objects[0]->server_size = found->attr->size;
+            op->objects[0]->is_cut = true;
+            op->objects[0]->cut = 0;
+        }
         made(wb, op, ours ? found->attr : NULL, ours ? PH_ST_OK : PH_ST_EXISTS, now, actions);
     } else if (op->uncertain && (reply->status == PH_ST_EXISTS || reply->status == PH_ST_INVALID)) {
         check_made(wb, op, actions);

@@ -41,7 +41,7 @@ static void lose_object(struct ph_wb *wb, struct wb_object *o)
 }
 
 /* What was sent and not answered may have been executed, or not. */
-static void begin_again(struct wb_op *op)
+static void begin_again(struct ph_wb *wb, struct wb_op *op)
 {
     struct wb_object *o = op->objects[0];
     op->later = true;
@@ -50,8 +50,11 @@ static void begin_again(struct wb_op *op)
     for (int i = 0; i < 2; i++)
         if (op->objects[i] != NULL)
             op->objects[i]->moved = true;
-    if (op->data && o->data != NULL)
+    if (op->data && o->data != NULL) {
+        uint64_t before = ph_wb_data_bytes(o->data);
         ph_wb_data_unsent(o->data);
+        wb_data_account(wb, o, before);
+    }
     op->data = false;
     op->sent = false;
     /* A file that was only being opened for it was not changed. */
@@ -71,11 +74,13 @@ void ph_wb_lost(struct ph_wb *wb)
     wb->open = false;
     wb->in_flight = 0;
     for (struct wb_op *op = wb->first; op != NULL; op = op->next)
-        begin_again(op);
+        begin_again(wb, op);
     struct ph_lru_entry *entry = wb->objects.oldest;
     while (entry != NULL) {
         struct ph_lru_entry *newer = entry->newer;
-        lose_object(wb, WB_OF(entry, struct wb_object, lru));
+        struct wb_object *o = WB_OF(entry, struct wb_object, lru);
+        o->moved = o->moved || wb->blind_running > 0;
+        lose_object(wb, o);
         entry = newer;
     }
     for (entry = wb->marks.oldest; entry != NULL; entry = entry->newer) {
