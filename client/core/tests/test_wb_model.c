@@ -83,7 +83,7 @@ static void say_attr(GString *out, const Pohmel__Attr *attr, bool links)
 {
     g_string_append_printf(out, " %" G_GUINT64_FORMAT " mode %o owner %u size %" G_GUINT64_FORMAT,
                            attr->object, attr->mode, attr->uid, attr->size);
-    if (!questions_overlap)
+    if (!questions_overlap && !S_ISDIR(attr->mode))
         g_string_append_printf(out, " modified %" G_GINT64_FORMAT, attr->modified->seconds);
     if (!questions_overlap && links)
         g_string_append_printf(out, " links %u", attr->links);
@@ -323,8 +323,9 @@ static void check_answer(struct run *run, struct wb_asked *asked, struct expecte
         fprintf(stderr, "may be:\n");
         for (guint i = 0; i < expected->answers->len; i++)
             fprintf(stderr, "    %s\n", (char *) g_ptr_array_index(expected->answers, i));
-        wrong(run, "question %u, %s, %s, is answered\n    %s", asked->number,
-              ph_command_info(asked->command)->name, asked->executed ? "sent on" : "here", text);
+        g_autofree char *words = wb_act_words(asked->command, asked->inner);
+        wrong(run, "question %u, %s, %s, is answered\n    %s", asked->number, words,
+              asked->executed ? "sent on" : "here", text);
     }
     if (asked->command == PH_CMD_SYNC && asked->reply.status == PH_ST_OK)
         check_synced(run, asked, expected);
