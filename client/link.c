@@ -100,7 +100,10 @@ static void link_free(struct ph_link *link)
 static uint64_t stub_send(void *self, uint16_t command, const ProtobufCMessage *message,
                           struct ph_blob *payload, ph_reply_fn fn, void *data)
 {
-    return ph_link_send(self, command, message, payload, false, fn, data);
+    struct ph_client_request *request = ph_request_encode(command, message, payload);
+    request->fn = fn;
+    request->data = data;
+    return ph_link_submit(self, request);
 }
 
 static void init_core(struct ph_link *link, const struct ph_link_options *options)
@@ -127,7 +130,6 @@ static struct ph_link *link_new(const struct ph_link_options *options)
 {
     struct ph_link *link = g_new0(struct ph_link, 1);
     link->events = options->events;
-    link->write_back = options->write_back && !options->read_only;
     link->events_data = options->events_data;
     link->stub = (struct ph_stub){.send = stub_send, .self = link};
     link->address = (struct ph_address){.host = g_strdup(options->address.host),

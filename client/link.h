@@ -69,6 +69,16 @@ const struct ph_link_info *ph_link_info(struct ph_link *link);
 /* What the generated stubs send through. Requests that find no free slot or credit are queued. */
 const struct ph_stub *ph_link_stub(struct ph_link *link);
 
+/* Sends a command of write-back itself, as the stub does. It belongs to session GENERATION (as told to
+ * events->opened), is sent in no other, and completes NO_SESSION where that is over: on the thread of the
+ * link, after events->lost. Slots and credits are kept for such, so that they do not wait for what users
+ * asked for, which may wait for other clients; they are never refused because too many requests wait, and
+ * must be bounded by who sends them. They are to concern only objects that the session holds EXCLUSIVE or
+ * made (R-9.11-12). */
+uint64_t ph_link_send_flush(struct ph_link *link, uint64_t generation, uint16_t command,
+                            const ProtobufCMessage *message, struct ph_blob *payload, ph_reply_fn fn,
+                            void *data);
+
 /* The requester no longer waits for TICKET: a request still queued is answered
  * CANCELLED at once; of one that is under way the server is told, and its answer
  * comes as usual. Unknown tickets are ignored. */

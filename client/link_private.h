@@ -28,7 +28,6 @@ struct ph_link {
     atomic_uint_fast64_t generation;
     atomic_bool connected;
     atomic_uint_fast64_t answered_sent_ms;
-    bool write_back;                     /* asks for exclusive leases */
     const struct ph_link_events *events; /* or NULL */
     void *events_data;
 
@@ -56,9 +55,9 @@ void ph_link_connect_start(struct ph_link *link);
 void ph_link_connect_collect(struct ph_link *link);
 void ph_link_connect_abandon(struct ph_link *link);
 
-/* link_send.c: a request of the link itself or its user; RETRIED: never walked for. */
-uint64_t ph_link_send(struct ph_link *link, uint16_t command, const ProtobufCMessage *message,
-                      struct ph_blob *payload, bool retried, ph_reply_fn fn, void *data);
+/* link_send.c: sends REQUEST, whose reference passes over. Returns its ticket; 0 when it is answered already.
+ */
+uint64_t ph_link_submit(struct ph_link *link, struct ph_client_request *request);
 
 /* link_reply.c: calls back what ACTION completes. Frames come on the link thread only. */
 void ph_link_complete(struct ph_link *link, const struct ph_client_action *action);

@@ -101,8 +101,7 @@ void ph_link_tell(struct ph_link *link, const struct ph_client_action *action)
     struct ph_link_leases leases = {.generation = opened->generation,
                                     .granted = opened->leases,
                                     .watched = opened->watched,
-                                    .write_back = link->write_back && opened->leases &&
-                                                  opened->acts_as_caller && !opened->read_only,
+                                    .write_back = opened->write_back,
                                     .ttl_ms = opened->lease_ttl_ms};
     pthread_mutex_unlock(&link->mutex);
     link->events->opened(link->events_data, &leases);

@@ -123,27 +123,33 @@ void ph_link_finish(struct ph_link *link, struct ph_client_actions *actions)
         ph_channel_unref(channel);
 }
 
-uint64_t ph_link_send(struct ph_link *link, uint16_t command, const ProtobufCMessage *message,
-                      struct ph_blob *payload, bool retried, ph_reply_fn fn, void *data)
+uint64_t ph_link_submit(struct ph_link *link, struct ph_client_request *request)
 {
-    struct ph_client_request *request = ph_request_encode(command, message, payload);
-    request->fn = fn;
-    request->data = data;
-    request->retried = retried;
-    ph_request_ref(request);
-
     struct ph_client_actions actions;
     ph_client_actions_init(&actions);
+    ph_request_ref(request);
     pthread_mutex_lock(&link->mutex);
     uint64_t ticket = ph_client_submit(link->core, request, ph_link_now_ms(), &actions);
     if (request->state == PH_REQUEST_DONE)
         ticket = 0;
-    bool open = ph_client_is_open(link->core);
+    /* The link's thread may have to give this one up sooner than it knew. */
+    bool wake = !ph_client_is_open(link->core) || request->queue == PH_QUEUE_ENDED;
     ph_link_finish(link, &actions);
     ph_request_unref(request);
-    if (!open)
-        g_main_context_wakeup(link->context); /* it may have to give this one up sooner than it knew */
+    if (wake)
+        g_main_context_wakeup(link->context);
     return ticket;
+}
+
+uint64_t ph_link_send_flush(struct ph_link *link, uint64_t generation, uint16_t command,
+                            const ProtobufCMessage *message, struct ph_blob *payload, ph_reply_fn fn,
+                            void *data)
+{
+    struct ph_client_request *request = ph_request_encode(command, message, payload);
+    request->fn = fn;
+    request->data = data;
+    ph_request_for_flush(request, generation);
+    return ph_link_submit(link, request);
 }
 
 const struct ph_stub *ph_link_stub(struct ph_link *link)

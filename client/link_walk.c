@@ -60,7 +60,13 @@ static void walk_step(struct walk *walk)
     message.parent = walk->parent;
     message.n_names = walk->chunk;
     message.names = names;
-    ph_link_send(walk->link, PH_CMD_LOOKUP, &message.base, NULL, true, walk_reply, walk);
+    struct ph_client_request *lookup = ph_request_encode(PH_CMD_LOOKUP, &message.base, NULL);
+    lookup->retried = true; /* never walked for itself */
+    lookup->fn = walk_reply;
+    lookup->data = walk;
+    if (walk->request->generation != 0)
+        ph_request_for_flush(lookup, walk->request->generation);
+    ph_link_submit(walk->link, lookup);
 }
 
 /* The table of hints may change while we walk: the names are copied. */

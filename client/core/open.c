@@ -85,12 +85,19 @@ static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply 
     opened->lease_ttl_ms = reply->lease_ttl_ms;
     opened->slots = reply->slots;
     opened->credits = reply->credits < UINT16_MAX ? reply->credits : UINT16_MAX;
-    ph_client_reset_flow(client, opened->credits, opened->slots);
+    bool flushes = opened->leases && client->want_write_back && !opened->read_only;
+    ph_client_reset_flow(client, opened->credits, opened->slots, flushes);
 
     /* The largest payload whose request can ever be paid for. */
-    uint64_t affordable = (uint64_t) client->credits_held_max * PH_CREDIT_PAYLOAD_BYTES - 1;
+    uint32_t of_write = client->flow.held_max;
+    if (flushes && client->flow.flush_kept > 0 && client->flow.flush_kept < of_write)
+        of_write = client->flow.flush_kept;
+    uint64_t affordable = (uint64_t) of_write * PH_CREDIT_PAYLOAD_BYTES - 1;
     if (client->payload_max > affordable)
         client->payload_max = (uint32_t) affordable;
+    /* Its commands must not wait for users' (which may wait for us), and are as large as they can be. */
+    opened->write_back = flushes && opened->acts_as_caller && client->flow.flush_kept > 0 &&
+                         client->flow.flush_slots_kept > 0 && client->payload_max == PH_PAYLOAD_MAX_BYTES;
 }
 
 void ph_client_open_reply(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms,

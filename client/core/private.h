@@ -32,6 +32,18 @@ struct client_range {
     uint64_t first, count;
 };
 
+/* What may be in flight in a session, and what is: credits, but for the slots. See flow.c. */
+struct client_flow {
+    uint32_t credits, free;
+    uint32_t release_kept;         /* that only releases take */
+    uint32_t flush_kept, flush;    /* that users do not take; of flushes in flight */
+    uint32_t users_max, users;     /* of all that is neither */
+    uint32_t held_max, held;       /* of these: what may have to wait for other clients */
+    uint32_t waiting_max, waiting; /* of these: what is expected to */
+    uint32_t flush_slots_kept, flush_slots;
+    uint32_t shared_slots, user_slots;
+};
+
 struct ph_client {
     /* Fixed. */
     uint8_t id[16];
@@ -53,11 +65,7 @@ struct ph_client {
     struct ph_client_request *sent[CLIENT_BUCKETS]; /* in flight and parked, by id */
     size_t sent_count;
 
-    uint32_t credits_free, credits_reserved, credits_waiting, credits_waiting_max;
-    /* Of what the server may leave unanswered until other clients have given leases back. Some
-     * credits are never theirs, so that a read under a lease of our own gets through: others may wait
-     * for us to have its answer. */
-    uint32_t credits_held, credits_held_max;
+    struct client_flow flow;
     struct client_slot *slots;
     uint32_t *free_slots, free_slot_count; /* a stack */
 
@@ -111,11 +119,40 @@ void ph_client_send_now(struct ph_client *client, struct ph_client_request *requ
 /* Sends what may be sent. */
 void ph_client_pump(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
 
-/* Takes CREDITS and SLOTS of a new session into use; nothing is in flight. */
-void ph_client_reset_flow(struct ph_client *client, uint32_t credits, uint32_t slots);
-
 /* Fails queued requests whose time has come. */
 void ph_client_expire(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
+
+/* The session is over, or about to be: what belongs to it and was not sent ends NO_SESSION. */
+void ph_client_end_flushes(struct ph_client *client, struct ph_client_actions *actions);
+
+/* Ends, NO_SESSION, what was submitted for a session that was over. */
+void ph_client_end_late(struct ph_client *client, struct ph_client_actions *actions);
+
+/* Whether REQUEST may be sent now or later: not so when it belongs to a session that is over. */
+bool ph_client_belongs(const struct ph_client *client, const struct ph_client_request *request);
+
+/* flow.c: credits and slots. */
+
+/* Takes CREDITS and SLOTS of a new session into use; nothing is in flight. FLUSHES: some are kept for these.
+ */
+void ph_client_reset_flow(struct ph_client *client, uint32_t credits, uint32_t slots, bool flushes);
+
+/* The session is over; nothing is in flight. */
+void ph_client_stop_flow(struct ph_client *client);
+
+/* REQUEST takes its credits, and a slot if it needs one. There must be enough: see ph_client_next. */
+void ph_client_charge(struct ph_client *client, struct ph_client_request *request);
+
+/* And gives them back. SLOT_UNTOUCHED: the server did not look at it, so that the sequence goes on with the
+ * same. */
+void ph_client_give_back(struct ph_client *client, struct ph_client_request *request, bool slot_untouched);
+
+/* Whether REQUEST costs more than it can ever have in this session. */
+bool ph_client_never(const struct ph_client *client, const struct ph_client_request *request);
+
+/* What is to be sent next, still in its queue: there is all that it needs, or never will be
+ * (ph_client_never). NULL: nothing can go now. */
+struct ph_client_request *ph_client_next(const struct ph_client *client);
 
 /* REQUEST, an orphan, has come to its end. */
 void ph_client_tell_late(struct ph_client_request *request, struct ph_client_actions *actions);

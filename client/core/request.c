@@ -39,6 +39,18 @@ static enum ph_request_queue queue_of(uint16_t command, const ProtobufCMessage *
     case PH_CMD_SESSION_RENEW:
     case PH_CMD_SESSION_CLOSE:
         return PH_QUEUE_RELEASE;
+    /* What reads an object waits while another client holds that exclusively (section 9.11). A READ does not
+     * where a lease of our own covers it, and then others may wait for its answer: it is not among these. */
+    case PH_CMD_LOOKUP:
+    case PH_CMD_GETATTR:
+    case PH_CMD_READLINK:
+    case PH_CMD_ACCESS:
+    case PH_CMD_OPEN:
+    case PH_CMD_READDIR:
+    case PH_CMD_SEEK:
+    case PH_CMD_GETXATTR:
+    case PH_CMD_LISTXATTR:
+        return PH_QUEUE_HELD;
     default:
         return PH_QUEUE_PLAIN;
     }
@@ -53,6 +65,18 @@ struct ph_client_request *ph_request_encode(uint16_t command, const ProtobufCMes
     uint32_t wanted = command == PH_CMD_READ ? ((const Pohmel__ReadRequest *) message)->length : 0;
     request->cost = ph_credit_cost(payload ? (uint32_t) payload->len : 0, wanted);
     return request;
+}
+
+void ph_request_for_flush(struct ph_client_request *request, uint64_t generation)
+{
+    request->generation = generation;
+    if (request->queue != PH_QUEUE_RELEASE)
+        request->queue = PH_QUEUE_FLUSH;
+}
+
+bool ph_request_needs_slot(const struct ph_client_request *request)
+{
+    return request->command == PH_CMD_TRANSACT;
 }
 
 struct ph_client_request *ph_request_ref(struct ph_client_request *request)

@@ -32,12 +32,15 @@ enum ph_request_state {
     PH_REQUEST_DONE,
 };
 
-/* What a request may be held up by; each kind has a queue of its own. */
+/* What a request may be held up by; each kind has a queue of its own. See flow.c. */
 enum ph_request_queue {
-    PH_QUEUE_RELEASE, /* gives something back: may use the reserved credits */
+    PH_QUEUE_RELEASE, /* gives something back: may use the credits kept for that */
     PH_QUEUE_PLAIN,
-    PH_QUEUE_TRANSACT, /* needs a slot */
-    PH_QUEUE_WAIT,     /* may be answered very late (locks); takes a share of the credits only */
+    PH_QUEUE_HELD,     /* the server may have to wait for other clients before it answers */
+    PH_QUEUE_TRANSACT, /* the same, and needs a slot */
+    PH_QUEUE_WAIT,     /* may be answered very late (locks, leases); takes a share of the credits only */
+    PH_QUEUE_FLUSH,    /* write-back's own: waits for no other client, and others wait for it */
+    PH_QUEUE_ENDED,    /* belongs to a session that was over already: is only to be told so */
     PH_QUEUE_COUNT,
 };
 
@@ -60,6 +63,7 @@ struct ph_client_request {
     ph_late_fn late; /* told, of an orphan, that the answer came after all, or never will; or NULL */
     void *late_data;
     struct ph_blob *payload; /* reference, or NULL */
+    uint64_t generation;     /* of the session to which it belongs: sent in no other; 0: in any */
     size_t message_len;
 
     /* Of the session core. */
@@ -83,6 +87,13 @@ struct ph_client_request *ph_request_encode(uint16_t command, const ProtobufCMes
 /* New request with room for MESSAGE_LEN encoded bytes, which the caller fills
  * in; takes a reference of PAYLOAD. One reference is returned. Never NULL. */
 struct ph_client_request *ph_request_new(uint16_t command, size_t message_len, struct ph_blob *payload);
+
+/* REQUEST, not submitted yet, is one of write-back itself: it is sent in session GENERATION only, not
+ * 0, and with the credits and slots that are kept for such. */
+void ph_request_for_flush(struct ph_client_request *request, uint64_t generation);
+
+/* Whether REQUEST is executed in a slot: a transaction. Section 5.1. */
+bool ph_request_needs_slot(const struct ph_client_request *request);
 
 /* One reference more, one less; NULL is fine for unref. Any thread. */
 struct ph_client_request *ph_request_ref(struct ph_client_request *request);

@@ -77,8 +77,10 @@ void ph_client_drop(struct ph_client *client, uint32_t status, const char *text,
                     struct ph_client_actions *actions)
 {
     snprintf(client->trouble, sizeof(client->trouble), "%s", text);
-    if (client->state == CLIENT_OPEN)
+    if (client->state == CLIENT_OPEN) {
         ph_client_act(actions, PH_CLIENT_LOST);
+        ph_client_end_flushes(client, actions);
+    }
     struct ph_client_action *action = ph_client_act(actions, PH_CLIENT_DISCONNECT);
     action->status = status;
     action->text = copy_text(text);
@@ -192,11 +194,8 @@ void ph_client_disconnected(struct ph_client *client, const struct ph_fault *fau
     client->state = CLIENT_DOWN;
     client->open_deadline_ms = UINT64_MAX;
     fail_all_sent(client, PH_ST_IO_ERROR, was_open ? text : client->trouble, actions);
-    free(client->slots);
-    client->slots = NULL;
-    client->free_slot_count = 0;
-    client->credits_free = client->opened.credits; /* nothing is in flight */
-    client->credits_waiting = client->credits_held = 0;
+    ph_client_stop_flow(client);
+    ph_client_end_flushes(client, actions);
     plan_reconnect(client, session_was_open, now_ms);
     sort_out_queued(client, now_ms, actions);
     ph_client_expire(client, now_ms, actions);
@@ -287,6 +286,8 @@ static uint64_t earliest(uint64_t a, uint64_t b)
 
 uint64_t ph_client_deadline(const struct ph_client *client)
 {
+    if (client->queues[PH_QUEUE_ENDED].head)
+        return 0;
     uint64_t deadline = earliest(client->open_deadline_ms, client->close_deadline_ms);
     if (client->state == CLIENT_DOWN && !client->closing)
         deadline = earliest(deadline, client->connect_at_ms);
@@ -302,6 +303,7 @@ uint64_t ph_client_deadline(const struct ph_client *client)
 
 void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
+    ph_client_end_late(client, actions);
     if (client->state == CLIENT_DOWN && !client->closing && now_ms >= client->connect_at_ms) {
         client->state = CLIENT_CONNECTING;
         ph_client_act(actions, PH_CLIENT_CONNECT);
@@ -321,6 +323,5 @@ void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_
         ph_client_expire(client, now_ms, actions);
     else if (!client->renewing && !client->close_sent && now_ms >= renew_at_ms(client))
         renew(client, now_ms, actions);
-    if (client->closing && now_ms >= client->close_deadline_ms)
-        ph_client_closing_step(client, now_ms, actions);
+    ph_client_closing_step(client, now_ms, actions);
 }

@@ -75,6 +75,7 @@ struct ph_client_opened {
     uint64_t generation; /* number of sessions opened so far */
     uint64_t root, epoch;
     bool read_only, xattrs, acls, acts_as_caller, leases, watched;
+    bool write_back; /* changes may be kept back: what is needed to send them in any case was granted */
     uint8_t volume[16];
     uint32_t lease_ttl_ms, slots, credits;
 };
@@ -108,7 +109,8 @@ void ph_client_frame(struct ph_client *client, struct ph_frame *frame, uint64_t 
                      struct ph_client_actions *actions);
 
 /* REQUEST (its reference passes to the core) is to be sent. Returns its ticket; it may
- * be completed by ACTIONS already. */
+ * be completed by ACTIONS already. One of write-back (ph_request_for_flush) that is not sent in its
+ * session ends NO_SESSION, always after LOST: by the step that ends the session, or by the next tick. */
 uint64_t ph_client_submit(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
                           struct ph_client_actions *actions);
 

@@ -36,7 +36,7 @@ size_t ph_client_in_flight(const struct ph_client *client)
 
 uint32_t ph_client_credits_free(const struct ph_client *client)
 {
-    return client->credits_free;
+    return client->flow.free;
 }
 
 uint64_t ph_client_ids_left(const struct ph_client *client)

@@ -18,11 +18,23 @@ static uint32_t unacceptable(const struct ph_client *client, const struct ph_cli
         *text = "the request is larger than the server accepts";
         return PH_ST_LIMIT;
     }
-    if (ph_client_queued(client) >= PH_LINK_QUEUE_MAX) {
+    /* Write-back has a limit of its own, and loses what is refused here. */
+    if (request->generation == 0 && ph_client_queued(client) >= PH_LINK_QUEUE_MAX) {
         *text = "too many requests are waiting for the server";
         return PH_ST_NO_MEMORY;
     }
     return PH_ST_OK;
+}
+
+/* Queues REQUEST (its reference passes over), and sends what can be sent. */
+static void go_on(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
+                  struct ph_client_actions *actions)
+{
+    ph_client_enqueue(client, request, now_ms);
+    if (client->state == CLIENT_OPEN)
+        ph_client_pump(client, now_ms, actions);
+    else
+        ph_client_expire(client, now_ms, actions);
 }
 
 uint64_t ph_client_submit(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
@@ -37,11 +49,10 @@ uint64_t ph_client_submit(struct ph_client *client, struct ph_client_request *re
         ph_request_unref(request);
         return ticket;
     }
-    ph_client_enqueue(client, request, now_ms);
-    if (client->state == CLIENT_OPEN)
-        ph_client_pump(client, now_ms, actions);
-    else
-        ph_client_expire(client, now_ms, actions);
+    /* That its session is over may not have been told yet; the next tick is after that. */
+    if (!ph_client_belongs(client, request))
+        request->queue = PH_QUEUE_ENDED;
+    go_on(client, request, now_ms, actions);
     return ticket;
 }
 
@@ -122,9 +133,7 @@ void ph_client_resume(struct ph_client *client, struct ph_client_request *reques
         ph_request_unref(request);
         return;
     }
-    ph_client_enqueue(client, request, now_ms);
-    if (client->state == CLIENT_OPEN)
-        ph_client_pump(client, now_ms, actions);
-    else
-        ph_client_expire(client, now_ms, actions);
+    if (!ph_client_belongs(client, request))
+        request->queue = PH_QUEUE_ENDED;
+    go_on(client, request, now_ms, actions);
 }

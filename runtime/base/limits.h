@@ -71,6 +71,8 @@ enum {
     PH_IDS_LOW_WATER = 16384,           /* ids left when the next range is asked for */
     PH_HOST_MAX_BYTES = 64,             /* of SESSION_OPEN's host */
     PH_RELEASE_CREDITS = 8,             /* credits that a client keeps for what gives something back */
+    PH_FLUSH_SLOTS = 8,                 /* that a client keeps for what it writes back */
+    PH_FLUSH_CREDITS = 64,              /* the same: for three of the largest WRITEs, and some small ones */
     PH_CLOSE_TIMEOUT_MS = 5000,         /* for answers still due, then SESSION_CLOSE, when a link ends */
     PH_LINK_QUEUE_MAX = 65536,          /* requests waiting to be sent */
     PH_HINTS_MAX = 262144,              /* objects whose path is remembered */

@@ -61,6 +61,16 @@ static void test_big_not_starved(void)
     world_clear(&world);
 }
 
+static void submit_read(struct world *world, uint32_t bytes, struct outcome *outcome)
+{
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+    Pohmel__ReadRequest message = POHMEL__READ_REQUEST__INIT;
+    message.caller = &caller;
+    message.object = message.handle = 1;
+    message.length = bytes;
+    world_submit(world, PH_CMD_READ, &message.base, NULL, outcome);
+}
+
 /* Others may wait for a lease of ours, which can only be given back when a read was answered. */
 static void test_reads_pass_held(void)
 {
@@ -73,13 +83,48 @@ static void test_reads_pass_held(void)
     for (int i = 0; i < 16; i++)
         world_write(&world, 1 << 18, &writes[i]); /* 5 credits each */
     g_assert_cmpuint(ph_client_queued(world.client), >, 0);
-    Pohmel__Caller caller = POHMEL__CALLER__INIT;
-    Pohmel__ReadRequest message = POHMEL__READ_REQUEST__INIT;
-    message.caller = &caller;
-    message.object = message.handle = 1;
-    message.length = 1 << 19;
-    world_submit(&world, PH_CMD_READ, &message.base, NULL, &read);
+    submit_read(&world, 1 << 19, &read);
     struct sent *sent = world_take(&world, PH_CMD_READ);
+    g_assert_nonnull(sent);
+    sent_free(sent);
+    world_clear(&world);
+}
+
+/* With exclusive leases of others whatever looks at an object may wait, not only what changes it. */
+static void test_reads_pass_looks(void)
+{
+    struct world world;
+    struct outcome looks[WORLD_CREDITS], read;
+    world_init(&world, 0, true, 1);
+    world_open(&world);
+    for (int i = 0; i < WORLD_CREDITS; i++)
+        world_getattr(&world, 1, &looks[i]);
+    g_assert_cmpuint(ph_client_queued(world.client), >, 0);
+    submit_read(&world, 1 << 19, &read);
+    struct sent *sent = world_take(&world, PH_CMD_READ);
+    g_assert_nonnull(sent);
+    sent_free(sent);
+    world_clear(&world);
+}
+
+/* A big one that waits for what small ones of another kind take is not overtaken by these. */
+static void test_big_passed_by_no_look(void)
+{
+    struct world world;
+    struct outcome small[10], big, after;
+    world_init(&world, 0, true, 1);
+    world.credits = 36; /* 19 for what may be held */
+    world_open(&world);
+    for (int i = 0; i < 10; i++)
+        world_getattr(&world, 1, &small[i]);
+    world_write(&world, 1 << 20, &big); /* 17 credits */
+    world_getattr(&world, 2, &after);
+    for (int i = 0; i < 7; i++)
+        world_answer(&world, world_take(&world, PH_CMD_GETATTR), PH_ST_OK, NULL);
+    g_assert_cmpuint(ph_client_queued(world.client), ==, 2); /* not even the one that there is room for */
+    world_answer(&world, world_take(&world, PH_CMD_GETATTR), PH_ST_OK, NULL);
+    g_assert_cmpuint(ph_client_queued(world.client), ==, 1);
+    struct sent *sent = world_take(&world, PH_CMD_TRANSACT);
     g_assert_nonnull(sent);
     sent_free(sent);
     world_clear(&world);
@@ -106,7 +151,7 @@ static void test_releases_pass(void)
     world_init(&world, 0, true, 1);
     world_open(&world);
     for (int i = 0; i < 80; i++)
-        world_getattr(&world, 1, &reads[i]);
+        submit_read(&world, 1, &reads[i]);
     g_assert_cmpuint(ph_client_queued(world.client), ==, 80 - (WORLD_CREDITS - PH_RELEASE_CREDITS));
     Pohmel__Range range = POHMEL__RANGE__INIT;
     Pohmel__UnlockRequest unlock = POHMEL__UNLOCK_REQUEST__INIT;
@@ -395,5 +440,8 @@ int main(int argc, char **argv)
     g_test_add_func("/client/flow/a transaction refused unseen keeps its number", test_refused_transaction);
     g_test_add_func("/client/flow/every request ends once, whatever happens", test_random);
     g_test_add_func("/client/flow/what may be held leaves credits for reads", test_reads_pass_held);
+    g_test_add_func("/client/flow/what looks at objects leaves credits for reads", test_reads_pass_looks);
+    g_test_add_func("/client/flow/big requests are not starved by small ones of another kind",
+                    test_big_passed_by_no_look);
     return g_test_run();
 }
