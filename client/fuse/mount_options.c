@@ -234,6 +234,7 @@ gboolean ph_mount_options_parse(int argc, char **argv, bool root, struct ph_moun
     *out = (struct ph_mount_options){
         .patience_s = PH_PATIENCE_DEFAULT_S,
         .cache = true,
+        .write_back = true,
         .flush_age_ms = PH_FLUSH_AGE_DEFAULT_MS,
         .dirty_limit_bytes = PH_DIRTY_LIMIT_DEFAULT_BYTES,
     };

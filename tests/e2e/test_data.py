@@ -8,7 +8,7 @@ import os
 import random
 
 from calls import (FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, attempt, fallocate, read, write)
-from harness import MountCase, scratch
+from harness import MountCase, flush, scratch
 
 MIB = 1 << 20
 
@@ -152,6 +152,7 @@ class Data(MountCase):
         mapping.close()
         os.close(descriptor)
         self.assertEqual(read(path)[19999:], b"z")
+        flush(path)
         self.assertEqual(read(os.path.join(self.below, "f")), read(path))
 
     def test_a_private_mapping_leaves_the_file_alone(self):
