@@ -84,8 +84,7 @@ static void take_attr(struct wb_object *o, const Pohmel__Attr *attr)
 /* After a session was lost: somebody else may have changed what is dirty here. */
 static void inspect(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr)
 {
-    (void) wb;
-    if (!S_ISDIR(attr->mode) && !o->moved && attr->version != o->server_version) {
+    if (!S_ISDIR(attr->mode) && !o->moved && wb_links_known(wb, o) && attr->version != o->server_version) {
         for (size_t i = 0; i < o->op_count; i++)
             if (o->ops[i]->kind == WB_STATE && !o->ops[i]->uncertain)
                 o->ops[i]->status = PH_ST_STALE;

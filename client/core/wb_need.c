@@ -165,7 +165,12 @@ void wb_need(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *ne
     case PH_CMD_LOOKUP: {
         const Pohmel__LookupRequest *lookup = message;
         need->all = lookup->n_names > 1;
-        about(wb, need, name(wb, need, lookup->parent, &lookup->names[0]));
+        uint64_t object = name(wb, need, lookup->parent, &lookup->names[0]);
+        const struct wb_object *o = wb_find(wb, object);
+        about(wb, need, object);
+        if (o != NULL &&
+            o->stale) /* its attributes are the server's, which has to know what happened in it */
+            whole(wb, need, object);
         break;
     }
     case PH_CMD_GETATTR:

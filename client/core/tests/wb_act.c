@@ -30,6 +30,24 @@ static int by_id(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* Its making was not answered yet: nobody can know it. */
+static bool is_unknown(const struct wb_act *act, uint64_t id)
+{
+    for (guint i = 0; i < act->world->pending->len; i++) {
+        const struct wb_asked *asked = g_ptr_array_index(act->world->pending, i);
+        const void *message = asked->inner;
+        uint64_t object = asked->command == PH_CMD_CREATE  ? ((const Pohmel__CreateRequest *) message)->object
+                          : asked->command == PH_CMD_MKDIR ? ((const Pohmel__MkdirRequest *) message)->object
+                          : asked->command == PH_CMD_SYMLINK
+                              ? ((const Pohmel__SymlinkRequest *) message)->object
+                          : asked->command == PH_CMD_MKNOD ? ((const Pohmel__MknodRequest *) message)->object
+                                                           : 0;
+        if (object == id)
+            return true;
+    }
+    return false;
+}
+
 uint64_t wb_act_object(struct wb_act *act, uint32_t kind)
 {
     uint64_t found[64];
@@ -39,7 +57,7 @@ uint64_t wb_act_object(struct wb_act *act, uint32_t kind)
     g_hash_table_iter_init(&iter, act->truth->nodes);
     while (g_hash_table_iter_next(&iter, &key, &value) && count < G_N_ELEMENTS(found)) {
         const struct wb_node *node = value;
-        if ((kind == 0 || (node->mode & S_IFMT) == kind) && node->links > 0)
+        if ((kind == 0 || (node->mode & S_IFMT) == kind) && node->links > 0 && !is_unknown(act, node->id))
             found[count++] = node->id;
     }
     qsort(found, count, sizeof(found[0]), by_id);
@@ -148,7 +166,7 @@ static struct wb_asked *create(struct wb_act *act, uint64_t d)
     message.mode = 0640;
     message.umask = 022;
     message.exclusive = below(act, 3) > 0;
-    message.truncate = !message.exclusive && below(act, 4) == 0;
+    message.truncate = !message.exclusive && act->alone && below(act, 4) == 0;
     if (handle != NULL) {
         message.handle = handle->number;
         message.access = 3;
