@@ -61,16 +61,6 @@ static void test_big_not_starved(void)
     world_clear(&world);
 }
 
-static void submit_read(struct world *world, uint32_t bytes, struct outcome *outcome)
-{
-    Pohmel__Caller caller = POHMEL__CALLER__INIT;
-    Pohmel__ReadRequest message = POHMEL__READ_REQUEST__INIT;
-    message.caller = &caller;
-    message.object = message.handle = 1;
-    message.length = bytes;
-    world_submit(world, PH_CMD_READ, &message.base, NULL, outcome);
-}
-
 /* Others may wait for a lease of ours, which can only be given back when a read was answered. */
 static void test_reads_pass_held(void)
 {
@@ -83,7 +73,7 @@ static void test_reads_pass_held(void)
     for (int i = 0; i < 16; i++)
         world_write(&world, 1 << 18, &writes[i]); /* 5 credits each */
     g_assert_cmpuint(ph_client_queued(world.client), >, 0);
-    submit_read(&world, 1 << 19, &read);
+    world_read(&world, 1 << 19, &read);
     struct sent *sent = world_take(&world, PH_CMD_READ);
     g_assert_nonnull(sent);
     sent_free(sent);
@@ -100,7 +90,7 @@ static void test_reads_pass_looks(void)
     for (int i = 0; i < WORLD_CREDITS; i++)
         world_getattr(&world, 1, &looks[i]);
     g_assert_cmpuint(ph_client_queued(world.client), >, 0);
-    submit_read(&world, 1 << 19, &read);
+    world_read(&world, 1 << 19, &read);
     struct sent *sent = world_take(&world, PH_CMD_READ);
     g_assert_nonnull(sent);
     sent_free(sent);
@@ -151,7 +141,7 @@ static void test_releases_pass(void)
     world_init(&world, 0, true, 1);
     world_open(&world);
     for (int i = 0; i < 80; i++)
-        submit_read(&world, 1, &reads[i]);
+        world_read(&world, 1, &reads[i]);
     g_assert_cmpuint(ph_client_queued(world.client), ==, 80 - (WORLD_CREDITS - PH_RELEASE_CREDITS));
     Pohmel__Range range = POHMEL__RANGE__INIT;
     Pohmel__UnlockRequest unlock = POHMEL__UNLOCK_REQUEST__INIT;

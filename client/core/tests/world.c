@@ -5,7 +5,7 @@
 #include "ph_commands.h"
 #include "runtime/wire/command.h"
 
-void world_init(struct world *world, uint64_t patience_ms, bool read_only, uint64_t seed)
+static void init(struct world *world, uint64_t patience_ms, bool read_only, bool write_back, uint64_t seed)
 {
     memset(world, 0, sizeof(*world));
     struct ph_client_config config = {.client = "0123456789abcde",
@@ -13,14 +13,27 @@ void world_init(struct world *world, uint64_t patience_ms, bool read_only, uint6
                                       .host = "here",
                                       .server_name = "there:1025",
                                       .read_only = read_only,
+                                      .leases = write_back,
+                                      .write_back = write_back,
                                       .patience_ms = patience_ms,
                                       .seed = seed};
     world->now_ms = 1000;
     world->client = ph_client_new(&config, world->now_ms);
     world->credits = WORLD_CREDITS;
     world->slots = WORLD_SLOTS;
+    world->write_back = write_back;
     memset(world->volume, 7, sizeof(world->volume));
     ph_client_actions_init(&world->actions);
+}
+
+void world_init(struct world *world, uint64_t patience_ms, bool read_only, uint64_t seed)
+{
+    init(world, patience_ms, read_only, false, seed);
+}
+
+void world_init_write_back(struct world *world, uint64_t patience_ms, uint64_t seed)
+{
+    init(world, patience_ms, false, true, seed);
 }
 
 void sent_free(struct sent *sent)
@@ -47,12 +60,13 @@ void world_clear(struct world *world)
     ph_client_free(world->client);
 }
 
-static void complete(const struct ph_client_action *action)
+static void complete(const struct world *world, const struct ph_client_action *action)
 {
     struct outcome *outcome = action->request->data;
     if (!outcome)
         return;
     outcome->completions++;
+    outcome->losses = world->losses;
     outcome->status = action->status;
     g_strlcpy(outcome->text, action->text ? action->text : "", sizeof(outcome->text));
 }
@@ -71,7 +85,7 @@ static void act(struct world *world, const struct ph_client_action *action)
         world->cancels++;
         break;
     case PH_CLIENT_COMPLETE:
-        complete(action);
+        complete(world, action);
         break;
     case PH_CLIENT_WALK:
         g_queue_push_tail(&world->parked, ph_request_ref(action->request));
@@ -148,11 +162,13 @@ void world_open_answered(struct world *world)
     Pohmel__ExportInfo info = POHMEL__EXPORT_INFO__INIT;
     info.root = 1;
     info.read_only = world->read_only;
+    info.acts_as_caller = world->write_back;
     info.space = &space;
     info.volume = (ProtobufCBinaryData){.data = world->volume, .len = sizeof(world->volume)};
     Pohmel__SessionOpenReply reply = POHMEL__SESSION_OPEN_REPLY__INIT;
     reply.epoch = 1;
     reply.lease_ttl_ms = 60000;
+    reply.leases = world->write_back;
     reply.slots = world->slots;
     reply.credits = world->credits;
     reply.export_info = &info;
@@ -166,16 +182,20 @@ void world_open(struct world *world)
     world_open_answered(world);
 }
 
-uint64_t world_submit(struct world *world, uint16_t command, const ProtobufCMessage *message,
-                      struct ph_blob *payload, struct outcome *outcome)
+static uint64_t submit(struct world *world, struct ph_client_request *request, struct outcome *outcome)
 {
-    struct ph_client_request *request = ph_request_encode(command, message, payload);
     request->data = outcome;
     if (outcome)
         memset(outcome, 0, sizeof(*outcome));
     uint64_t ticket = ph_client_submit(world->client, request, world->now_ms, &world->actions);
     world_act(world);
     return ticket;
+}
+
+uint64_t world_submit(struct world *world, uint16_t command, const ProtobufCMessage *message,
+                      struct ph_blob *payload, struct outcome *outcome)
+{
+    return submit(world, ph_request_encode(command, message, payload), outcome);
 }
 
 uint64_t world_getattr(struct world *world, uint64_t object, struct outcome *outcome)
@@ -187,7 +207,7 @@ uint64_t world_getattr(struct world *world, uint64_t object, struct outcome *out
     return world_submit(world, PH_CMD_GETATTR, &message.base, NULL, outcome);
 }
 
-uint64_t world_write(struct world *world, uint32_t bytes, struct outcome *outcome)
+static struct ph_client_request *write_of(uint32_t bytes)
 {
     Pohmel__Caller caller = POHMEL__CALLER__INIT;
     Pohmel__WriteRequest write = POHMEL__WRITE_REQUEST__INIT;
@@ -204,9 +224,40 @@ uint64_t world_write(struct world *world, uint32_t bytes, struct outcome *outcom
     struct ph_blob *payload = ph_blob_new(bytes);
     memset(payload->data, 'x', bytes);
     payload->len = bytes;
-    uint64_t ticket = world_submit(world, PH_CMD_TRANSACT, &transact.base, payload, outcome);
+    struct ph_client_request *request = ph_request_encode(PH_CMD_TRANSACT, &transact.base, payload);
     ph_blob_unref(payload);
-    return ticket;
+    return request;
+}
+
+uint64_t world_write(struct world *world, uint32_t bytes, struct outcome *outcome)
+{
+    return submit(world, write_of(bytes), outcome);
+}
+
+uint64_t world_read(struct world *world, uint32_t bytes, struct outcome *outcome)
+{
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+    Pohmel__ReadRequest message = POHMEL__READ_REQUEST__INIT;
+    message.caller = &caller;
+    message.object = message.handle = 1;
+    message.length = bytes;
+    return world_submit(world, PH_CMD_READ, &message.base, NULL, outcome);
+}
+
+uint64_t world_flush(struct world *world, uint64_t generation, uint32_t bytes, struct outcome *outcome)
+{
+    struct ph_client_request *request = write_of(bytes);
+    ph_request_for_flush(request, generation);
+    return submit(world, request, outcome);
+}
+
+uint64_t world_flush_close(struct world *world, uint64_t generation, struct outcome *outcome)
+{
+    Pohmel__CloseRequest message = POHMEL__CLOSE_REQUEST__INIT;
+    message.object = message.handle = 1;
+    struct ph_client_request *request = ph_request_encode(PH_CMD_CLOSE, &message.base, NULL);
+    ph_request_for_flush(request, generation);
+    return submit(world, request, outcome);
 }
 
 struct sent *world_take(struct world *world, uint16_t command)

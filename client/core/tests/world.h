@@ -13,6 +13,7 @@ struct outcome {
     int completions;
     uint32_t status;
     char text[600];
+    int losses; /* sessions that were told to be over by then */
 };
 
 struct sent {
@@ -31,12 +32,15 @@ struct world {
     uint32_t disconnect_status;
     uint8_t volume[16];
     uint32_t credits, slots;
-    bool read_only;
+    bool read_only, write_back;
 };
 
 /* Not connected; PATIENCE_MS for requests. */
 void world_init(struct world *world, uint64_t patience_ms, bool read_only, uint64_t seed);
 void world_clear(struct world *world);
+
+/* The same, with leases and changes kept back, which the server grants. */
+void world_init_write_back(struct world *world, uint64_t patience_ms, uint64_t seed);
 
 /* Takes over what the last step left in world->actions. */
 void world_act(struct world *world);
@@ -56,6 +60,11 @@ uint64_t world_submit(struct world *world, uint16_t command, const ProtobufCMess
                       struct ph_blob *payload, struct outcome *outcome);
 uint64_t world_getattr(struct world *world, uint64_t object, struct outcome *outcome);
 uint64_t world_write(struct world *world, uint32_t bytes, struct outcome *outcome);
+uint64_t world_read(struct world *world, uint32_t bytes, struct outcome *outcome);
+
+/* What write-back sends of itself in session GENERATION: a WRITE of so many bytes, and a CLOSE. */
+uint64_t world_flush(struct world *world, uint64_t generation, uint32_t bytes, struct outcome *outcome);
+uint64_t world_flush_close(struct world *world, uint64_t generation, struct outcome *outcome);
 
 /* The oldest unanswered request of COMMAND, taken off the list; NULL for none. Free with sent_free. */
 struct sent *world_take(struct world *world, uint16_t command);
