@@ -290,6 +290,7 @@ static void act(struct sim_client *client, const struct ph_client_action *action
         break;
     case PH_CLIENT_CLOSED:
         client->closed = TRUE;
+        client->closed_in_order = client->conn != NULL;
         break;
     case PH_CLIENT_LOST:
         if (client->writeback)

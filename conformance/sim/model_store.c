@@ -286,6 +286,7 @@ struct model_store *model_store_new(const uint64_t *now_us)
     store->handles = g_array_new(FALSE, FALSE, sizeof(struct model_handle));
     store->next_id = PH_OBJECT_GIVEN_FIRST;
     struct model_object *root = add_object(store, PH_OBJECT_ROOT, S_IFDIR | 0755);
+    root->links = 1;
     for (uint64_t i = 0; i < MODEL_REGISTERS; i++) {
         struct model_object *file = add_object(store, MODEL_REGISTER_FIRST + i, S_IFREG | 0644);
         uint8_t name[] = {'r', (uint8_t) ('0' + i)};

@@ -91,6 +91,8 @@ void sim_profile_caching(struct sim_profile *profile, struct ph_random *random)
     profile->cache_leases = ONE_OF(random, 2, 1000, 1000);
     profile->rest_per_mille = ONE_OF(random, 0, 30, 200);
     profile->rest_us = ONE_OF(random, 100000, 3000000);
+    if (ph_random_chance(random, 400))
+        profile->turn_us = ONE_OF(random, 100000, 2500000, 5000000);
     profile->flush_age_ms = ONE_OF(random, 10, 100, 5000);
     profile->dirty_limit = ONE_OF(random, 1, 2000, 1000000);
     profile->flush_in_flight = ONE_OF(random, 1, 4, 64);

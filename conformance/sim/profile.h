@@ -32,7 +32,8 @@ enum sim_deed {
 struct sim_profile {
     int clients, processes;
     unsigned think_us, rest_us, rest_per_mille; /* between deeds; at times longer */
-    unsigned latency_us[SIM_CLIENTS_MAX][2];    /* to the client's end, and to the server's */
+    uint64_t turn_us; /* the clients are busy one after the other, for so long; 0: all at once */
+    unsigned latency_us[SIM_CLIENTS_MAX][2]; /* to the client's end, and to the server's */
     unsigned stall_us, stall_per_mille;
     unsigned disk_us, answer_us; /* until a call is executed; from there until it is answered */
     unsigned kernel_us;          /* until a kernel has taken in what it is told */

@@ -23,12 +23,26 @@ static struct world *world_of(const struct sim_process *process)
     return process->client->world;
 }
 
+/* How long until it is the turn of CLIENT; 0 when it is, or nobody takes turns. */
+static uint64_t turn_us(const struct sim_client *client)
+{
+    const struct world *world = client->world;
+    uint64_t turn = world->profile.turn_us, clients = (uint64_t) world->profile.clients;
+    if (turn == 0 || world->steps_left == 0)
+        return 0;
+    uint64_t at = world->now_us % (turn * clients), mine = turn * (uint64_t) client->index;
+    if (at >= mine && at < mine + turn)
+        return 0;
+    return at < mine ? mine - at : turn * clients - at + mine;
+}
+
 static void think(struct sim_process *process)
 {
     struct world *world = world_of(process);
     const struct sim_profile *profile = &world->profile;
-    unsigned us = sim_chance(world, profile->rest_per_mille) ? profile->rest_us : profile->think_us;
-    sim_after_at(process->client, sim_below(world, us), next_deed, process, NULL);
+    uint64_t us = sim_chance(world, profile->rest_per_mille) ? profile->rest_us : profile->think_us;
+    us = sim_below(world, us) + turn_us(process->client);
+    sim_after_at(process->client, us, next_deed, process, NULL);
 }
 
 /* --- What is told --- */

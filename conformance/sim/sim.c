@@ -123,7 +123,8 @@ static void check_quiet(struct world *world)
         const struct sim_client *client = world->clients[i];
         if (ph_client_in_flight(client->core) || ph_client_queued(client->core))
             sim_violate(world, "%s: requests are left over", client->name);
-        if (ph_client_credits_free(client->core) != ph_client_opened(client->core)->credits)
+        if (client->closed_in_order &&
+            ph_client_credits_free(client->core) != ph_client_opened(client->core)->credits)
             sim_violate(world, "%s: credits got lost", client->name);
         world->result->transactions += ph_client_counters(client->core)->transactions;
     }
@@ -169,6 +170,23 @@ static void drain(struct world *world)
         run_until(world, all_drained, world->now_us + NOTICED_US, "what is dirty cannot be written back");
 }
 
+/* What kind of world it is, for who reads its trace. */
+static void describe(struct world *world)
+{
+    const struct sim_profile *profile = &world->profile;
+    g_autoptr(GString) weights = g_string_new(NULL);
+    for (int i = 0; i < SIM_DEEDS; i++)
+        g_string_append_printf(weights, " %u", profile->weight[i]);
+    sim_trace_line(
+        &world->result->trace, 0, "world",
+        "%d clients of %d programs, think %u us, rest %u us in %u of 1000, turns %" G_GUINT64_FORMAT
+        " us, disk %u us, answer %u us, kernel %u us, flush after %" G_GUINT64_FORMAT
+        " ms, cache %zu %zu, deeds%s",
+        profile->clients, profile->processes, profile->think_us, profile->rest_us, profile->rest_per_mille,
+        profile->turn_us, profile->disk_us, profile->answer_us, profile->kernel_us, profile->flush_age_ms,
+        profile->cache_objects, profile->cache_leases, weights->str);
+}
+
 void sim_run(const struct sim_options *options, struct sim_result *result)
 {
     static const struct ph_fault over = {.text = "the mount has ended"};
@@ -191,6 +209,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     sim_profile_favour(&world->profile, options->favour);
     if (options->no_loss)
         world->profile.cut_per_mille = world->profile.pause_per_mille = 0;
+    describe(world);
     sim_history_init(&world->history);
     world->doubts = g_array_new(FALSE, FALSE, sizeof(struct sim_doubt));
     sim_server_init(world);

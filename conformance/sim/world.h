@@ -77,7 +77,7 @@ struct sim_client {
     struct sim_conn *last_conn; /* through which what failed just now had been sent */
     struct sim_conn *conn;      /* NULL for none */
     uint64_t next_handle;
-    gboolean closed;
+    gboolean closed, closed_in_order;
     GHashTable *owned;   /* what waits for answers: pointer -> GDestroyNotify */
     GHashTable *repeats; /* id -> struct repeat, of transactions that were sent twice */
     struct sim_process processes[SIM_PROCESSES_MAX];

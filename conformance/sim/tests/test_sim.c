@@ -10,7 +10,10 @@ static void run(const struct sim_options *options, struct sim_result *result)
     sim_run(options, result);
     if (result->violation)
         g_error("pohmel-sim%s --seed %" G_GUINT64_FORMAT " --steps %" G_GUINT64_FORMAT ": %s",
-                options->caching ? "" : " --locks", options->seed, options->steps, result->violation);
+                options->write_back ? (options->no_loss ? " --write-back --no-loss" : " --write-back")
+                : options->caching  ? ""
+                                    : " --locks",
+                options->seed, options->steps, result->violation);
 }
 
 static void check_same(gboolean caching, uint64_t steps)
@@ -70,41 +73,68 @@ static void add(struct sim_result *total, const struct sim_result *result)
     total->pauses += result->pauses;
     total->crashes += result->crashes;
     total->fences += result->fences;
+    total->local += result->local;
+    total->written_back += result->written_back;
+    total->merged += result->merged;
+    total->cancelled_here += result->cancelled_here;
+    total->doubted += result->doubted;
 }
 
-static void test_one_copy(void)
+/* As many worlds as there is time for: under sanitizers each takes ten times as long. */
+static uint64_t some_worlds(uint64_t part)
 {
-    /* Under sanitizers a world takes ten times as long. */
     const char *fewer = g_getenv("PH_SIM_WORLDS");
-    uint64_t worlds = fewer ? g_ascii_strtoull(fewer, NULL, 10) : WORLDS;
-    struct sim_options options = {.seed = FIRST_SEED, .steps = STEPS, .caching = TRUE, .no_trace = TRUE};
-    struct sim_result total = {0};
-    for (uint64_t i = 0; i < worlds; i++, options.seed++) {
+    return (fewer ? g_ascii_strtoull(fewer, NULL, 10) : WORLDS) / part;
+}
+
+/* Runs WORLDS with OPTIONS. */
+static void run_worlds(struct sim_options options, uint64_t worlds, struct sim_result *total)
+{
+    *total = (struct sim_result){0};
+    options.steps = STEPS;
+    options.no_trace = TRUE;
+    for (uint64_t i = 0; i < worlds; i++) {
         struct sim_result result;
+        options.seed = FIRST_SEED + i;
         run(&options, &result);
-        add(&total, &result);
+        add(total, &result);
         sim_result_clear(&result);
     }
     g_test_message("%" G_GUINT64_FORMAT " things seen and done, %" G_GUINT64_FORMAT
                    " told by caches, %" G_GUINT64_FORMAT " by kernels",
-                   total.judged, total.hits, total.kernel_hits);
-    g_assert_cmpuint(total.judged, >, 0);
-    g_assert_cmpuint(total.hits, >, 0);
-    g_assert_cmpuint(total.kernel_hits, >, 0);
-    g_assert_cmpuint(total.recalls, >, 0);
+                   total->judged, total->hits, total->kernel_hits);
+    g_assert_cmpuint(total->judged, >, 0);
+    g_assert_cmpuint(total->hits, >, 0);
+    g_assert_cmpuint(total->kernel_hits, >, 0);
+    g_assert_cmpuint(total->recalls, >, 0);
+    g_assert_cmpuint(total->crashes, >, 0);
+}
+
+static void test_one_copy(void)
+{
+    struct sim_result total;
+    run_worlds((struct sim_options){.caching = TRUE}, some_worlds(1), &total);
     g_assert_cmpuint(total.cuts, >, 0);
     g_assert_cmpuint(total.pauses, >, 0);
-    g_assert_cmpuint(total.crashes, >, 0);
     g_assert_cmpuint(total.fences, >, 0);
 }
 
-/* Worlds that once broke a promise: a recall that overtook the opening of its session; a rename between two
- * names of one file. */
+static void test_write_back(void)
+{
+    struct sim_result total;
+    run_worlds((struct sim_options){.write_back = TRUE, .no_loss = TRUE}, some_worlds(2), &total);
+    g_assert_cmpuint(total.local, >, 0);
+    g_assert_cmpuint(total.written_back, >, 0);
+    g_assert_cmpuint(total.merged, >, 0);
+    g_assert_cmpuint(total.doubted, >, 0);
+}
+
+/* Worlds of clients that write back that once broke a promise. */
 static void test_broke_once(void)
 {
-    static const uint64_t seeds[] = {240, 948, 8073, 11232, 28692, 36091};
+    static const uint64_t seeds[] = {14, 379, 555, 573, 733, 1386, 1728, 2090};
     for (size_t i = 0; i < G_N_ELEMENTS(seeds); i++) {
-        struct sim_options options = {.seed = seeds[i], .steps = STEPS, .caching = TRUE, .no_trace = TRUE};
+        struct sim_options options = {.seed = seeds[i], .steps = STEPS, .write_back = TRUE, .no_trace = TRUE};
         struct sim_result result;
         run(&options, &result);
         sim_result_clear(&result);
@@ -117,6 +147,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sim/same seed, same trace; another seed, another", test_same_seed);
     g_test_add_func("/sim/exactly once, locks exclude, what was written is read", test_promises);
     g_test_add_func("/sim/whatever machines cache, all see one copy", test_one_copy);
+    g_test_add_func("/sim/whatever machines keep back, all see one copy", test_write_back);
     g_test_add_func("/sim/seeds that once broke a promise", test_broke_once);
     return g_test_run();
 }
