@@ -42,7 +42,7 @@ void ph_client_reset_flow(struct ph_client *client, uint32_t credits, uint32_t s
     };
     if (client->flow.waiting_max == 0)
         client->flow.waiting_max = 1;
-    client->flow.shared_slots = slots - client->flow.flush_slots_kept;
+    client->flow.user_slots_max = slots - client->flow.flush_slots_kept;
     free(client->slots);
     free(client->free_slots);
     client->slots = calloc(slots, sizeof(*client->slots));
@@ -71,12 +71,6 @@ static bool may_be_held(const struct ph_client_request *request)
 {
     return request->queue == PH_QUEUE_HELD || request->queue == PH_QUEUE_WAIT ||
            request->queue == PH_QUEUE_TRANSACT;
-}
-
-/* What of USED is taken from what all share, where KEPT are one's own. */
-static uint32_t beyond(uint32_t used, uint32_t kept)
-{
-    return used > kept ? used - kept : 0;
 }
 
 /* Credits of REQUEST come into the accounts, or (SIGN -1) leave them. */
@@ -153,18 +147,15 @@ static bool has_its_own(const struct ph_client *client, const struct ph_client_r
         return flow->waiting + request->cost <= flow->waiting_max;
     if (!ph_request_needs_slot(request))
         return true;
-    bool flush = request->queue == PH_QUEUE_FLUSH;
-    uint32_t flushes = beyond(flow->flush_slots + flush, flow->flush_slots_kept);
-    return client->free_slot_count > 0 && flow->user_slots + !flush + flushes <= flow->shared_slots;
+    return client->free_slot_count > 0 &&
+           (request->queue == PH_QUEUE_FLUSH || flow->user_slots < flow->user_slots_max);
 }
 
-/* Whether the credits that users and flushes share are enough for REQUEST. */
+/* Whether there are credits for REQUEST, but for those of what may be held. */
 static bool has_credits(const struct client_flow *flow, const struct ph_client_request *request)
 {
-    bool flush = request->queue == PH_QUEUE_FLUSH;
-    uint32_t users = flow->users + (flush ? 0 : request->cost);
-    uint32_t flushes = beyond(flow->flush + (flush ? request->cost : 0), flow->flush_kept);
-    return users + flushes <= flow->users_max && request->cost + flow->release_kept <= flow->free;
+    return request->cost + flow->release_kept <= flow->free &&
+           (request->queue == PH_QUEUE_FLUSH || flow->users + request->cost <= flow->users_max);
 }
 
 /* Heads of the queues but that of releases, the oldest first. Returns their number. */
@@ -190,7 +181,7 @@ struct ph_client_request *ph_client_next(const struct ph_client *client)
     if (head && (head->cost <= flow->free || ph_client_never(client, head)))
         return head;
     head = client->queues[PH_QUEUE_FLUSH].head;
-    if (head && within_own(client, head) && head->cost + flow->release_kept <= flow->free)
+    if (head && within_own(client, head) && has_credits(flow, head))
         return head;
 
     struct ph_client_request *heads[PH_QUEUE_COUNT];

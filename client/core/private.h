@@ -41,7 +41,7 @@ struct client_flow {
     uint32_t held_max, held;       /* of these: what may have to wait for other clients */
     uint32_t waiting_max, waiting; /* of these: what is expected to */
     uint32_t flush_slots_kept, flush_slots;
-    uint32_t shared_slots, user_slots;
+    uint32_t user_slots_max, user_slots;
 };
 
 struct ph_client {

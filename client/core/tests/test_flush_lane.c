@@ -199,12 +199,13 @@ static void test_kept_back_only_where_it_can_be_sent(void)
 static void test_queued_ends_with_session(void)
 {
     struct world world;
-    struct outcome flushes[100], user;
+    struct outcome flushes[100], user, queued;
     init(&world, 128, 4);
     world_open(&world);
     for (int i = 0; i < 100; i++)
         world_flush(&world, 1, 10, &flushes[i]);
     look(&world, &user);
+    world_write(&world, 10, &queued); /* a user's waits for the next session */
     size_t flying = 4;
     lose(&world);
     for (size_t i = 0; i < 100; i++) {
@@ -212,8 +213,13 @@ static void test_queued_ends_with_session(void)
         g_assert_cmpuint(flushes[i].status, ==, i < flying ? PH_ST_IO_ERROR : PH_ST_NO_SESSION);
         g_assert_cmpint(flushes[i].losses, ==, 1); /* that the session is over was told before */
     }
+    g_assert_cmpint(queued.completions, ==, 0);
     world_open(&world);
     g_assert_null(take_flush(&world));
+    g_assert_nonnull(g_queue_peek_head(&world.sent));
+    answer_all(&world);
+    g_assert_cmpint(queued.completions, ==, 1);
+    g_assert_cmpuint(queued.status, ==, PH_ST_NOT_FOUND);
     world_clear(&world);
 }
 
@@ -415,7 +421,7 @@ static void random_step(struct world *world, struct ph_random *random, struct ou
         world_flush_close(world, generation, outcome);
         break;
     default:
-        world_flush(world, generation - ph_random_chance(random, 50), bytes, outcome);
+        world_flush(world, generation + ph_random_chance(random, 50), bytes, outcome);
     }
 }
 
@@ -431,7 +437,10 @@ static void test_random(void)
     world_open(&world);
     for (int i = 0; i < RANDOM_STEPS; i++) {
         random_step(&world, &random, &outcomes[i]);
-        for (uint64_t n = ph_random_below(&random, 4); n > 0 && !g_queue_is_empty(&world.sent); n--) {
+        /* By turns more is asked than answered, and the other way round. */
+        uint64_t answers_max = i / 500 % 2 == 0 ? 2 : 6;
+        for (uint64_t n = ph_random_below(&random, answers_max); n > 0 && !g_queue_is_empty(&world.sent);
+             n--) {
             guint at = (guint) ph_random_below(&random, g_queue_get_length(&world.sent));
             world_answer(&world, g_queue_pop_nth(&world.sent, at), PH_ST_NOT_FOUND, NULL);
         }
