@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "client/core/tests/wb_act.h"
+#include "client/core/tests/wb_text.h"
 #include "client/core/tests/wb_world.h"
 
 enum { SEEDS = 3000, OWN_HANDLES = 62, KNOWN_LEASES = 16, SET_SIZE = 8 };
@@ -74,98 +75,6 @@ static unsigned below(struct run *run, unsigned limit)
     return (unsigned) g_rand_int_range(run->rand, 0, (gint32) limit);
 }
 
-/* --- Answers as text --- */
-
-/* Links and times may be those of before a change that was executed but not answered yet; and so may the size
- * of what was asked for by a name that is not known here. */
-static bool questions_overlap;
-
-static void say_attr(GString *out, const Pohmel__Attr *attr, bool links, bool size)
-{
-    g_string_append_printf(out, " %" G_GUINT64_FORMAT " mode %o owner %u", attr->object, attr->mode,
-                           attr->uid);
-    if (size)
-        g_string_append_printf(out, " size %" G_GUINT64_FORMAT, attr->size);
-    if (!questions_overlap && !S_ISDIR(attr->mode))
-        g_string_append_printf(out, " modified %" G_GINT64_FORMAT, attr->modified->seconds);
-    if (!questions_overlap && links)
-        g_string_append_printf(out, " links %u", attr->links);
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *) a, *(char *const *) b);
-}
-
-static void say_listing(GString *out, const Pohmel__ReaddirReply *reply)
-{
-    g_autoptr(GPtrArray) lines = g_ptr_array_new_with_free_func(g_free);
-    for (size_t i = 0; i < reply->n_entries; i++) {
-        const Pohmel__DirEntry *entry = reply->entries[i];
-        g_ptr_array_add(lines, g_strdup_printf(" %.*s=%" G_GUINT64_FORMAT, (int) entry->name.len,
-                                               (char *) entry->name.data, entry->object));
-    }
-    g_ptr_array_sort(lines, by_text);
-    for (guint i = 0; i < lines->len; i++)
-        g_string_append(out, g_ptr_array_index(lines, i));
-}
-
-static const Pohmel__Attr *change_attr(uint16_t command, const ProtobufCMessage *message)
-{
-    const Pohmel__ChangeResult *result = ((const Pohmel__TransactReply *) message)->results[0];
-    if (command == PH_CMD_REMOVE || command == PH_CMD_RMDIR || command == PH_CMD_RENAME)
-        return NULL;
-    return command == PH_CMD_WRITE ? result->write->attr : result->create->attr;
-}
-
-/* A change that took away a name without its being known of what is told of only when attributes are asked
- * for. */
-static bool tells_links(uint16_t command)
-{
-    return command == PH_CMD_LINK;
-}
-
-/* ATTR: instead of that in the answer to a change. */
-static char *text_of(uint16_t command, const struct wb_model_reply *reply, const Pohmel__Attr *attr)
-{
-    GString *out = g_string_new(ph_status_text(reply->status));
-    const void *message = reply->message;
-    const Pohmel__LookupReply *lookup = message;
-    if (reply->status != PH_ST_OK)
-        return g_string_free(out, FALSE);
-    switch (command) {
-    case PH_CMD_LOOKUP:
-        if (lookup->n_found > 0)
-            say_attr(out, lookup->found[0], !S_ISDIR(lookup->found[0]->mode), !questions_overlap);
-        break;
-    case PH_CMD_GETATTR:
-        say_attr(out, ((const Pohmel__GetattrReply *) message)->attr, true, true);
-        break;
-    case PH_CMD_OPEN:
-        say_attr(out, attr != NULL ? attr : ((const Pohmel__OpenReply *) message)->attr, false, true);
-        break;
-    case PH_CMD_READDIR:
-        say_listing(out, message);
-        break;
-    case PH_CMD_READ:
-    case PH_CMD_READLINK:
-        for (size_t i = 0; reply->payload != NULL && i < reply->payload->len; i++)
-            g_string_append_printf(out, " %02x", reply->payload->data[i]);
-        break;
-    case PH_CMD_SYNC:
-    case PH_CMD_CLOSE:
-        break;
-    default:
-        attr = attr != NULL ? attr : change_attr(command, message);
-        if (attr != NULL)
-            say_attr(out, attr, tells_links(command), command != PH_CMD_CREATE || !questions_overlap);
-        if (command == PH_CMD_WRITE)
-            g_string_append_printf(out, " at %" G_GUINT64_FORMAT,
-                                   ((const Pohmel__TransactReply *) message)->results[0]->write->offset);
-    }
-    return g_string_free(out, FALSE);
-}
-
 /* --- What is expected --- */
 
 static bool is_reading(uint16_t command)
@@ -208,7 +117,7 @@ static void expect_now(struct run *run, struct wb_asked *asked, struct expected 
     if (is_reading(asked->command)) {
         struct wb_model_reply reply;
         wb_model_execute(run->truth, asked->outer, asked->message, NULL, &reply);
-        expect(expected, text_of(asked->command, &reply, NULL));
+        expect(expected, wb_text_of(asked->command, &reply, NULL));
         wb_model_reply_clear(&reply);
         return;
     }
@@ -216,7 +125,7 @@ static void expect_now(struct run *run, struct wb_asked *asked, struct expected 
         return;
     const Pohmel__Attr *attr = asked->command == PH_CMD_OPEN
                                    ? ((const Pohmel__OpenReply *) expected->reply.message)->attr
-                                   : change_attr(asked->command, expected->reply.message);
+                                   : wb_text_attr(asked->command, expected->reply.message);
     const struct wb_node *node = attr != NULL ? wb_model_node(run->truth, attr->object) : NULL;
     if (node == NULL)
         return;
@@ -228,7 +137,7 @@ static void expect_now(struct run *run, struct wb_asked *asked, struct expected 
     now.uid = node->uid;
     now.size = node->names != NULL ? attr->size : node->data->len;
     now.modified = &modified;
-    expect(expected, text_of(asked->command, &expected->reply, &now));
+    expect(expected, wb_text_of(asked->command, &expected->reply, &now));
 }
 
 static void truth_moved(struct run *run)
@@ -246,7 +155,7 @@ static void apply(struct run *run, struct wb_asked *asked, struct expected *expe
     run->truth->now = run->world.now.real;
     wb_model_execute(run->truth, asked->outer, asked->message, asked->payload, &expected->reply);
     expected->applied = true;
-    expect(expected, text_of(asked->command, &expected->reply, NULL));
+    expect(expected, wb_text_of(asked->command, &expected->reply, NULL));
     truth_moved(run);
 }
 
@@ -304,7 +213,7 @@ static void learn_leases(struct run *run, const struct wb_asked *asked)
     if (asked->reply.status != PH_ST_OK)
         return;
     if (asked->outer == PH_CMD_TRANSACT)
-        learn_lease(run, change_attr(asked->command, message));
+        learn_lease(run, wb_text_attr(asked->command, message));
     else if (asked->command == PH_CMD_LOOKUP && ((const Pohmel__LookupReply *) message)->n_found > 0)
         learn_lease(run, ((const Pohmel__LookupReply *) message)->found[0]);
     else if (asked->command == PH_CMD_LEASE_ACQUIRE)
@@ -321,28 +230,11 @@ static void check_synced(struct run *run, const struct wb_asked *asked, const st
         wrong(run, "question %u is answered, but not all is at the server: %s", asked->number, words);
 }
 
-/* Each byte is one that was there at some time: reading and writing at once may show some of each. */
-static bool is_mixture(const GPtrArray *answers, const char *text)
-{
-    bool same_length = false;
-    for (guint j = 0; j < answers->len; j++)
-        same_length = same_length || strlen(g_ptr_array_index(answers, j)) == strlen(text);
-    for (size_t i = 0; text[i] != '\0'; i++) {
-        bool found = false;
-        for (guint j = 0; j < answers->len && !found; j++) {
-            const char *other = g_ptr_array_index(answers, j);
-            found = i < strlen(other) && other[i] == text[i];
-        }
-        if (!found)
-            return false;
-    }
-    return same_length;
-}
-
 static void check_answer(struct run *run, struct wb_asked *asked, struct expected *expected)
 {
-    g_autofree char *text = text_of(asked->command, &asked->reply, NULL);
-    bool mixed = asked->command == PH_CMD_READ && questions_overlap && is_mixture(expected->answers, text);
+    g_autofree char *text = wb_text_of(asked->command, &asked->reply, NULL);
+    bool mixed =
+        asked->command == PH_CMD_READ && wb_text_overlap && wb_text_is_mixture(expected->answers, text);
     if (!mixed && !g_ptr_array_find_with_equal_func(expected->answers, text, g_str_equal, NULL)) {
         fprintf(stderr, "may be:\n");
         for (guint i = 0; i < expected->answers->len; i++)
@@ -413,6 +305,7 @@ static void ask(struct run *run)
     tell(run, "%u: %s%s", asked->number, words, asked->done ? "" : " ...");
     if (!asked->done && is_reading(asked->command))
         expect_now(run, asked, expected_of(run, asked));
+    wb_world_forget(asked);
 }
 
 static void serve(struct run *run, bool deliver)
@@ -472,7 +365,7 @@ static void release(struct run *run)
     run->releasing = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     g_array_append_vals(run->releasing, &g_array_index(leases, uint64_t, message.n_leases),
                         leases->len - (guint) message.n_leases);
-    wb_world_ask(&run->world, PH_CMD_LEASE_RELEASE, &message, NULL);
+    wb_world_forget(wb_world_ask(&run->world, PH_CMD_LEASE_RELEASE, &message, NULL));
     g_array_unref(leases);
 }
 
@@ -554,7 +447,7 @@ static void begin(struct run *run, guint32 seed)
                                   .payload_max_bytes = below(run, 2) ? 4096 : 65536,
                                   .in_flight_max = below(run, 2) ? 64 : 2};
     run->concurrent = below(run, 2) ? 1 : 4;
-    questions_overlap = run->concurrent > 1;
+    wb_text_overlap = run->concurrent > 1;
     run->recalls = below(run, 2);
     run->losses = below(run, 3) == 0;
     run->others = !run->losses && below(run, 2);

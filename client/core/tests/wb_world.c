@@ -57,6 +57,14 @@ void wb_world_end(struct wb_world *world)
     wb_model_free(world->server);
 }
 
+void wb_world_forget(struct wb_asked *asked)
+{
+    if (asked->done)
+        wb_world_drop(asked);
+    else
+        asked->forgotten = true;
+}
+
 /* --- Actions --- */
 
 static struct wb_asked *asked_with(const struct wb_world *world, uint64_t ticket)
@@ -186,11 +194,10 @@ static void on_reply(void *data, const struct ph_reply *reply)
     g_ptr_array_remove(world->pending, asked);
     if (world->answered != NULL)
         world->answered(world->data, asked);
-    if (!asked->internal)
-        return;
-    if (asked->command == PH_CMD_READDIR)
+    if (asked->internal && asked->command == PH_CMD_READDIR)
         go_on_listing(world, asked);
-    wb_world_drop(asked);
+    if (asked->internal || asked->forgotten)
+        wb_world_drop(asked);
 }
 
 static const ProtobufCMessage *wrap(uint16_t command, const void *message, Pohmel__TransactRequest *transact,

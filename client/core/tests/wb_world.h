@@ -19,6 +19,7 @@ struct wb_asked {
     const ProtobufCMessage *inner;
     struct ph_blob *payload;
     bool internal, done, executed, blurred;
+    bool forgotten;              /* it goes when it is answered */
     struct wb_model_reply reply; /* copied when it came */
     void *data;                  /* the test's */
     unsigned number;
@@ -69,6 +70,8 @@ void wb_world_lose(struct wb_world *world);
 struct wb_asked *wb_world_ask(struct wb_world *world, uint16_t command, const void *message,
                               struct ph_blob *payload);
 void wb_world_drop(struct wb_asked *asked);
+/* Dropped now, or when it is answered. */
+void wb_world_forget(struct wb_asked *asked);
 
 /* The server executes SENT, unless it did already. */
 void wb_world_execute(struct wb_world *world, struct wb_sent *sent);

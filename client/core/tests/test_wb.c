@@ -1,0 +1,262 @@
+/* The promises of write-back while all goes well: what is answered here, what is sent, and in which order. */
+#include <string.h>
+
+#include "client/core/tests/wb_steps.h"
+
+enum { PLENTY = 1 << 20, FLUSH_AGE_MS = 5000 };
+
+static void assert_sent(const struct wb_steps *steps, const char *expected)
+{
+    g_autofree char *sent = wb_steps_sent(steps);
+    g_assert_cmpstr(sent, ==, expected);
+}
+
+static void deliver_first(struct wb_steps *steps)
+{
+    g_assert_cmpuint(steps->world.sent->len, >, 0);
+    wb_world_deliver(&steps->world, g_ptr_array_index(steps->world.sent, 0));
+}
+
+static void test_create_is_one_command(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "hello"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_chmod(&steps, 10, 0600), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_close_handle(&steps, 10, 1), ==, PH_ST_OK);
+    assert_sent(&steps, "");
+    wb_world_flush(&steps.world, 0);
+    assert_sent(&steps, "CREATE");
+    const struct wb_sent *sent = wb_world_find(&steps.world, PH_CMD_CREATE);
+    const Pohmel__CreateRequest *create = (const Pohmel__CreateRequest *) sent->inner;
+    g_assert_cmpuint(create->length, ==, 5);
+    g_assert_cmpuint(create->attributes->mode, ==, 0600);
+    wb_world_settle(&steps.world);
+    g_autofree char *text = wb_steps_text(&steps, 10);
+    g_assert_cmpstr(text, ==, "hello");
+    g_assert_cmpuint(wb_model_node(steps.world.server, 10)->mode & 07777, ==, 0600);
+    g_assert_false(ph_wb_is_dirty(steps.world.wb, 10));
+    wb_steps_end(&steps);
+}
+
+static void test_made_and_removed_sends_nothing(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "hello"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_close_handle(&steps, 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "f"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpstr(steps.history->str, ==, "");
+    wb_steps_end(&steps);
+}
+
+static void test_rename_sends_the_last_name(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f.tmp", 10, 0), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_rename(&steps, WB_ROOT, "f.tmp", "f"), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    assert_sent(&steps, "CREATE");
+    const struct wb_sent *sent = wb_world_find(&steps.world, PH_CMD_CREATE);
+    const Pohmel__CreateRequest *create = (const Pohmel__CreateRequest *) sent->inner;
+    g_assert_cmpmem(create->name.data, create->name.len, "f", 1);
+    wb_world_settle(&steps.world);
+    wb_steps_end(&steps);
+}
+
+static void test_directory_before_what_is_in_it(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_mkdir(&steps, WB_ROOT, "d", 20), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_create(&steps, 20, "f", 10, 0), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    assert_sent(&steps, "MKDIR");
+    deliver_first(&steps);
+    assert_sent(&steps, "CREATE SETATTR"); /* the other tells when something was made in the root */
+    wb_world_settle(&steps.world);
+    g_assert_nonnull(wb_model_node(steps.world.server, 10));
+    wb_steps_end(&steps);
+}
+
+static void test_remove_before_making_the_name_again(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "f", 10, "old");
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "f"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 11, 0), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    assert_sent(&steps, "REMOVE");
+    deliver_first(&steps);
+    assert_sent(&steps, "CREATE");
+    wb_world_settle(&steps.world);
+    g_assert_null(wb_model_node(steps.world.server, 10));
+    g_assert_nonnull(wb_model_node(steps.world.server, 11));
+    wb_steps_end(&steps);
+}
+
+static void test_rights_after_what_was_made_under_them(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_mkdir(&steps, WB_ROOT, "d", 20), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_create(&steps, 20, "f", 10, 0), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_chmod(&steps, 20, 0555), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    assert_sent(&steps, "CREATE");
+    deliver_first(&steps);
+    assert_sent(&steps, "SETATTR");
+    wb_world_settle(&steps.world);
+    g_assert_cmpuint(wb_model_node(steps.world.server, 20)->mode & 07777, ==, 0555);
+    wb_steps_end(&steps);
+}
+
+static void test_data_before_it_replaces(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "a", 10, "old");
+    wb_steps_file(&steps, "b", 11, "old");
+    g_assert_cmpuint(wb_open(&steps, 11, 1), ==, UINT32_MAX);
+    wb_world_settle(&steps.world);
+    g_string_truncate(steps.history, 0);
+    g_assert_cmpuint(wb_write(&steps, 11, 1, 0, "new"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_rename(&steps, WB_ROOT, "b", "a"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    const char *write = strstr(steps.history->str, "WRITE"), *rename = strstr(steps.history->str, "RENAME");
+    g_assert_nonnull(write);
+    g_assert_nonnull(rename);
+    g_assert_true(write < rename);
+    g_assert_null(wb_model_node(steps.world.server, 10));
+    wb_steps_end(&steps);
+}
+
+static void test_sync_sends_what_it_is_about(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_mkdir(&steps, WB_ROOT, "d", 20), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_create(&steps, 20, "f", 10, 0), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "other", 11, 0), ==, PH_ST_OK);
+    struct wb_asked *sync = wb_sync(&steps, 10);
+    g_assert_false(sync->done);
+    wb_world_settle(&steps.world);
+    g_assert_true(sync->done);
+    g_assert_cmpuint(sync->reply.status, ==, PH_ST_OK);
+    wb_world_drop(sync);
+    g_assert_true(g_str_has_prefix(steps.history->str, "MKDIR CREATE"));
+    g_assert_nonnull(strstr(steps.history->str, "SYNC"));
+    g_assert_true(ph_wb_is_dirty(steps.world.wb, 11));
+    g_assert_null(wb_model_node(steps.world.server, 11));
+    wb_steps_end(&steps);
+}
+
+static void test_age(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
+    wb_world_tick(&steps.world, FLUSH_AGE_MS - 1);
+    assert_sent(&steps, "");
+    wb_world_tick(&steps.world, 1);
+    assert_sent(&steps, "CREATE");
+    wb_world_settle(&steps.world);
+    wb_steps_end(&steps);
+}
+
+static void test_limit_holds_writers(void)
+{
+    struct wb_steps steps;
+    struct wb_asked *writes[4];
+    wb_steps_begin(&steps, 10000);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    for (int i = 0; i < 4; i++)
+        writes[i] = wb_write_later(&steps, 10, 1, (uint64_t) i * 6000, 6000);
+    g_assert_true(writes[0]->done);
+    g_assert_false(writes[3]->done);
+    wb_world_settle(&steps.world);
+    wb_steps_flush(&steps);
+    for (int i = 0; i < 4; i++) {
+        g_assert_true(writes[i]->done);
+        g_assert_cmpuint(writes[i]->reply.status, ==, PH_ST_OK);
+        wb_world_drop(writes[i]);
+    }
+    g_assert_cmpuint(wb_model_node(steps.world.server, 10)->data->len, ==, 24000);
+    wb_steps_end(&steps);
+}
+
+static void test_cancel_of_what_waits(void)
+{
+    struct wb_steps steps;
+    struct ph_wb_actions actions;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
+    struct wb_asked *sync = wb_sync(&steps, 10);
+    g_assert_false(sync->done);
+    ph_wb_actions_init(&actions);
+    g_assert_cmpuint(ph_wb_cancel(steps.world.wb, sync->ticket, &actions), ==, 0);
+    for (size_t i = 0; i < actions.count; i++)
+        if (actions.items[i]->kind == PH_WB_COMPLETE)
+            actions.items[i]->fn(actions.items[i]->data, &actions.items[i]->reply);
+    ph_wb_actions_clear(&actions);
+    g_assert_true(sync->done);
+    g_assert_cmpuint(sync->reply.status, ==, PH_ST_CANCELLED);
+    wb_world_drop(sync);
+    wb_world_settle(&steps.world);
+    g_assert_null(strstr(steps.history->str, "SYNC"));
+    wb_steps_end(&steps);
+}
+
+static void test_old_attributes_are_patched(void)
+{
+    struct wb_steps steps;
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+    Pohmel__ReaddirRequest message = POHMEL__READDIR_REQUEST__INIT;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "f", 10, "old");
+    g_assert_cmpuint(wb_open(&steps, 10, 1), ==, UINT32_MAX);
+    wb_world_settle(&steps.world);
+    message.caller = &caller;
+    message.object = WB_ROOT;
+    message.count = 60;
+    message.bytes_max = 65536;
+    message.attributes = true;
+    struct wb_asked *listing = wb_world_ask(&steps.world, PH_CMD_READDIR, &message, NULL);
+    wb_world_execute(&steps.world, wb_world_find(&steps.world, PH_CMD_READDIR));
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "newer and longer"), ==, PH_ST_OK);
+    deliver_first(&steps);
+    g_assert_true(listing->done);
+    const Pohmel__ReaddirReply *reply = (const Pohmel__ReaddirReply *) listing->reply.message;
+    g_assert_cmpuint(reply->n_entries, ==, 3);
+    g_assert_cmpuint(reply->entries[2]->attr->size, ==, strlen("newer and longer"));
+    wb_world_drop(listing);
+    wb_steps_flush(&steps);
+    wb_steps_end(&steps);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/wb/a new file is one CREATE with data and attributes", test_create_is_one_command);
+    g_test_add_func("/wb/made and removed sends nothing", test_made_and_removed_sends_nothing);
+    g_test_add_func("/wb/what was not sent yet is made under its last name", test_rename_sends_the_last_name);
+    g_test_add_func("/wb/a directory is made before what is in it", test_directory_before_what_is_in_it);
+    g_test_add_func("/wb/a name is taken away before it is made again",
+                    test_remove_before_making_the_name_again);
+    g_test_add_func("/wb/rights of a directory change after what was made in it",
+                    test_rights_after_what_was_made_under_them);
+    g_test_add_func("/wb/data is written before it replaces", test_data_before_it_replaces);
+    g_test_add_func("/wb/fsync sends what it is about and no more", test_sync_sends_what_it_is_about);
+    g_test_add_func("/wb/what is old enough is sent", test_age);
+    g_test_add_func("/wb/writers wait while too much is dirty, and go on", test_limit_holds_writers);
+    g_test_add_func("/wb/a question that waits can be taken back", test_cancel_of_what_waits);
+    g_test_add_func("/wb/answers with old attributes are brought up to date",
+                    test_old_attributes_are_patched);
+    return g_test_run();
+}

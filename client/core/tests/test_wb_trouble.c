@@ -1,0 +1,283 @@
+/* The promises of write-back when something is in the way: recalls, failures, sessions that are lost. */
+#include <string.h>
+
+#include "client/core/tests/wb_steps.h"
+
+enum { PLENTY = 1 << 20 };
+
+static uint64_t lease_of(const struct wb_steps *steps, uint64_t object)
+{
+    return wb_model_node(steps->world.server, object)->lease;
+}
+
+static void settle_and_drop(struct wb_steps *steps, struct wb_asked *asked, uint32_t status)
+{
+    wb_world_settle(&steps->world);
+    g_assert_true(asked->done);
+    g_assert_cmpuint(asked->reply.status, ==, status);
+    wb_world_drop(asked);
+}
+
+/* --- Recalls --- */
+
+static void test_recall_sends_all_first(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    uint64_t lease = lease_of(&steps, WB_ROOT);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
+    wb_world_recall(&steps.world, WB_ROOT, lease);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_CREATE), ==, 1);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "late", 11, 0), ==, UINT32_MAX);
+    struct wb_asked *release = wb_release(&steps, lease);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_LEASE_RELEASE), ==, 0);
+    settle_and_drop(&steps, release, PH_ST_OK);
+    const char *create = strstr(steps.history->str, "CREATE"),
+               *released = strstr(steps.history->str, "LEASE_RELEASE");
+    g_assert_true(create != NULL && released != NULL && create < released);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "later", 12, 0), ==, UINT32_MAX);
+    wb_world_settle(&steps.world);
+    wb_steps_end(&steps);
+}
+
+static bool opened_before_release;
+
+static void look_at_handles(void *data, struct wb_sent *sent)
+{
+    struct wb_steps *steps = data;
+    uint64_t handle = 1;
+    if (sent->command == PH_CMD_LEASE_RELEASE)
+        opened_before_release = g_hash_table_contains(steps->world.server->handles, &handle);
+}
+
+static void test_recall_opens_files_first(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    steps.world.executing = look_at_handles;
+    opened_before_release = false;
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    wb_world_deliver(&steps.world, wb_world_find(&steps.world, PH_CMD_CREATE));
+    uint64_t lease = lease_of(&steps, 10);
+    wb_world_recall(&steps.world, 10, lease);
+    settle_and_drop(&steps, wb_release(&steps, lease), PH_ST_OK);
+    g_assert_true(opened_before_release);
+    wb_steps_end(&steps);
+}
+
+static void test_own_ids_are_released_here(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
+    struct wb_asked *release = wb_release(&steps, 1); /* the first id that is given out here */
+    settle_and_drop(&steps, release, PH_ST_OK);
+    g_assert_null(strstr(steps.history->str, "LEASE_RELEASE"));
+    wb_steps_end(&steps);
+}
+
+/* --- Failures --- */
+
+static void test_no_space_for_a_file(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "g", 11, 0), ==, PH_ST_OK);
+    struct wb_asked *sync = wb_sync(&steps, 10);
+    wb_world_refuse(&steps.world, wb_world_find(&steps.world, PH_CMD_CREATE), PH_ST_NO_SPACE);
+    settle_and_drop(&steps, sync, PH_ST_NO_SPACE);
+    g_assert_cmpuint(ph_wb_take_error(steps.world.wb, 10), ==, PH_ST_OK);
+    g_assert_cmpuint(steps.world.failed->len, >, 0);
+    wb_steps_flush(&steps);
+    wb_world_tick(&steps.world, 60000);
+    wb_world_settle(&steps.world);
+    g_assert_null(wb_model_node(steps.world.server, 10));
+    g_assert_nonnull(wb_model_node(steps.world.server, 11));
+    wb_steps_end(&steps);
+}
+
+static void test_dependents_fail(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_mkdir(&steps, WB_ROOT, "d", 20), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_create(&steps, 20, "f", 10, 0), ==, PH_ST_OK);
+    struct wb_asked *sync = wb_sync(&steps, 10);
+    wb_world_refuse(&steps.world, wb_world_find(&steps.world, PH_CMD_MKDIR), PH_ST_NO_SPACE);
+    wb_world_settle(&steps.world);
+    g_assert_true(sync->done);
+    g_assert_cmpuint(sync->reply.status, !=, PH_ST_OK);
+    wb_world_drop(sync);
+    g_assert_null(strstr(steps.history->str, "CREATE"));
+    g_assert_false(ph_wb_is_dirty(steps.world.wb, 10));
+    wb_steps_end(&steps);
+}
+
+static void test_no_space_for_data(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "f", 10, "old");
+    g_assert_cmpuint(wb_open(&steps, 10, 1), ==, UINT32_MAX);
+    wb_world_settle(&steps.world);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "new"), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    while (wb_world_find(&steps.world, PH_CMD_WRITE) == NULL)
+        wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+    wb_world_refuse(&steps.world, wb_world_find(&steps.world, PH_CMD_WRITE), PH_ST_NO_SPACE);
+    wb_world_settle(&steps.world);
+    g_assert_cmpuint(ph_wb_take_error(steps.world.wb, 10), ==, PH_ST_NO_SPACE);
+    g_assert_cmpuint(ph_wb_take_error(steps.world.wb, 10), ==, PH_ST_OK);
+    struct ph_wb_counters counters;
+    ph_wb_count(steps.world.wb, 0, &counters);
+    g_assert_cmpuint(counters.dirty_bytes, ==, 0);
+    wb_steps_end(&steps);
+}
+
+static void test_denied_attributes(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "f", 10, "old");
+    g_assert_cmpuint(wb_chmod(&steps, 10, 0600), ==, PH_ST_OK);
+    struct wb_asked *sync = wb_sync(&steps, 10);
+    wb_world_refuse(&steps.world, wb_world_find(&steps.world, PH_CMD_SETATTR), PH_ST_ACCESS_DENIED);
+    settle_and_drop(&steps, sync, PH_ST_ACCESS_DENIED);
+    g_assert_cmpuint(wb_model_node(steps.world.server, 10)->mode & 07777, ==, 0644);
+    wb_steps_end(&steps);
+}
+
+/* --- Sessions --- */
+
+static void test_made_twice_is_made(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    wb_world_execute(&steps.world, wb_world_find(&steps.world, PH_CMD_CREATE));
+    wb_world_lose(&steps.world);
+    g_string_truncate(steps.history, 0);
+    wb_world_open(&steps.world);
+    wb_world_settle(&steps.world);
+    wb_steps_flush(&steps);
+    g_assert_true(g_str_has_prefix(steps.history->str, "LEASE_ACQUIRE"));
+    const char *create = strstr(steps.history->str, "CREATE");
+    g_assert_nonnull(create);
+    g_assert_nonnull(strstr(create, "GETATTR"));
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    g_assert_false(ph_wb_is_dirty(steps.world.wb, 10));
+    wb_steps_end(&steps);
+}
+
+static void test_made_then_written_keeps_what_was_written(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "first"), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    wb_world_execute(&steps.world, wb_world_find(&steps.world, PH_CMD_CREATE));
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "FI"), ==, PH_ST_OK);
+    wb_world_lose(&steps.world);
+    wb_world_open(&steps.world);
+    wb_world_settle(&steps.world);
+    wb_steps_flush(&steps);
+    g_autofree char *text = wb_steps_text(&steps, 10);
+    g_assert_cmpstr(text, ==, "FIrst");
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    wb_steps_end(&steps);
+}
+
+static void test_removed_twice_is_removed(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "f", 10, "old");
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "f"), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    wb_world_execute(&steps.world, wb_world_find(&steps.world, PH_CMD_REMOVE));
+    wb_world_lose(&steps.world);
+    wb_world_open(&steps.world);
+    wb_world_settle(&steps.world);
+    wb_steps_flush(&steps);
+    g_assert_false(ph_wb_is_dirty(steps.world.wb, WB_ROOT));
+    g_assert_cmpuint(ph_wb_take_error(steps.world.wb, WB_ROOT), ==, PH_ST_OK);
+    wb_steps_end(&steps);
+}
+
+/* A file that is dirty here when the session is lost. */
+static void begin_lost(struct wb_steps *steps)
+{
+    wb_steps_begin(steps, PLENTY);
+    wb_steps_file(steps, "f", 10, "old");
+    g_assert_cmpuint(wb_open(steps, 10, 1), ==, UINT32_MAX);
+    wb_world_settle(&steps->world);
+    g_assert_cmpuint(wb_write(steps, 10, 1, 0, "new"), ==, PH_ST_OK);
+    wb_world_lose(&steps->world);
+}
+
+static void test_dirty_survives_a_lost_session(void)
+{
+    struct wb_steps steps;
+    begin_lost(&steps);
+    wb_world_open(&steps.world);
+    settle_and_drop(&steps, wb_sync(&steps, 10), PH_ST_OK);
+    g_autofree char *text = wb_steps_text(&steps, 10);
+    g_assert_cmpstr(text, ==, "new");
+    wb_steps_end(&steps);
+}
+
+static void test_changed_by_others_is_not_overwritten(void)
+{
+    struct wb_steps steps;
+    begin_lost(&steps);
+    struct wb_node *node = wb_model_node(steps.world.server, 10);
+    memcpy(node->data->data, "NEW", 3);
+    node->version++;
+    wb_world_open(&steps.world);
+    settle_and_drop(&steps, wb_sync(&steps, 10), PH_ST_STALE);
+    g_autofree char *text = wb_steps_text(&steps, 10);
+    g_assert_cmpstr(text, ==, "NEW");
+    g_assert_cmpuint(steps.world.failed->len, >, 0);
+    wb_steps_end(&steps);
+}
+
+static void test_own_link_is_not_taken_for_others(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "f", 10, "old");
+    g_assert_cmpuint(wb_link(&steps, 10, WB_ROOT, "g"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_chmod(&steps, 10, 0600), ==, PH_ST_OK);
+    wb_world_lose(&steps.world);
+    wb_world_open(&steps.world);
+    settle_and_drop(&steps, wb_sync(&steps, 10), PH_ST_OK);
+    g_assert_cmpuint(wb_model_node(steps.world.server, 10)->mode & 07777, ==, 0600);
+    wb_steps_end(&steps);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/wb/a lease is given back when all below it was sent", test_recall_sends_all_first);
+    g_test_add_func("/wb/a lease is given back when open files are open at the server",
+                    test_recall_opens_files_first);
+    g_test_add_func("/wb/leases of our own are given back here", test_own_ids_are_released_here);
+    g_test_add_func("/wb/no space for a file is told, and others go on", test_no_space_for_a_file);
+    g_test_add_func("/wb/what depends on a failure fails", test_dependents_fail);
+    g_test_add_func("/wb/no space for data is told once", test_no_space_for_data);
+    g_test_add_func("/wb/denied attributes are told", test_denied_attributes);
+    g_test_add_func("/wb/made in a lost session is made", test_made_twice_is_made);
+    g_test_add_func("/wb/written after it was made in a lost session",
+                    test_made_then_written_keeps_what_was_written);
+    g_test_add_func("/wb/removed in a lost session is removed", test_removed_twice_is_removed);
+    g_test_add_func("/wb/what is dirty survives a lost session", test_dirty_survives_a_lost_session);
+    g_test_add_func("/wb/what others changed meanwhile is told, not overwritten",
+                    test_changed_by_others_is_not_overwritten);
+    g_test_add_func("/wb/our own changes are not taken for others'", test_own_link_is_not_taken_for_others);
+    return g_test_run();
+}
