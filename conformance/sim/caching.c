@@ -14,12 +14,14 @@ static const Pohmel__Caller nobody = POHMEL__CALLER__INIT;
 
 uint64_t sim_slot_directory(unsigned slot)
 {
-    return slot < SIM_SLOTS / 2 ? PH_OBJECT_ROOT : MODEL_SUB;
+    return slot % PH_SLOTS < PH_SLOTS / 2 ? PH_OBJECT_ROOT : MODEL_SUB;
 }
 
 ProtobufCBinaryData sim_slot_name(unsigned slot)
 {
-    return (ProtobufCBinaryData){.len = 1, .data = (uint8_t *) (slot % (SIM_SLOTS / 2) == 0 ? "a" : "b")};
+    static const char names[] = "abcdef";
+    unsigned name = slot / PH_SLOTS * (PH_SLOTS / 2) + slot % (PH_SLOTS / 2);
+    return (ProtobufCBinaryData){.len = 1, .data = (uint8_t *) &names[name]};
 }
 
 static const struct ph_stub *stub_of(const struct sim_task *task)

@@ -23,7 +23,7 @@ struct sim_inode {
     GQueue parked;       /* struct sim_task: reads that wait for a lease to go back */
 };
 
-enum { SIM_SLOTS = PH_SLOTS };
+enum { SIM_SLOTS = SIM_GROUPS * PH_SLOTS };
 
 /* What the kernel has of a name. */
 struct sim_name {

@@ -41,13 +41,15 @@ void sim_history_doubt(struct sim_history *history, guint index, uint64_t until_
 /* How object number INDEX behaves, and its name. */
 static void describe(unsigned index, struct ph_object *object, char *name, size_t size)
 {
-    static const char *const slots[PH_SLOTS] = {"top/a", "top/b", "sub/a", "sub/b"};
+    static const char *const slots[SIM_GROUPS][PH_SLOTS] = {{"top/a", "top/b", "sub/a", "sub/b"},
+                                                            {"top/c", "top/d", "sub/c", "sub/d"},
+                                                            {"top/e", "top/f", "sub/e", "sub/f"}};
     *object = (struct ph_object){.name = name, .model = PH_MODEL_REGISTER};
-    if (index == SIM_OBJECT_NAMES) {
+    if (index < SIM_OBJECT_LOG) {
         object->model = PH_MODEL_NAMES;
         for (unsigned i = 0; i < PH_SLOTS; i++)
-            object->slot[i] = slots[i];
-        g_snprintf(name, size, "names");
+            object->slot[i] = slots[index][i];
+        g_snprintf(name, size, "names of group %u", index);
     } else if (index == SIM_OBJECT_LOG) {
         object->model = PH_MODEL_LOG;
         g_snprintf(name, size, "log");

@@ -9,12 +9,12 @@
 #include "conformance/sim/model_store.h"
 #include "tests/coherence/history.h"
 
-enum { SIM_WORDS = 2 };
+enum { SIM_WORDS = 2, SIM_GROUPS = 3 };
 
 /* The objects, by their number in the history. */
 enum sim_object {
-    SIM_OBJECT_NAMES,                                                 /* all names that programs use */
-    SIM_OBJECT_LOG,                                                   /* what is only appended to */
+    SIM_OBJECT_NAMES, /* names in groups: files are linked and moved within one */
+    SIM_OBJECT_LOG = SIM_OBJECT_NAMES + SIM_GROUPS,                   /* what is only appended to */
     SIM_OBJECT_WORD,                                                  /* words of registers */
     SIM_OBJECT_OWNER = SIM_OBJECT_WORD + MODEL_REGISTERS * SIM_WORDS, /* owners of registers */
     SIM_OBJECTS = SIM_OBJECT_OWNER + MODEL_REGISTERS,

@@ -5,7 +5,7 @@
 #include "conformance/sim/model_store.h"
 #include "ph_commands.h"
 
-enum { MODEL_FILE_MAX_BYTES = 4096 };
+enum { MODEL_FILE_MAX_BYTES = 8192 };
 
 struct model_entry {
     GBytes *name;

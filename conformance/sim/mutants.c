@@ -26,7 +26,7 @@ const struct sim_mutant sim_mutants[] = {
     {PH_MUTANT_ALIAS, "hard-link-alias", "leases on what a removed name stood for are left alone",
      SIM_FAVOUR_NAMES, FALSE},
     {PH_MUTANT_GRANT_WHILE_WAITING, "grant-while-waiting", "leases go out on what somebody waits to change",
-     0, FALSE},
+     SIM_FAVOUR_NAMES, FALSE},
     {PH_MUTANT_GRANT_OLD_READING, "grant-of-old-reading",
      "a lease goes out with what was read before a change", 0, FALSE},
     {PH_MUTANT_CHANGE_AT_ONCE, "change-at-once", "a change does not wait for the leases that it recalls", 0,

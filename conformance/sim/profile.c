@@ -1,5 +1,6 @@
 #include "conformance/sim/profile.h"
 
+#include "conformance/sim/history.h"
 #include "conformance/sim/sim.h"
 
 void sim_profile_locks(struct sim_profile *profile)
@@ -89,6 +90,8 @@ void sim_profile_caching(struct sim_profile *profile, struct ph_random *random)
     profile->forget_per_mille = ONE_OF(random, 0, 20, 100);
     profile->cache_objects = ONE_OF(random, 2, 1000, 1000);
     profile->cache_leases = ONE_OF(random, 2, 1000, 1000);
+    profile->groups = ONE_OF(random, 1, 1, SIM_GROUPS);
+    profile->strange_per_mille = ONE_OF(random, 100, 500, 1000);
     profile->rest_per_mille = ONE_OF(random, 0, 30, 200);
     profile->rest_us = ONE_OF(random, 100000, 3000000);
     if (ph_random_chance(random, 400))
@@ -114,6 +117,7 @@ void sim_profile_favour(struct sim_profile *profile, unsigned favour)
         profile->linger_us = LINGER_US;
     }
     if (favour & SIM_FAVOUR_NAMES) {
+        profile->groups = 1;
         profile->weight[SIM_LINK] = 20;
         profile->weight[SIM_REMOVE] = 20;
         profile->weight[SIM_STAT] = 40;

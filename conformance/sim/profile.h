@@ -42,6 +42,8 @@ struct sim_profile {
     unsigned linger_us;                                                         /* of bytes after a cut */
     uint64_t pause_us;
     int64_t clock_ppm[SIM_CLIENTS_MAX];
+    unsigned groups;            /* of names that are used */
+    unsigned strange_per_mille; /* names that other clients like better */
     size_t cache_objects, cache_leases;
     uint64_t flush_age_ms, dirty_limit; /* of write-back */
     unsigned flush_in_flight;

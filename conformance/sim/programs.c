@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "conformance/sim/caching.h"
+#include "conformance/sim/tell.h"
 #include "conformance/sim/writeback.h"
 #include "ph_commands.h"
 #include "runtime/base/limits.h"
@@ -12,7 +13,6 @@ enum {
     NO_REPLACE = 1,
     EXCHANGE = 2,
     LIST_WHOLE = 100,
-    GRACE_US = 20000, /* calls that are being executed when their session ends */
     VALUE_WORKERS = PH_WORKERS_MAX,
 };
 
@@ -45,108 +45,17 @@ static void think(struct sim_process *process)
     sim_after_at(process->client, us, next_deed, process, NULL);
 }
 
-/* --- What is told --- */
-
-static unsigned worker_of(const struct sim_process *process)
+/* A name, usually of the group that the client likes best. */
+static unsigned some_slot(struct sim_process *process)
 {
-    return (unsigned) (process->client->index * SIM_PROCESSES_MAX + process->index);
-}
-
-static struct ph_event event_of(const struct sim_process *process, unsigned object, enum ph_deed deed,
-                                const char *call)
-{
-    return (struct ph_event){.object = (uint16_t) object,
-                             .deed = (uint8_t) deed,
-                             .worker = (uint8_t) worker_of(process),
-                             .mount = (uint8_t) process->client->index,
-                             .call = call};
-}
-
-/* What an event of the history was done or seen under: for what its object stands there. */
-static void objects_of(const struct ph_event *event, uint64_t objects[4])
-{
-    if (event->object == SIM_OBJECT_LOG) {
-        objects[0] = MODEL_LOG;
-    } else if (event->object >= SIM_OBJECT_OWNER) {
-        objects[0] = MODEL_REGISTER_FIRST + event->object - SIM_OBJECT_OWNER;
-    } else if (event->object >= SIM_OBJECT_WORD) {
-        objects[0] = MODEL_REGISTER_FIRST + (event->object - SIM_OBJECT_WORD) / SIM_WORDS;
-    } else {
-        gboolean links = event->deed == PH_LINKS || event->deed == PH_ALIVE;
-        objects[0] = links ? PH_OBJECT_ROOT : sim_slot_directory(event->slot);
-        objects[1] = links ? MODEL_SUB : sim_slot_directory(event->slot2);
-        objects[2] = event->value < PH_DIRECTORY ? event->value : 0;
-    }
-}
-
-static void add(const struct sim_process *process, const struct ph_event *event)
-{
-    struct world *world = world_of(process);
-    uint64_t objects[4] = {0};
-    guint index = sim_history_add(&world->history, event, process->started_us, world->now_us);
-    objects_of(event, objects);
-    if (process->client->writeback)
-        sim_writeback_note(process->client->writeback, index, objects, process->losses);
-}
-
-static void saw(const struct sim_process *process, unsigned object, enum ph_deed deed, unsigned slot,
-                uint64_t value, const char *call)
-{
-    struct ph_event event = event_of(process, object, deed, call);
-    event.slot = (uint8_t) slot;
-    event.value = value;
-    add(process, &event);
-}
-
-static unsigned register_of(uint64_t object)
-{
-    return (unsigned) (object - MODEL_REGISTER_FIRST);
-}
-
-static gboolean is_register(uint64_t object)
-{
-    return object >= MODEL_REGISTER_FIRST && object < MODEL_REGISTER_FIRST + MODEL_REGISTERS;
-}
-
-/* How directories, which the judge does not tell apart, and files are called. */
-static uint64_t identity(uint64_t object, const struct ph_cached_attr *attr)
-{
-    return attr && S_ISDIR(attr->mode) ? PH_DIRECTORY : object;
-}
-
-static void saw_links(const struct sim_process *process, uint64_t object, uint64_t links, const char *call)
-{
-    struct ph_event event = event_of(process, SIM_OBJECT_NAMES, PH_LINKS, call);
-    event.value = object;
-    event.extra = links;
-    add(process, &event);
-}
-
-static void saw_attr(const struct sim_process *process, const struct ph_cached_attr *attr, const char *call)
-{
-    if (is_register(attr->object))
-        saw(process, SIM_OBJECT_OWNER + register_of(attr->object), PH_GET, 0, attr->uid, call);
-    else if (attr->object == MODEL_LOG)
-        saw(process, SIM_OBJECT_LOG, PH_LENGTH, 0, attr->size, call);
-    else if (S_ISREG(attr->mode))
-        saw_links(process, attr->object, attr->links, call);
+    struct world *world = process->client->world;
+    unsigned group = (unsigned) process->client->index % world->profile.groups;
+    if (sim_chance(world, world->profile.strange_per_mille))
+        group = (unsigned) sim_below(world, world->profile.groups);
+    return group * PH_SLOTS + (unsigned) sim_below(world, PH_SLOTS);
 }
 
 /* --- Answers --- */
-
-/* Whether the answer to EVENT, which changes something, was lost; if so, EVENT may have happened, as long as
- * the server knew the session. */
-static gboolean is_lost(const struct sim_process *process, const struct sim_answer *answer,
-                        struct ph_event *event)
-{
-    struct world *world = world_of(process);
-    if (answer->status != PH_ST_IO_ERROR)
-        return FALSE;
-    event->maybe = TRUE;
-    event->begin_ns = process->started_us;
-    sim_world_doubt(world, event, process->client->last_conn);
-    return TRUE;
-}
 
 static void done(struct sim_process *process, const struct sim_answer *answer)
 {
@@ -159,19 +68,10 @@ static void done(struct sim_process *process, const struct sim_answer *answer)
     think(process);
 }
 
-/* Failures tell something as well. */
-static void saw_failure(const struct sim_process *process, uint32_t status, unsigned slot, const char *call)
-{
-    if (status == PH_ST_NOT_FOUND)
-        saw(process, SIM_OBJECT_NAMES, PH_HAS, slot, 0, call);
-    else if (status == PH_ST_EXISTS)
-        saw(process, SIM_OBJECT_NAMES, PH_HAS, slot, 1, call);
-}
-
 static void on_attr(struct sim_process *process, const struct sim_answer *answer)
 {
     if (answer->has_attr)
-        saw_attr(process, &answer->attr, "stat");
+        sim_saw_attr(process, &answer->attr, "stat");
     done(process, answer);
 }
 
@@ -183,7 +83,7 @@ static void go_to(struct sim_process *process, uint64_t object, const char *call
     process->started_us = world->now_us;
     if (attr) {
         world->result->kernel_hits++;
-        saw_attr(process, attr, call);
+        sim_saw_attr(process, attr, call);
         done(process, &(struct sim_answer){.status = PH_ST_OK});
     } else {
         sim_ask_attr(process, object, on_attr);
@@ -193,12 +93,12 @@ static void go_to(struct sim_process *process, uint64_t object, const char *call
 static void on_lookup(struct sim_process *process, const struct sim_answer *answer)
 {
     if (answer->status == PH_ST_OK) {
-        saw(process, SIM_OBJECT_NAMES, PH_NAMED, process->slot,
-            answer->object ? identity(answer->object, &answer->attr) : 0, "lookup");
+        sim_saw(process, sim_names_of(process->slot), PH_NAMED, process->slot,
+                answer->object ? sim_identity(answer->object, &answer->attr) : 0, "lookup");
         if (answer->has_attr) {
-            saw_attr(process, &answer->attr, "lookup");
+            sim_saw_attr(process, &answer->attr, "lookup");
             if (S_ISREG(answer->attr.mode))
-                process->seen_object = answer->object;
+                process->seen_object[process->slot / PH_SLOTS] = answer->object;
         }
     }
     done(process, answer);
@@ -214,7 +114,7 @@ static void do_stat(struct sim_process *process, unsigned slot)
     }
     world_of(process)->result->kernel_hits++;
     /* What kind of object it is the kernel knows as long as it has it. */
-    saw(process, SIM_OBJECT_NAMES, PH_HAS, slot, object != 0, "kernel's name");
+    sim_saw(process, sim_names_of(slot), PH_HAS, slot, object != 0, "kernel's name");
     if (object == 0)
         done(process, &(struct sim_answer){.status = PH_ST_OK});
     else
@@ -225,7 +125,7 @@ static void on_list(struct sim_process *process, const struct sim_answer *answer
 {
     for (unsigned slot = 0; answer->listed && slot < SIM_SLOTS; slot++) {
         if (sim_slot_directory(slot) == process->object)
-            saw(process, SIM_OBJECT_NAMES, PH_HAS, slot, answer->objects[slot] != 0, "readdir");
+            sim_saw(process, sim_names_of(slot), PH_HAS, slot, answer->objects[slot] != 0, "readdir");
     }
     done(process, answer);
 }
@@ -242,14 +142,14 @@ static void do_list(struct sim_process *process)
 
 static struct sim_opened *opened_of(struct sim_process *process, uint64_t object)
 {
-    return &process->opened[object == MODEL_LOG ? 0 : 1 + register_of(object)];
+    return &process->opened[object == MODEL_LOG ? 0 : 1 + sim_register_of(object)];
 }
 
 static void on_open(struct sim_process *process, const struct sim_answer *answer)
 {
     struct sim_opened *opened = opened_of(process, process->object);
     if (answer->has_attr)
-        saw_attr(process, &answer->attr, "open");
+        sim_saw_attr(process, &answer->attr, "open");
     if (answer->status != PH_ST_OK)
         opened->handle = 0;
     else
@@ -274,18 +174,18 @@ static void saw_data(const struct sim_process *process, GBytes *data, const char
     gsize len;
     const uint8_t *bytes = g_bytes_get_data(data, &len);
     if (process->object == MODEL_LOG) {
-        struct ph_event event = event_of(process, SIM_OBJECT_LOG, PH_LENGTH, call);
+        struct ph_event event = sim_event_of(process, SIM_OBJECT_LOG, PH_LENGTH, call);
         event.value = len;
         event.extra = ph_log_hash(0, bytes, len);
-        add(process, &event);
+        sim_did(process, &event);
         return;
     }
     for (unsigned word = 0; word < SIM_WORDS; word++) {
         uint64_t value = 0;
         if ((word + 1) * MODEL_VALUE_BYTES <= len)
             memcpy(&value, bytes + word * MODEL_VALUE_BYTES, sizeof(value));
-        saw(process, SIM_OBJECT_WORD + register_of(process->object) * SIM_WORDS + word, PH_GET, 0,
-            GUINT64_FROM_LE(value), call);
+        sim_saw(process, SIM_OBJECT_WORD + sim_register_of(process->object) * SIM_WORDS + word, PH_GET, 0,
+                GUINT64_FROM_LE(value), call);
     }
 }
 
@@ -320,21 +220,21 @@ static void do_read(struct sim_process *process)
 
 static uint64_t new_value(struct sim_process *process)
 {
-    return process->value = PH_VALUE(worker_of(process) % VALUE_WORKERS, ++world_of(process)->next_value);
+    return process->value = PH_VALUE(sim_worker_of(process) % VALUE_WORKERS, ++world_of(process)->next_value);
 }
 
 static void on_write(struct sim_process *process, const struct sim_answer *answer)
 {
     unsigned object = SIM_OBJECT_LOG;
     if (process->object != MODEL_LOG)
-        object = SIM_OBJECT_WORD + register_of(process->object) * SIM_WORDS + process->slot;
+        object = SIM_OBJECT_WORD + sim_register_of(process->object) * SIM_WORDS + process->slot;
     struct ph_event event =
-        event_of(process, object, process->object == MODEL_LOG ? PH_APPEND : PH_SET, "write");
+        sim_event_of(process, object, process->object == MODEL_LOG ? PH_APPEND : PH_SET, "write");
     event.value = process->value;
-    if (!is_lost(process, answer, &event) && answer->status == PH_ST_OK)
-        add(process, &event);
+    if (!sim_is_lost(process, answer, &event) && answer->status == PH_ST_OK)
+        sim_did(process, &event);
     if (answer->has_attr)
-        saw_attr(process, &answer->attr, "write's attributes");
+        sim_saw_attr(process, &answer->attr, "write's attributes");
     done(process, answer);
 }
 
@@ -358,10 +258,10 @@ static void do_write(struct sim_process *process, uint64_t object)
 static void on_chown(struct sim_process *process, const struct sim_answer *answer)
 {
     struct ph_event event =
-        event_of(process, SIM_OBJECT_OWNER + register_of(process->object), PH_SET, "chown");
+        sim_event_of(process, SIM_OBJECT_OWNER + sim_register_of(process->object), PH_SET, "chown");
     event.value = process->value;
-    if (!is_lost(process, answer, &event) && answer->status == PH_ST_OK)
-        add(process, &event);
+    if (!sim_is_lost(process, answer, &event) && answer->status == PH_ST_OK)
+        sim_did(process, &event);
     done(process, answer);
 }
 
@@ -389,24 +289,24 @@ static void do_sync(struct sim_process *process)
 static void changed(struct sim_process *process, const struct sim_answer *answer, enum ph_deed deed,
                     uint64_t value, const char *call)
 {
-    struct ph_event event = event_of(process, SIM_OBJECT_NAMES, deed, call);
-    event.slot = (uint8_t) process->slot;
-    event.slot2 = (uint8_t) process->slot2;
+    struct ph_event event = sim_event_of(process, sim_names_of(process->slot), deed, call);
+    event.slot = (uint8_t) (process->slot % PH_SLOTS);
+    event.slot2 = (uint8_t) (process->slot2 % PH_SLOTS);
     event.value = value;
-    if (!is_lost(process, answer, &event) && answer->status == PH_ST_OK)
-        add(process, &event);
+    if (!sim_is_lost(process, answer, &event) && answer->status == PH_ST_OK)
+        sim_did(process, &event);
 }
 
 static void on_create(struct sim_process *process, const struct sim_answer *answer)
 {
     /* A file that was there already is found, not made. */
     if (answer->status == PH_ST_OK && !answer->created)
-        saw(process, SIM_OBJECT_NAMES, PH_NAMED, process->slot, answer->object, "create");
+        sim_saw(process, sim_names_of(process->slot), PH_NAMED, process->slot, answer->object, "create");
     else
         changed(process, answer, PH_ADD, process->made_directory ? PH_DIRECTORY : process->value, "create");
-    saw_failure(process, answer->status, process->slot, "create");
+    sim_saw_failure(process, answer->status, process->slot, "create");
     if (answer->has_attr)
-        saw_attr(process, &answer->attr, "create's attributes");
+        sim_saw_attr(process, &answer->attr, "create's attributes");
     done(process, answer);
 }
 
@@ -420,7 +320,7 @@ static gboolean do_create(struct sim_process *process, gboolean directory)
     if (process->value == 0)
         return FALSE;
     process->made_directory = directory;
-    process->slot = (unsigned) sim_below(client->world, SIM_SLOTS);
+    process->slot = some_slot(process);
     sim_ask_create(process, process->slot, process->value, sim_chance(client->world, 700), directory,
                    on_create);
     return TRUE;
@@ -429,7 +329,7 @@ static gboolean do_create(struct sim_process *process, gboolean directory)
 static void on_remove(struct sim_process *process, const struct sim_answer *answer)
 {
     changed(process, answer, PH_DROP, process->made_directory ? PH_DIRECTORY : 0, "remove");
-    saw_failure(process, answer->status, process->slot, "remove");
+    sim_saw_failure(process, answer->status, process->slot, "remove");
     done(process, answer);
 }
 
@@ -437,18 +337,18 @@ static void do_remove(struct sim_process *process)
 {
     struct world *world = world_of(process);
     process->made_directory = world->profile.weight[SIM_MKDIR] > 0 && sim_chance(world, 300);
-    process->slot = (unsigned) sim_below(world, SIM_SLOTS);
+    process->slot = some_slot(process);
     sim_ask_remove(process, process->slot, process->made_directory, on_remove);
 }
 
 static void on_link(struct sim_process *process, const struct sim_answer *answer)
 {
-    changed(process, answer, PH_ADD, process->seen_object, "link");
-    saw_failure(process, answer->status, process->slot, "link");
+    changed(process, answer, PH_ADD, process->seen_object[process->slot / PH_SLOTS], "link");
+    sim_saw_failure(process, answer->status, process->slot, "link");
     if (answer->has_attr)
-        saw_attr(process, &answer->attr, "link's attributes");
+        sim_saw_attr(process, &answer->attr, "link's attributes");
     if (answer->status == PH_ST_STALE)
-        process->seen_object = 0;
+        process->seen_object[process->slot / PH_SLOTS] = 0;
     done(process, answer);
 }
 
@@ -461,9 +361,9 @@ static void on_rename(struct sim_process *process, const struct sim_answer *answ
         deed = PH_SWAP;
     changed(process, answer, deed, 0, "rename");
     if (answer->status == PH_ST_NOT_FOUND && process->flags != EXCHANGE)
-        saw(process, SIM_OBJECT_NAMES, PH_HAS, process->slot, 0, "rename");
+        sim_saw(process, sim_names_of(process->slot), PH_HAS, process->slot, 0, "rename");
     if (answer->status == PH_ST_EXISTS)
-        saw(process, SIM_OBJECT_NAMES, PH_HAS, process->slot2, 1, "rename");
+        sim_saw(process, sim_names_of(process->slot2), PH_HAS, process->slot2, 1, "rename");
     done(process, answer);
 }
 
@@ -472,8 +372,9 @@ static void do_rename(struct sim_process *process)
     struct world *world = world_of(process);
     struct sim_caching *caching = process->client->caching;
     uint64_t one, other;
-    process->slot = (unsigned) sim_below(world, SIM_SLOTS);
-    process->slot2 = (process->slot + 1 + (unsigned) sim_below(world, SIM_SLOTS - 1)) % SIM_SLOTS;
+    process->slot = some_slot(process);
+    process->slot2 = process->slot / PH_SLOTS * PH_SLOTS +
+                     (process->slot + 1 + (unsigned) sim_below(world, PH_SLOTS - 1)) % PH_SLOTS;
     process->flags = sim_chance(world, 500) ? 0 : sim_chance(world, 700) ? NO_REPLACE : EXCHANGE;
     /* A kernel that knows both names of a file does nothing. */
     if (process->flags == 0 && sim_kernel_name(caching, process->slot, &one) &&
@@ -513,17 +414,17 @@ static gboolean do_names(struct sim_process *process, enum sim_deed deed)
         do_remove(process);
         return TRUE;
     case SIM_LINK:
-        process->slot = (unsigned) sim_below(world_of(process), SIM_SLOTS);
-        if (process->seen_object == 0)
+        process->slot = some_slot(process);
+        if (process->seen_object[process->slot / PH_SLOTS] == 0)
             do_stat(process, process->slot);
         else
-            sim_ask_link(process, process->seen_object, process->slot, on_link);
+            sim_ask_link(process, process->seen_object[process->slot / PH_SLOTS], process->slot, on_link);
         return TRUE;
     case SIM_RENAME:
         do_rename(process);
         return TRUE;
     default:
-        do_stat(process, (unsigned) sim_below(world_of(process), SIM_SLOTS));
+        do_stat(process, some_slot(process));
         return TRUE;
     }
 }

@@ -49,10 +49,10 @@ struct sim_process {
     uint64_t ticket, op;     /* OP: number of the operation at hand */
     uint64_t value, count;   /* what is being written */
     uint64_t started_us;
-    gboolean doomed;             /* the transaction at hand must fail and leave nothing */
-    struct sim_task *task;       /* what it has asked its kernel for, in a world that caches */
-    uint64_t seen_object;        /* a file that it has seen under some name */
-    unsigned slot, slot2, flags; /* what it is about */
+    gboolean doomed;                  /* the transaction at hand must fail and leave nothing */
+    struct sim_task *task;            /* what it has asked its kernel for, in a world that caches */
+    uint64_t seen_object[SIM_GROUPS]; /* a file that it has seen under some name */
+    unsigned slot, slot2, flags;      /* what it is about */
     gboolean made_directory;
     uint64_t losses; /* of sessions, when it began */
     struct sim_opened {

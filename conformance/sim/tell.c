@@ -1,0 +1,122 @@
+/* What programs tell the history of what they do and see. */
+#include "conformance/sim/tell.h"
+
+#include <sys/stat.h>
+
+#include "conformance/sim/writeback.h"
+#include "ph_commands.h"
+#include "runtime/base/limits.h"
+
+unsigned sim_worker_of(const struct sim_process *process)
+{
+    return (unsigned) (process->client->index * SIM_PROCESSES_MAX + process->index);
+}
+
+struct ph_event sim_event_of(const struct sim_process *process, unsigned object, enum ph_deed deed,
+                             const char *call)
+{
+    return (struct ph_event){.object = (uint16_t) object,
+                             .deed = (uint8_t) deed,
+                             .worker = (uint8_t) sim_worker_of(process),
+                             .mount = (uint8_t) process->client->index,
+                             .call = call};
+}
+
+/* What an event of the history was done or seen under: for what its object stands there. */
+static void objects_of(const struct ph_event *event, uint64_t objects[4])
+{
+    if (event->object == SIM_OBJECT_LOG) {
+        objects[0] = MODEL_LOG;
+    } else if (event->object >= SIM_OBJECT_OWNER) {
+        objects[0] = MODEL_REGISTER_FIRST + event->object - SIM_OBJECT_OWNER;
+    } else if (event->object >= SIM_OBJECT_WORD) {
+        objects[0] = MODEL_REGISTER_FIRST + (event->object - SIM_OBJECT_WORD) / SIM_WORDS;
+    } else {
+        gboolean links = event->deed == PH_LINKS || event->deed == PH_ALIVE;
+        objects[0] = links ? PH_OBJECT_ROOT : sim_slot_directory(event->slot);
+        objects[1] = links ? MODEL_SUB : sim_slot_directory(event->slot2);
+        objects[2] = event->value < PH_DIRECTORY ? event->value : 0;
+    }
+}
+
+void sim_did(const struct sim_process *process, const struct ph_event *event)
+{
+    struct world *world = process->client->world;
+    uint64_t objects[4] = {0};
+    guint index = sim_history_add(&world->history, event, process->started_us, world->now_us);
+    objects_of(event, objects);
+    if (process->client->writeback)
+        sim_writeback_note(process->client->writeback, index, objects, process->losses);
+}
+
+void sim_saw(const struct sim_process *process, unsigned object, enum ph_deed deed, unsigned slot,
+             uint64_t value, const char *call)
+{
+    struct ph_event event = sim_event_of(process, object, deed, call);
+    event.slot = (uint8_t) (slot % PH_SLOTS);
+    event.value = value;
+    sim_did(process, &event);
+}
+
+/* The object of the history that SLOT belongs to. */
+unsigned sim_names_of(unsigned slot)
+{
+    return SIM_OBJECT_NAMES + slot / PH_SLOTS;
+}
+
+unsigned sim_register_of(uint64_t object)
+{
+    return (unsigned) (object - MODEL_REGISTER_FIRST);
+}
+
+static gboolean is_register(uint64_t object)
+{
+    return object >= MODEL_REGISTER_FIRST && object < MODEL_REGISTER_FIRST + MODEL_REGISTERS;
+}
+
+/* How directories, which the judge does not tell apart, and files are called. */
+uint64_t sim_identity(uint64_t object, const struct ph_cached_attr *attr)
+{
+    return attr && S_ISDIR(attr->mode) ? PH_DIRECTORY : object;
+}
+
+static void saw_links(const struct sim_process *process, uint64_t object, uint64_t links, const char *call)
+{
+    struct ph_event event = sim_event_of(process, sim_names_of(process->slot), PH_LINKS, call);
+    event.value = object;
+    event.extra = links;
+    sim_did(process, &event);
+}
+
+void sim_saw_attr(const struct sim_process *process, const struct ph_cached_attr *attr, const char *call)
+{
+    if (is_register(attr->object))
+        sim_saw(process, SIM_OBJECT_OWNER + sim_register_of(attr->object), PH_GET, 0, attr->uid, call);
+    else if (attr->object == MODEL_LOG)
+        sim_saw(process, SIM_OBJECT_LOG, PH_LENGTH, 0, attr->size, call);
+    else if (S_ISREG(attr->mode))
+        saw_links(process, attr->object, attr->links, call);
+}
+
+/* Whether the answer to EVENT, which changes something, was lost; if so, EVENT may have happened, as long as
+ * the server knew the session. */
+gboolean sim_is_lost(const struct sim_process *process, const struct sim_answer *answer,
+                     struct ph_event *event)
+{
+    struct world *world = process->client->world;
+    if (answer->status != PH_ST_IO_ERROR)
+        return FALSE;
+    event->maybe = TRUE;
+    event->begin_ns = process->started_us;
+    sim_world_doubt(world, event, process->client->last_conn);
+    return TRUE;
+}
+
+/* Failures tell something as well. */
+void sim_saw_failure(const struct sim_process *process, uint32_t status, unsigned slot, const char *call)
+{
+    if (status == PH_ST_NOT_FOUND)
+        sim_saw(process, sim_names_of(slot), PH_HAS, slot, 0, call);
+    else if (status == PH_ST_EXISTS)
+        sim_saw(process, sim_names_of(slot), PH_HAS, slot, 1, call);
+}
