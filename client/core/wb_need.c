@@ -79,11 +79,10 @@ static void change_name(struct ph_wb *wb, struct wb_need *need, uint64_t directo
         need->all = true;
 }
 
-static void need_change(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *need)
+static void need_name_change(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *need)
 {
     const void *message = call->message;
     const Pohmel__RenameRequest *rename = message;
-    const Pohmel__CopyRequest *copy = message;
     switch (call->command) {
     case PH_CMD_CREATE:
         change_name(wb, need, ((const Pohmel__CreateRequest *) message)->parent,
@@ -119,6 +118,16 @@ static void need_change(struct ph_wb *wb, const struct ph_wb_call *call, struct 
         change_name(wb, need, rename->old_parent, &rename->old_name, true);
         change_name(wb, need, rename->new_parent, &rename->new_name, true);
         break;
+    default: /* MKPATH, RMTREE, several changes: what they concern cannot be listed */
+        need->all = true;
+    }
+}
+
+static void need_change(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *need)
+{
+    const void *message = call->message;
+    const Pohmel__CopyRequest *copy = message;
+    switch (call->command) {
     case PH_CMD_TMPFILE:
         about(wb, need, ((const Pohmel__TmpfileRequest *) message)->parent);
         break;
@@ -148,9 +157,43 @@ static void need_change(struct ph_wb *wb, const struct ph_wb_call *call, struct 
     case PH_CMD_REMOVEXATTR:
         changes(wb, need, ((const Pohmel__RemovexattrRequest *) message)->object);
         break;
-    default: /* MKPATH, RMTREE, several changes: what they concern cannot be listed */
-        need->all = true;
+    default:
+        need_name_change(wb, call, need);
     }
+}
+
+/* Locks and leases need the object, not what was done to it. */
+static void need_existence(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *need)
+{
+    const void *message = call->message;
+    switch (call->command) {
+    case PH_CMD_LOCK:
+        to_be_born(wb, need, ((const Pohmel__LockRequest *) message)->object);
+        handle(need, 0, ((const Pohmel__LockRequest *) message)->handle);
+        break;
+    case PH_CMD_UNLOCK:
+        to_be_born(wb, need, ((const Pohmel__UnlockRequest *) message)->object);
+        break;
+    case PH_CMD_LOCK_TEST:
+        to_be_born(wb, need, ((const Pohmel__LockTestRequest *) message)->object);
+        break;
+    case PH_CMD_LEASE_ACQUIRE:
+        to_be_born(wb, need, ((const Pohmel__LeaseAcquireRequest *) message)->object);
+        break;
+    default:
+        break;
+    }
+}
+
+static void need_lookup(struct ph_wb *wb, const Pohmel__LookupRequest *lookup, struct wb_need *need)
+{
+    uint64_t object = name(wb, need, lookup->parent, &lookup->names[0]);
+    const struct wb_object *o = wb_find(wb, object);
+    need->all = lookup->n_names > 1;
+    about(wb, need, object);
+    /* Its attributes are the server's, which has to know what happened in it. */
+    if (o != NULL && o->stale)
+        whole(wb, need, object);
 }
 
 void wb_need(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *need)
@@ -162,17 +205,9 @@ void wb_need(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *ne
         return;
     }
     switch (call->command) {
-    case PH_CMD_LOOKUP: {
-        const Pohmel__LookupRequest *lookup = message;
-        need->all = lookup->n_names > 1;
-        uint64_t object = name(wb, need, lookup->parent, &lookup->names[0]);
-        const struct wb_object *o = wb_find(wb, object);
-        about(wb, need, object);
-        if (o != NULL &&
-            o->stale) /* its attributes are the server's, which has to know what happened in it */
-            whole(wb, need, object);
+    case PH_CMD_LOOKUP:
+        need_lookup(wb, message, need);
         break;
-    }
     case PH_CMD_GETATTR:
         about(wb, need, ((const Pohmel__GetattrRequest *) message)->object);
         whole(wb, need, ((const Pohmel__GetattrRequest *) message)->object);
@@ -212,20 +247,7 @@ void wb_need(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *ne
         handle(need, 0, sync->handle);
         need->all = sync->tree;
         break;
-    case PH_CMD_LOCK:
-        to_be_born(wb, need, ((const Pohmel__LockRequest *) message)->object);
-        handle(need, 0, ((const Pohmel__LockRequest *) message)->handle);
-        break;
-    case PH_CMD_UNLOCK:
-        to_be_born(wb, need, ((const Pohmel__UnlockRequest *) message)->object);
-        break;
-    case PH_CMD_LOCK_TEST:
-        to_be_born(wb, need, ((const Pohmel__LockTestRequest *) message)->object);
-        break;
-    case PH_CMD_LEASE_ACQUIRE:
-        to_be_born(wb, need, ((const Pohmel__LeaseAcquireRequest *) message)->object);
-        break;
     default:
-        break;
+        need_existence(wb, call, need);
     }
 }
