@@ -101,6 +101,7 @@ static struct ph_writeback *new_writeback(const struct ph_mount_options *options
         return NULL;
     const struct ph_writeback_options writeback_options = {
         .flush_age_ms = options->flush_age_ms,
+        .patience_ms = MAX(1, (uint64_t) options->patience_s * 1000),
         .dirty_limit_bytes = options->dirty_limit_bytes,
     };
     struct ph_writeback *writeback = ph_writeback_new(&writeback_options, coherence);

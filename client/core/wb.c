@@ -376,6 +376,12 @@ uint64_t ph_wb_deadline_ms(const struct ph_wb *wb)
 void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
     wb->ticked_ms = now->ms;
+    if (wb->open)
+        wb->away_ms = 0;
+    else if (wb->away_ms == 0)
+        wb->away_ms = now->ms;
+    else if (wb->config.patience_ms > 0 && now->ms - wb->away_ms >= wb->config.patience_ms)
+        wb_fail_waiting(wb, actions);
     bool much = wb_amount(wb) > wb->config.dirty_limit_bytes / 2;
     for (struct wb_op *op = wb->first; op != NULL; op = op->next) {
         if (!much && op->made_ms + wb->config.flush_age_ms > now->ms)

@@ -26,7 +26,8 @@ struct ph_wb_call;
 struct ph_wb_orphan;
 
 struct ph_wb_config {
-    uint64_t flush_age_ms;      /* what has been dirty for so long is sent */
+    uint64_t flush_age_ms; /* what has been dirty for so long is sent */
+    uint64_t patience_ms;  /* so long without a session, and what waits to be written back fails; 0: never */
     uint64_t dirty_limit_bytes; /* writers wait while more is dirty; half of it is where sending begins */
     uint32_t payload_max_bytes; /* of one command */
     uint32_t in_flight_max;     /* commands of ours under way at once */
@@ -79,6 +80,7 @@ struct ph_wb_actions {
     size_t call_count, call_capacity;
 };
 
+/* Empty list. */
 void ph_wb_actions_init(struct ph_wb_actions *actions);
 
 /* Frees what the actions own. Under the lock: some of it is shared with what is not over. */

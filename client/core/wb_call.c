@@ -331,6 +331,30 @@ void ph_wb_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
     wb_pump(wb, now, actions);
 }
 
+/* The operations that it waits for name it: it goes on when they are done, as what asks for nothing. */
+static void stop_waiting(struct ph_wb_call *call, uint32_t status, const char *text,
+                         struct ph_wb_actions *actions)
+{
+    if (call->fn == NULL)
+        return;
+    struct ph_wb_action *action = wb_action(actions, PH_WB_COMPLETE);
+    action->fn = call->fn;
+    action->data = call->data;
+    action->reply = (struct ph_reply){.status = status, .text = text};
+    call->fn = NULL;
+    call->kind = WB_CALL_FLUSH;
+}
+
+void wb_fail_waiting(struct ph_wb *wb, struct ph_wb_actions *actions)
+{
+    for (struct ph_lru_entry *entry = wb->calls.oldest; entry != NULL; entry = entry->newer) {
+        struct ph_wb_call *call = WB_OF(entry, struct ph_wb_call, lru);
+        /* Leases that are given back went with the session; whoever gives them back finds out there. */
+        if (call->kind != WB_CALL_OP && !call->sent && call->command != PH_CMD_LEASE_RELEASE)
+            stop_waiting(call, PH_ST_IO_ERROR, "the server cannot be reached", actions);
+    }
+}
+
 uint64_t ph_wb_cancel(struct ph_wb *wb, uint64_t ticket, struct ph_wb_actions *actions)
 {
     struct ph_lru_entry *entry = ph_lru_find(&wb->calls, ticket);
@@ -339,15 +363,7 @@ uint64_t ph_wb_cancel(struct ph_wb *wb, uint64_t ticket, struct ph_wb_actions *a
         return 0;
     if (call->sent)
         return call->link_ticket;
-    /* The operations that it waits for name it: it goes on when they are done, as what asks for nothing. */
-    if (call->fn != NULL) {
-        struct ph_wb_action *action = wb_action(actions, PH_WB_COMPLETE);
-        action->fn = call->fn;
-        action->data = call->data;
-        action->reply = (struct ph_reply){.status = PH_ST_CANCELLED, .text = ""};
-        call->fn = NULL;
-        call->kind = WB_CALL_FLUSH;
-    }
+    stop_waiting(call, PH_ST_CANCELLED, "", actions);
     return 0;
 }
 

@@ -223,6 +223,7 @@ struct ph_wb {
     uint64_t space_bytes_first, space_asked_ms; /* what there was of it; when it was asked for */
     bool space_known;
     uint64_t ticked_ms;
+    uint64_t away_ms; /* when a tick first found no session; 0 while there is one */
     struct ph_wb_call *throttled_first, *throttled_last;
     struct ph_wb_call *lost_calls; /* that waited for what ended with the session */
     struct ph_wb_counters counters;
@@ -301,6 +302,9 @@ void wb_fail(struct ph_wb *wb, struct ph_wb_call *call, uint32_t status, const c
 /* Goes on with what waited; throttled writers too. */
 void wb_resume(struct ph_wb *wb, struct ph_wb_call *resume, const struct ph_wb_now *now,
                struct ph_wb_actions *actions);
+
+/* Answers all that waits for something to be written back: there is no server to write it to. */
+void wb_fail_waiting(struct ph_wb *wb, struct ph_wb_actions *actions);
 
 /* wb_need.c */
 struct wb_need {
@@ -428,9 +432,13 @@ struct wb_outgoing {
     Pohmel__Time accessed, modified;
     Pohmel__Caller owner;
 };
+/* A command of OP, for STEP of it; its message is to be filled in. */
 struct ph_wb_call *wb_op_call(struct ph_wb *wb, struct wb_op *op, enum wb_step step);
+/* Sends it: the message is that of COMMAND. */
 void wb_op_send(struct ph_wb *wb, struct ph_wb_call *call, uint16_t command, struct ph_wb_actions *actions);
+/* Closes HANDLE of OBJECT at the server; nobody waits for the answer. */
 void wb_close(struct ph_wb *wb, uint64_t handle, uint64_t object, struct ph_wb_actions *actions);
+/* OP is over, with STATUS: what waits for it goes on, what was seen of it is given up where it failed. */
 void wb_op_finish(struct ph_wb *wb, struct wb_op *op, uint32_t status, const struct ph_wb_now *now,
                   struct ph_wb_actions *actions);
 /* wb_flush_state.c */

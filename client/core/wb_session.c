@@ -97,6 +97,7 @@ void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const 
     struct ph_wb_call *resume = wb->lost_calls;
     wb->lost_calls = NULL;
     wb->open = true;
+    wb->away_ms = 0;
     wb->generation = generation;
     wb->write_back = write_back;
     wb->space_known = false;

@@ -42,7 +42,10 @@ static void send(struct ph_writeback *writeback, const struct ph_wb_action *acti
     *sent = (struct sent){writeback, action->call};
     const struct ph_stub *stub = ph_link_stub(writeback->link);
     uint64_t link_ticket =
-        stub->send(stub->self, action->command, action->message, action->payload, answered, sent);
+        action->own
+            ? ph_link_send_flush(writeback->link, action->generation, action->command, action->message,
+                                 action->payload, answered, sent)
+            : stub->send(stub->self, action->command, action->message, action->payload, answered, sent);
     if (link_ticket == 0)
         return;
     pthread_mutex_lock(&writeback->mutex);
@@ -290,18 +293,32 @@ static void wait_ms(struct ph_writeback *writeback, unsigned ms)
     pthread_cond_timedwait(&writeback->wake, &writeback->mutex, &until);
 }
 
-bool ph_writeback_drain(struct ph_writeback *writeback, guint patience_s)
+/* Flushes anew where the flush failed because there was no server: the mount ends, and has more patience. */
+static bool has_drained(struct ph_writeback *writeback)
 {
-    uint64_t unreachable_s = 0, begun_ms = ph_link_now_ms(), said_ms = begun_ms;
+    struct ph_wb_counters counters;
+    ph_wb_count(writeback->wb, 0, &counters);
+    if (!writeback->drained || writeback->drain_status == PH_ST_OK || counters.dirty_operations == 0)
+        return writeback->drained;
+    writeback->drained = false;
+    pthread_mutex_unlock(&writeback->mutex);
     ph_writeback_flush(writeback, 0, drained, writeback);
     pthread_mutex_lock(&writeback->mutex);
-    while (!writeback->drained && unreachable_s <= patience_s) {
+    return false;
+}
+
+bool ph_writeback_drain(struct ph_writeback *writeback, guint patience_s)
+{
+    uint64_t unreachable_ms = 0, said_ms = ph_link_now_ms();
+    ph_writeback_flush(writeback, 0, drained, writeback);
+    pthread_mutex_lock(&writeback->mutex);
+    while (!has_drained(writeback) && unreachable_ms <= (uint64_t) patience_s * 1000) {
         uint64_t before = ph_link_now_ms();
         wait_ms(writeback, 1000);
         if (ph_link_connected(writeback->link))
-            unreachable_s = 0;
-        else if (ph_link_now_ms() - before >= 900)
-            unreachable_s++;
+            unreachable_ms = 0;
+        else
+            unreachable_ms += ph_link_now_ms() - before;
         if (ph_link_now_ms() - said_ms >= SAY_AFTER_S * 1000) {
             said_ms = ph_link_now_ms();
             say_what_is_left(writeback);
@@ -350,6 +367,7 @@ struct ph_writeback *ph_writeback_new(const struct ph_writeback_options *options
     struct ph_writeback *writeback = g_new0(struct ph_writeback, 1);
     struct ph_wb_config config = {
         .flush_age_ms = options->flush_age_ms,
+        .patience_ms = options->patience_ms,
         .dirty_limit_bytes = options->dirty_limit_bytes,
         .payload_max_bytes = PH_PAYLOAD_MAX_BYTES,
         .in_flight_max = IN_FLIGHT_MAX,

@@ -15,6 +15,7 @@ struct ph_writeback;
 
 struct ph_writeback_options {
     uint64_t flush_age_ms;
+    uint64_t patience_ms; /* how long what waits to be written back waits for a server that is gone */
     uint64_t dirty_limit_bytes;
 };
 
@@ -50,6 +51,7 @@ void ph_writeback_flush(struct ph_writeback *writeback, uint64_t object,
  * a server that cannot be reached. False when something could not be written back. */
 bool ph_writeback_drain(struct ph_writeback *writeback, guint patience_s);
 
+/* Whether OBJECT has changes that were not written back; any thread. */
 bool ph_writeback_is_dirty(struct ph_writeback *writeback, uint64_t object);
 
 /* Status of the first failure to write OBJECT back that nobody was told of yet; PH_ST_OK for none. */
