@@ -80,7 +80,7 @@ static void add(struct sim_result *total, const struct sim_result *result)
     total->doubted += result->doubted;
 }
 
-/* As many worlds as there is time for: under sanitizers each takes ten times as long. */
+/* As many worlds as there is time for: under sanitizers each takes thirty times as long. */
 static uint64_t some_worlds(uint64_t part)
 {
     const char *fewer = g_getenv("PH_SIM_WORLDS");
