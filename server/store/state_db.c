@@ -7,14 +7,16 @@
 #include <string.h>
 #include <time.h>
 
+#include "server/store/state_recent.h"
 #include "server/store/state_sql.h"
 
 enum {
-    /* A queued row waits this long for others to join it: what a server that is
-     * killed forgets, against one commit for each object made. */
+    /* A queued row waits this long for others to join it: what a machine that
+     * crashes forgets at least, against one commit for each object made. */
     COMMIT_DELAY_MS = 1,
-    COMMIT_RETRY_MS = 1000,     /* after a commit failed */
-    QUEUE_MAX_ROWS = 256 * 1024 /* queued rows after which changes wait for the disk */
+    COMMIT_RETRY_MS = 1000,        /* after a commit failed */
+    QUEUE_MAX_ROWS = 256 * 1024,   /* queued rows after which changes wait for the disk */
+    RECENT_BYTES = 8 * 1024 * 1024 /* of each file of recent changes; 100,000 rows with short names */
 };
 
 /* Rows not committed yet. A removed object stays in `by_id` with `removed` set. */
@@ -40,10 +42,11 @@ struct ph_state_db {
     pthread_mutex_t lock; /* guards what follows; never held across a statement */
     pthread_cond_t wake, done;
     struct pending queued, committing;
-    uint64_t queue_number;     /* number of the batch that `queued` will be */
-    uint64_t committed_number; /* all batches below are in the database */
-    uint64_t durable_number;   /* all batches below survive the loss of power */
-    uint64_t wanted_number;    /* a SYNC waits for these to become durable */
+    struct ph_state_recent *recent; /* the same changes, outside of this process */
+    uint64_t queue_number;          /* number of the batch that `queued` will be */
+    uint64_t committed_number;      /* all batches below are in the database */
+    uint64_t durable_number;        /* all batches below survive the loss of power */
+    uint64_t wanted_number;         /* a SYNC waits for these to become durable */
     uint64_t next_id;
     bool maybe_rows; /* the table is not known to be empty */
     bool failed;     /* the last commit failed */
@@ -104,8 +107,9 @@ static void wait_ms(pthread_cond_t *cond, pthread_mutex_t *lock, int ms)
     pthread_cond_timedwait(cond, lock, &until);
 }
 
-/* Writes one batch. Called without the lock; nobody else touches `committing`. */
-static bool batch_write(struct ph_state_db *db, bool durable)
+/* Writes one batch, whose last change is RECENT. Called without the lock; nobody else touches `committing`.
+ */
+static bool batch_write(struct ph_state_db *db, uint64_t recent, bool durable)
 {
     GHashTableIter iter;
     gpointer value;
@@ -124,6 +128,8 @@ static bool batch_write(struct ph_state_db *db, bool durable)
         if (!entry->removed)
             good = ph_state_sql_put(db->writer, &entry->row);
     }
+    if (good && g_hash_table_size(db->committing.by_id) > 0)
+        good = ph_state_sql_counter_set(db->writer, "recent", recent);
     good = ph_state_sql_end(db->writer, good, durable);
     pthread_mutex_unlock(&db->write_lock);
     return good;
@@ -138,10 +144,12 @@ static void commit_round(struct ph_state_db *db)
     db->queued = db->committing; /* empty */
     db->committing = batch;
     db->queue_number++;
+    uint64_t recent = ph_state_recent_take(db->recent);
+    pthread_cond_broadcast(&db->done); /* there is room again */
     pthread_mutex_unlock(&db->lock);
     bool good = false;
     for (int attempt = 0; !good; attempt++) {
-        good = batch_write(db, durable);
+        good = batch_write(db, recent, durable);
         pthread_mutex_lock(&db->lock);
         db->failed = !good;
         if (good || (db->stop && attempt > 2))
@@ -153,6 +161,8 @@ static void commit_round(struct ph_state_db *db)
     g_hash_table_remove_all(db->committing.by_inode);
     g_hash_table_remove_all(db->committing.by_id);
     db->committed_number = number + 1;
+    if (good)
+        ph_state_recent_done(db->recent);
     if (durable && good)
         db->durable_number = number + 1;
     pthread_cond_broadcast(&db->done);
@@ -177,7 +187,9 @@ static void *commit_thread(void *data)
             wait_ms(&db->wake, &db->lock, COMMIT_DELAY_MS);
         commit_round(db);
     }
-    commit_round(db);
+    /* What the database did not take is given to it at the next start, in its order. */
+    if (!db->failed)
+        commit_round(db);
     pthread_mutex_unlock(&db->lock);
     return NULL;
 }
@@ -185,7 +197,8 @@ static void *commit_thread(void *data)
 bool ph_state_db_throttle(struct ph_state_db *db)
 {
     pthread_mutex_lock(&db->lock);
-    while (g_hash_table_size(db->queued.by_id) >= QUEUE_MAX_ROWS && !db->stop && !db->failed) {
+    while ((g_hash_table_size(db->queued.by_id) >= QUEUE_MAX_ROWS || ph_state_recent_crowded(db->recent)) &&
+           !db->stop && !db->failed) {
         pthread_cond_signal(&db->wake);
         pthread_cond_wait(&db->done, &db->lock);
     }
@@ -199,6 +212,7 @@ static void queue(struct ph_state_db *db, const struct ph_state_row *row, bool r
     pthread_mutex_lock(&db->lock);
     bool first = g_hash_table_size(db->queued.by_id) == 0;
     pending_set(&db->queued, row, removed);
+    ph_state_recent_append(db->recent, row, removed);
     db->maybe_rows = true;
     if (first)
         pthread_cond_signal(&db->wake);
@@ -346,6 +360,7 @@ static void state_db_free(struct ph_state_db *db)
 {
     ph_state_sql_close(db->reader);
     ph_state_sql_close(db->writer);
+    ph_state_recent_close(db->recent);
     pending_clear(&db->queued);
     pending_clear(&db->committing);
     pthread_mutex_destroy(&db->lock);
@@ -356,6 +371,47 @@ static void state_db_free(struct ph_state_db *db)
     g_free(db);
 }
 
+struct recovery {
+    struct ph_state_sql *sql;
+    uint64_t changes;
+};
+
+static bool recover_change(const struct ph_state_change *change, void *data)
+{
+    struct recovery *recovery = data;
+    if (recovery->changes++ == 0 && !ph_state_sql_begin(recovery->sql, true))
+        return false;
+    return change->removed ? ph_state_sql_remove(recovery->sql, change->row.id)
+                           : ph_state_sql_put(recovery->sql, &change->row);
+}
+
+/* Puts what a killed server had not committed into the database, and begins a new log. */
+static bool recent_start(struct ph_state_db *db, const char *directory, const struct ph_state_start *start,
+                         GError **error)
+{
+    struct recovery recovery = {.sql = db->writer};
+    bool good = ph_state_recent_read(directory, start->volume, start->recent, recover_change, &recovery);
+    if (recovery.changes > 0) {
+        good = good && ph_state_sql_counter_set(db->writer, "recent", ph_state_recent_first(start->epoch));
+        good = ph_state_sql_end(db->writer, good, true);
+    }
+    if (!good) {
+        g_set_error(
+            error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
+            "cannot write to the state database in %s what the last server left in recent.0 and recent.1; "
+            "the log says why",
+            directory);
+        return false;
+    }
+    if (recovery.changes > 0)
+        g_message("the last server did not end by itself: %" G_GUINT64_FORMAT
+                  " changes of ids were taken from its log",
+                  recovery.changes);
+    db->maybe_rows = start->has_rows || recovery.changes > 0;
+    db->recent = ph_state_recent_open(directory, RECENT_BYTES, start->volume, start->epoch);
+    return true;
+}
+
 struct ph_state_db *ph_state_db_open(const char *directory, const struct ph_state_root *root, GError **error)
 {
     struct ph_state_db *db = g_new0(struct ph_state_db, 1);
@@ -364,7 +420,8 @@ struct ph_state_db *ph_state_db_open(const char *directory, const struct ph_stat
     pending_init(&db->committing);
     struct ph_state_start start;
     db->writer = ph_state_sql_open(directory, true, error);
-    if (db->writer != NULL && ph_state_sql_start(db->writer, root, &start, error))
+    if (db->writer != NULL && ph_state_sql_start(db->writer, root, &start, error) &&
+        recent_start(db, directory, &start, error))
         db->reader = ph_state_sql_open(directory, false, error);
     if (db->reader == NULL) {
         state_db_free(db);
@@ -373,7 +430,6 @@ struct ph_state_db *ph_state_db_open(const char *directory, const struct ph_stat
     db->epoch = start.epoch;
     memcpy(db->volume, start.volume, sizeof db->volume);
     db->next_id = start.next_id;
-    db->maybe_rows = start.has_rows;
     db->queue_number = db->committed_number = db->durable_number = db->wanted_number = 1;
     int failed = pthread_create(&db->thread, NULL, commit_thread, db);
     if (failed != 0) {

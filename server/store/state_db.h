@@ -1,7 +1,9 @@
 /* What a store must remember across restarts: which object has which id, what
  * ids are given out, what the volume is. A SQLite database in the state
  * directory; changes are queued and committed in batches by one thread, so that
- * no command waits for it but SYNC. docs/decisions/0003-object-ids.md.
+ * no command waits for it but SYNC. A change that was queued survives the end of
+ * the process, however it ends (state_recent.h), and that of the machine when it
+ * is durable. docs/decisions/0003-object-ids.md.
  * All functions but open and close may be called from any thread. */
 #ifndef PH_SERVER_STORE_STATE_DB_H
 #define PH_SERVER_STORE_STATE_DB_H

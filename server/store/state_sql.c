@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "server/store/state_recent.h"
+
 enum { SCHEMA_VERSION = 1, BUSY_TIMEOUT_MS = 10000 };
 
 enum statement {
@@ -294,7 +296,9 @@ static bool volume_note(struct ph_state_sql *sql, const struct ph_state_root *ro
         g_warning(
             "the state directory was used for %s, which was another directory than %s is now; it starts anew",
             path[0] != '\0' ? path : "another export", root->path);
-        if (sqlite3_exec(sql->connection, "DELETE FROM objects", NULL, NULL, NULL) != SQLITE_OK)
+        start->recent = ph_state_recent_first(start->epoch); /* the other export's are not wanted */
+        if (sqlite3_exec(sql->connection, "DELETE FROM objects", NULL, NULL, NULL) != SQLITE_OK ||
+            !ph_state_sql_counter_set(sql, "recent", start->recent))
             return false;
     }
     if ((!known || other) && !volume_choose(sql, start->volume))
@@ -310,6 +314,7 @@ bool ph_state_sql_start(struct ph_state_sql *sql, const struct ph_state_root *ro
     if (good) {
         start->epoch = counter_get(sql, "epoch", 0) + 1;
         start->next_id = counter_get(sql, "next_id", PH_OBJECT_GIVEN_FIRST);
+        start->recent = counter_get(sql, "recent", 0);
         good = ph_state_sql_counter_set(sql, "epoch", start->epoch) && volume_note(sql, root, start);
         start->has_rows = sqlite3_step(sql->statements[HAS_ROWS]) == SQLITE_ROW;
         sqlite3_reset(sql->statements[HAS_ROWS]);

@@ -10,6 +10,7 @@ struct ph_state_sql;
 /* What the database knew when it was opened. */
 struct ph_state_start {
     uint64_t epoch, next_id;
+    uint64_t recent; /* number of the last change that it has (state_recent.h) */
     uint8_t volume[16];
     bool has_rows;
 };
@@ -33,7 +34,7 @@ bool ph_state_sql_end(struct ph_state_sql *sql, bool good, bool durable);
 bool ph_state_sql_put(struct ph_state_sql *sql, const struct ph_state_row *row);
 /* Removing what is not there is fine. */
 bool ph_state_sql_remove(struct ph_state_sql *sql, uint64_t id);
-/* Counters are named "epoch", "next_id" and "syncs". */
+/* Counters are named "epoch", "next_id", "recent" and "syncs". */
 bool ph_state_sql_counter_set(struct ph_state_sql *sql, const char *name, uint64_t value);
 
 /* The row of an object, by its id or by where it is. False: none, or the database failed. */
