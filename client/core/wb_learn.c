@@ -308,7 +308,7 @@ static void learn_acquired(struct ph_wb *wb, struct ph_wb_call *call, const stru
         return;
     if (!o->exclusive && reply->status != PH_ST_OK && call->session == wb->session) {
         o->unleased = reply->status == PH_ST_UNSUPPORTED;
-        o->dead = o->op_count > 0 && (reply->status == PH_ST_NOT_FOUND || reply->status == PH_ST_STALE);
+        o->dead = is_dirty(o) && (reply->status == PH_ST_NOT_FOUND || reply->status == PH_ST_STALE);
         o->suspect = false;
     }
     if (o->exclusive && o->names != NULL && !ph_wb_names_is_whole(o->names) && reply->status == PH_ST_OK)
