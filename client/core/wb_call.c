@@ -319,6 +319,10 @@ void ph_wb_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
         return;
     }
     wb_learn_reply(wb, call, reply, now, actions);
+    /* What the server refused to do has changed nothing. */
+    if (call->session == wb->session && reply->status != PH_ST_OK && reply->status != PH_ST_CANCELLED &&
+        reply->status != PH_ST_IO_ERROR && reply->status != PH_ST_NO_SESSION)
+        call->told = ~0u;
     struct ph_wb_action *action = wb_action(actions, PH_WB_COMPLETE);
     action->fn = call->fn;
     action->data = call->data;

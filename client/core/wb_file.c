@@ -122,12 +122,13 @@ static void cut(struct ph_wb *wb, struct wb_object *o, uint64_t size)
     set_size(o, size, 0);
 }
 
-static void set_time(struct ph_cached_time *time, const Pohmel__Time *wanted, const struct ph_wb_now *now)
+static void set_time(struct ph_cached_time *time, const Pohmel__Time *wanted,
+                     const struct ph_cached_time *now)
 {
     if (wanted != NULL)
         *time = (struct ph_cached_time){.seconds = wanted->seconds, .nanoseconds = wanted->nanoseconds};
     else
-        *time = now->real;
+        *time = *now;
 }
 
 bool wb_local_setattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
@@ -149,9 +150,9 @@ bool wb_local_setattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph
     if (which & WB_SET_SIZE)
         cut(wb, o, request->size);
     if (which & (WB_SET_ACCESSED | WB_SET_ACCESSED_NOW))
-        set_time(&o->attr.accessed, which & WB_SET_ACCESSED ? request->accessed : NULL, now);
+        set_time(&o->attr.accessed, which & WB_SET_ACCESSED ? request->accessed : NULL, &now->real);
     if (which & (WB_SET_MODIFIED | WB_SET_MODIFIED_NOW))
-        set_time(&o->attr.modified, which & WB_SET_MODIFIED ? request->modified : NULL, now);
+        set_time(&o->attr.modified, which & WB_SET_MODIFIED ? request->modified : NULL, &o->attr.changed);
     op->which |=
         which & (WB_SET_MODE | WB_SET_UID | WB_SET_GID | WB_SET_SIZE | WB_SET_ACCESSED | WB_SET_MODIFIED);
     if (which & WB_SET_ACCESSED_NOW)

@@ -119,8 +119,8 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
     if (is_dirty(o) && o->suspect && grant)
         inspect(wb, o, attr);
     /* What is held exclusively is as it is here, unless a command that we sent on changed it as well. */
-    bool ours =
-        o->exclusive && o->known && !own && !o->stale && !o->suspect && attr->version == o->server_version;
+    bool ours = o->exclusive && o->known && !own && !o->stale && !o->suspect &&
+                (S_ISDIR(attr->mode) || attr->version == o->server_version);
     /* Answers to two changes of our own overtake each other. */
     bool overtaken = own && o->known && attr->version < o->server_version;
     if (is_dirty(o) || ours) {

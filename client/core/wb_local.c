@@ -5,6 +5,11 @@
 #include "client/core/wb_private.h"
 #include "ph_commands.h"
 
+enum {
+    NS_PER_S = 1000000000,
+    AHEAD_MAX_S = 1, /* of the clock of this machine: the server's may be */
+};
+
 bool wb_local(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
               struct ph_wb_actions *actions)
 {
@@ -45,13 +50,27 @@ bool wb_local(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now 
     }
 }
 
+/* A time that is not seen to move would say that nothing changed. */
+static void move_on(struct ph_cached_time *time, const struct ph_cached_time *now)
+{
+    bool later = now->seconds > time->seconds ||
+                 (now->seconds == time->seconds && now->nanoseconds > time->nanoseconds);
+    if (later)
+        *time = *now;
+    else if (++time->nanoseconds == NS_PER_S)
+        *time = (struct ph_cached_time){.seconds = time->seconds + 1};
+}
+
 void wb_changed(struct wb_object *o, const struct ph_wb_now *now, bool data)
 {
+    struct ph_cached_time before = o->attr.changed;
     o->attr.version++;
-    o->attr.changed = now->real;
-    if (data)
-        o->attr.modified = now->real;
-    if (data && S_ISDIR(o->attr.mode))
+    move_on(&o->attr.changed, &now->real);
+    if (!data)
+        return;
+    /* The same as that of the change, unless that ran ahead of the clock. */
+    o->attr.modified = before.seconds > now->real.seconds + AHEAD_MAX_S ? now->real : o->attr.changed;
+    if (S_ISDIR(o->attr.mode))
         o->touched = true;
 }
 
