@@ -107,8 +107,8 @@ static void wait_ms(pthread_cond_t *cond, pthread_mutex_t *lock, int ms)
     pthread_cond_timedwait(cond, lock, &until);
 }
 
-/* Writes one batch, whose last change is RECENT. Called without the lock; nobody else touches `committing`.
- */
+/* Writes one batch, whose last change is RECENT. Called without the lock; nobody
+ * else touches `committing`. */
 static bool batch_write(struct ph_state_db *db, uint64_t recent, bool durable)
 {
     GHashTableIter iter;

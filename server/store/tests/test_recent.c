@@ -212,6 +212,43 @@ static void test_full(void)
     directory_drop(directory);
 }
 
+static void rename_table(const char *directory, const char *from, const char *to)
+{
+    g_autofree char *path = g_build_filename(directory, "pohmel.db", NULL);
+    g_autofree char *text = g_strdup_printf("ALTER TABLE %s RENAME TO %s", from, to);
+    sqlite3 *connection = NULL;
+    g_assert_cmpint(sqlite3_open(path, &connection), ==, SQLITE_OK);
+    sqlite3_busy_timeout(connection, 10000);
+    g_assert_cmpint(sqlite3_exec(connection, text, NULL, NULL, NULL), ==, SQLITE_OK);
+    sqlite3_close(connection);
+}
+
+/* The database takes nothing until the server has ended. */
+static void end_while_commits_fail(const char *directory)
+{
+    struct ph_state_row row = row_of(0), other = row_of(1);
+    struct ph_state_db *db = db_open(directory, &root);
+    g_log_set_always_fatal(G_LOG_FATAL_MASK);
+    rename_table(directory, "objects", "elsewhere");
+    ph_state_db_put(db, &row);
+    ph_state_db_put(db, &other);
+    g_assert_false(ph_state_db_sync_wait(db, ph_state_db_sync_begin(db)));
+    ph_state_db_remove(db, row.id);
+    ph_state_db_close(db);
+}
+
+static void test_commits_fail(void)
+{
+    char *directory = directory_new();
+    killed_after(end_while_commits_fail, directory);
+    rename_table(directory, "elsewhere", "objects");
+    struct ph_state_db *db = db_open(directory, &root);
+    g_assert_false(db_has(db, 0));
+    g_assert_true(db_has(db, 1));
+    ph_state_db_close(db);
+    directory_drop(directory);
+}
+
 /* What the database has is newer than an old copy of the files, which a crash of the machine may leave. */
 static void test_old_files(void)
 {
@@ -468,6 +505,7 @@ int main(int argc, char **argv)
     g_test_add_func("/recent/changes-of-two-batches-in-their-order", test_two_batches);
     g_test_add_func("/recent/more-than-it-holds-keeps-the-first", test_full);
     g_test_add_func("/recent/what-the-database-has-is-not-overtaken", test_old_files);
+    g_test_add_func("/recent/what-cannot-be-committed-is-kept-for-the-next-start", test_commits_fail);
     g_test_add_func("/recent/ids-of-another-export-are-not-taken", test_other_export);
     g_test_add_func("/recent/serves-without-the-files", test_no_file);
     g_test_add_func("/recent/serves-when-the-disk-is-full", test_full_disk);
