@@ -211,8 +211,8 @@ static void queue(struct ph_state_db *db, const struct ph_state_row *row, bool r
 {
     pthread_mutex_lock(&db->lock);
     bool first = g_hash_table_size(db->queued.by_id) == 0;
-    pending_set(&db->queued, row, removed);
     ph_state_recent_append(db->recent, row, removed);
+    pending_set(&db->queued, row, removed);
     db->maybe_rows = true;
     if (first)
         pthread_cond_signal(&db->wake);

@@ -124,6 +124,8 @@ static struct ph_test_client *join(struct program *program, uint8_t who)
     return join_at(&program->address, who);
 }
 
+enum { IDS = 100 };
+
 static uint64_t grant_ids(struct ph_test_client *client)
 {
     Pohmel__IdsGrantRequest request = POHMEL__IDS_GRANT_REQUEST__INIT;
@@ -132,7 +134,7 @@ static uint64_t grant_ids(struct ph_test_client *client)
     const Pohmel__IdsGrantReply *reply;
     uint64_t first;
 
-    request.count = 16;
+    request.count = IDS;
     frame = ph_test_call(client, PH_CMD_IDS_GRANT, &request.base);
     g_assert_cmpuint(frame->header.status, ==, PH_ST_OK);
     reply = (const void *) ph_decode(&ph_rule_ids_grant_reply, frame->message, frame->header.message_len,
@@ -336,24 +338,12 @@ static void test_hostile_clients(void)
     program_stop(&program);
 }
 
-/* When the log of the state database was written last, in ns. */
-static gint64 log_written(const struct program *program)
-{
-    g_autofree char *path = g_build_filename(program->state, "pohmel.db-wal", NULL);
-    struct stat status;
-
-    g_assert_cmpint(stat(path, &status), ==, 0);
-    return status.st_mtim.tv_sec * G_GINT64_CONSTANT(1000000000) + status.st_mtim.tv_nsec;
-}
-
-/* Killed (not the machine: that is what SYNC is for), it forgets what was made within the last
- * few milliseconds at most. */
+/* Killed (not the machine: that is what SYNC is for), it forgets nothing that was answered. */
 static void test_killed_server_remembers_ids(void)
 {
-    enum { FILES = 12, OFTEN_WITHIN_US = 25000 };
+    enum { FILES = IDS };
     struct program program;
     struct ph_test_client *client;
-    gint64 fastest = G_MAXINT64;
     uint64_t first;
 
     program_start(&program);
@@ -361,15 +351,9 @@ static void test_killed_server_remembers_ids(void)
     first = grant_ids(client);
     for (unsigned i = 0; i < FILES; i++) {
         g_autofree char *name = g_strdup_printf("file %u", i);
-        gint64 written = log_written(&program), began = g_get_monotonic_time();
 
         g_assert_cmpuint(ph_test_create(client, 0, name, first + i, 1 + i), ==, PH_ST_OK);
-        while (log_written(&program) == written && g_get_monotonic_time() < began + PH_TEST_TIMEOUT_MS * 1000)
-            g_usleep(200);
-        fastest = MIN(fastest, g_get_monotonic_time() - began);
-        g_usleep(10000); /* the clock of files is coarse */
     }
-    g_assert_cmpint(fastest, <, OFTEN_WITHIN_US);
     g_assert_cmpint(kill(program.process, SIGKILL), ==, 0);
     g_assert_cmpint(waitpid(program.process, NULL, 0), ==, program.process);
     ph_test_client_free(client);
