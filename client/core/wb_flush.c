@@ -502,8 +502,9 @@ static void make_answered(struct ph_wb *wb, struct ph_wb_call *call, const struc
     if (call->step == WB_STEP_CHECK) {
         const Pohmel__GetattrReply *found = (const Pohmel__GetattrReply *) reply->message;
         bool ours = reply->status == PH_ST_OK && found != NULL;
-        if (ours && found->attr->size > 0) {
+        if (ours)
             write_again(wb, op);
+        if (ours && found->attr->size > 0) {
             op->objects[0]->server_size = found->attr->size;
             op->objects[0]->is_cut = true;
             op->objects[0]->cut = 0;

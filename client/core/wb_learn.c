@@ -94,6 +94,21 @@ static void inspect(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *a
     o->suspect = false;
 }
 
+/* Whatever else is dirty: how many names it has, where a removal may have taken one without its being known.
+ */
+static void learn_links(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_object *o,
+                        const Pohmel__Attr *attr)
+{
+    if (!o->known || wb_links_known(wb, o) || S_ISDIR(attr->mode) || wb->blind_running > 0 ||
+        call->clock < wb->blind || attr->version < o->server_version)
+        return;
+    for (size_t i = 0; i < o->op_count; i++)
+        if (o->ops[i]->kind != WB_STATE && o->ops[i]->kind != WB_OPEN)
+            return;
+    o->attr.links = attr->links;
+    o->learned = call->clock;
+}
+
 static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr, uint64_t lease,
                   uint32_t mode, struct ph_wb_actions *actions)
 {
@@ -124,11 +139,11 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
     /* Answers to two changes of our own overtake each other. */
     bool overtaken = own && o->known && attr->version < o->server_version;
     if (is_dirty(o) || ours) {
+        learn_links(wb, call, o, attr);
         if (o->known && !(S_ISDIR(attr->mode) && o->stale))
             wb_patch(o, attr);
-        if (ours)
-            o->learned = MAX_OF(o->learned, call->clock);
-    } else if (!o->known || attr->version >= (own ? o->server_version : o->attr.version)) {
+    } else if (!o->known ||
+               attr->version >= (own || o->stale || !o->moved ? o->server_version : o->attr.version)) {
         if (o->exclusive && o->known && !own)
             wb_action(actions, PH_WB_FORGET)->object = attr->object;
         bool first = !o->known;
@@ -143,7 +158,7 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
             o->stale =
                 true; /* a change of ours, which it may be older than, was under way when it was asked for */
         o->suspect = false;
-    } else if (o->exclusive && !o->stale) {
+    } else if (o->exclusive && !o->stale && attr->version < o->server_version) {
         wb_patch(o, attr); /* it is from before what was written back since */
     }
     wb_settle(wb, o);

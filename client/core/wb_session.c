@@ -27,7 +27,9 @@ static void lose_object(struct ph_wb *wb, struct wb_object *o)
 {
     o->pins++;
     lose_handles(wb, o);
-    o->recalled = o->stale = false;
+    /* Others may change a directory before it is held again, whatever is dirty in it. */
+    o->stale = ph_wb_is_dirty(wb, o->lru.key) && o->born && (o->stale || S_ISDIR(o->attr.mode));
+    o->recalled = false;
     o->unleased = false;
     o->epoch++;
     if (o->born) {
