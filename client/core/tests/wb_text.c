@@ -6,12 +6,12 @@
 
 bool wb_text_overlap;
 
-static void say_attr(GString *out, const Pohmel__Attr *attr, bool links, bool size)
+static void say_attr(GString *out, const Pohmel__Attr *attr, bool links, bool state)
 {
-    g_string_append_printf(out, " %" G_GUINT64_FORMAT " mode %o owner %u", attr->object, attr->mode,
-                           attr->uid);
-    if (size)
-        g_string_append_printf(out, " size %" G_GUINT64_FORMAT, attr->size);
+    g_string_append_printf(out, " %" G_GUINT64_FORMAT, attr->object);
+    if (state)
+        g_string_append_printf(out, " mode %o owner %u size %" G_GUINT64_FORMAT, attr->mode, attr->uid,
+                               attr->size);
     if (!wb_text_overlap && !S_ISDIR(attr->mode))
         g_string_append_printf(out, " modified %" G_GINT64_FORMAT, attr->modified->seconds);
     if (!wb_text_overlap && links)
@@ -100,10 +100,46 @@ bool wb_text_is_mixture(const GPtrArray *answers, const char *text)
         bool found = false;
         for (guint j = 0; j < answers->len && !found; j++) {
             const char *other = g_ptr_array_index(answers, j);
-            found = i < strlen(other) && other[i] == text[i];
+            /* Where a file had no bytes yet it has holes. */
+            found = i < strlen(other) ? other[i] == text[i] : strchr("0 ", text[i]) != NULL;
         }
         if (!found)
             return false;
     }
     return same_length;
+}
+
+static bool is_in_all(const GPtrArray *answers, const char *entry)
+{
+    for (guint j = 0; j < answers->len; j++) {
+        g_auto(GStrv) entries = g_strsplit(g_ptr_array_index(answers, j), " ", -1);
+        if (!g_strv_contains((const char *const *) entries, entry))
+            return false;
+    }
+    return true;
+}
+
+static bool is_in_any(const GPtrArray *answers, const char *entry)
+{
+    for (guint j = 0; j < answers->len; j++) {
+        g_auto(GStrv) entries = g_strsplit(g_ptr_array_index(answers, j), " ", -1);
+        if (g_strv_contains((const char *const *) entries, entry))
+            return true;
+    }
+    return false;
+}
+
+bool wb_text_is_mixed_listing(const GPtrArray *answers, const char *text)
+{
+    g_auto(GStrv) entries = g_strsplit(text, " ", -1);
+    for (unsigned i = 0; entries[i] != NULL; i++)
+        if (!is_in_any(answers, entries[i]))
+            return false;
+    for (guint j = 0; j < answers->len; j++) {
+        g_auto(GStrv) others = g_strsplit(g_ptr_array_index(answers, j), " ", -1);
+        for (unsigned i = 0; others[i] != NULL; i++)
+            if (is_in_all(answers, others[i]) && !g_strv_contains((const char *const *) entries, others[i]))
+                return false;
+    }
+    return true;
 }

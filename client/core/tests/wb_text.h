@@ -5,7 +5,7 @@
 #include "client/core/tests/wb_model.h"
 
 /* Several questions are asked at once. Links and times may be those of before a change that was executed but
- * not answered yet; and so may the size of what was asked for by a name that is not known here. */
+ * not answered yet; and so may everything of what was asked for by a name that is not known here. */
 extern bool wb_text_overlap;
 
 /* What REPLY to COMMAND says; ATTR (or NULL): instead of that in the answer to a change. Owned. */
@@ -16,5 +16,9 @@ const Pohmel__Attr *wb_text_attr(uint16_t command, const ProtobufCMessage *messa
 
 /* Whether each byte of TEXT is one of ANSWERS: reading and writing at once may show some of each. */
 bool wb_text_is_mixture(const GPtrArray *answers, const char *text);
+
+/* Whether each entry in TEXT is in one of ANSWERS, and what is in all of them is in TEXT: a kernel does not
+ * let names of a directory be made while it is listed. */
+bool wb_text_is_mixed_listing(const GPtrArray *answers, const char *text);
 
 #endif
