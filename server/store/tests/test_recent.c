@@ -1,10 +1,12 @@
 /* What is remembered of objects survives that the server is killed at any moment. */
 #include "server/store/state_recent.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -498,6 +500,55 @@ static void test_fills_up(void)
     directory_drop(directory);
 }
 
+static bool is_mapped(void)
+{
+    g_autofree char *maps = NULL;
+    g_assert_true(g_file_get_contents("/proc/self/maps", &maps, NULL, NULL));
+    return strstr(maps, "/recent.0") != NULL;
+}
+
+/* ramfs is none of the filesystems on which the files are mapped. */
+static void written_to(const char *directory)
+{
+    struct reader reader;
+    struct ph_state_recent *recent = ph_state_recent_open(directory, SMALL_BYTES, volume, 1);
+    g_assert_false(is_mapped());
+    for (uint64_t n = 0; n < FEW; n++)
+        g_assert_true(append(recent, n, false));
+    read_all(directory, volume, 0, &reader);
+    g_assert_cmpuint(reader.changes, ==, FEW);
+    ph_state_recent_take(recent);
+    g_assert_true(append(recent, FEW, false));
+    ph_state_recent_done(recent);
+    read_all(directory, volume, 0, &reader);
+    g_assert_cmpuint(reader.changes, ==, 1);
+    expect_row(&reader.rows[0], FEW);
+    ph_state_recent_close(recent);
+}
+
+static void test_not_mapped(void)
+{
+    enum { CANNOT_MOUNT = 77 };
+    char *directory = directory_new();
+    int status = 0;
+    pid_t child = fork();
+    g_assert_cmpint(child, >=, 0);
+    if (child == 0) {
+        if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+            mount("ramfs", directory, "ramfs", 0, NULL) != 0)
+            _exit(CANNOT_MOUNT);
+        written_to(directory);
+        _exit(0);
+    }
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    g_assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == CANNOT_MOUNT)
+        g_test_skip("needs the right to mount");
+    else
+        g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+    directory_drop(directory);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -514,5 +565,6 @@ int main(int argc, char **argv)
     g_test_add_func("/recent/garbage-is-not-read-and-long-names-are", test_hostile);
     g_test_add_func("/recent/files-take-turns", test_turns);
     g_test_add_func("/recent/full-file-keeps-what-it-has", test_fills_up);
+    g_test_add_func("/recent/written-to-where-a-full-disk-could-kill", test_not_mapped);
     return g_test_run();
 }
