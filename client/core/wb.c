@@ -154,7 +154,7 @@ void wb_untrack(struct ph_wb *wb, struct wb_object *o)
 {
     wb_set_lease(wb, o, 0);
     o->exclusive = o->recalled = false;
-    o->epoch++;
+    o->epoch = ++wb->clock; /* never used twice, though the object is forgotten in between */
     if (o->names != NULL && o->children.next == &o->children) {
         ph_wb_names_free(o->names);
         o->names = NULL;

@@ -60,7 +60,7 @@ static void track(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *att
     if (!o->exclusive && o->names != NULL)
         ph_wb_names_clear(o->names);
     if (!o->exclusive)
-        o->epoch++;
+        o->epoch = ++wb->clock; /* never used twice, though the object is forgotten in between */
     o->exclusive = true;
     o->recalled = false;
     wb_set_lease(wb, o, attr->lease);

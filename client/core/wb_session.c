@@ -31,7 +31,7 @@ static void lose_object(struct ph_wb *wb, struct wb_object *o)
     o->stale = ph_wb_is_dirty(wb, o->lru.key) && o->born && (o->stale || S_ISDIR(o->attr.mode));
     o->recalled = false;
     o->unleased = false;
-    o->epoch++;
+    o->epoch = ++wb->clock; /* never used twice, though the object is forgotten in between */
     if (o->born) {
         o->suspect = o->op_count > 0;
         o->exclusive = false;
