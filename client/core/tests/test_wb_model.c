@@ -12,7 +12,7 @@
 #include "client/core/tests/wb_text.h"
 #include "client/core/tests/wb_world.h"
 
-enum { SEEDS = 3000, OWN_HANDLES = 62, KNOWN_LEASES = 16, SET_SIZE = 8 };
+enum { SEEDS = 1500, OWN_HANDLES = 62, KNOWN_LEASES = 16, SET_SIZE = 8 };
 
 /* What a question that is under way may be answered. */
 struct expected {

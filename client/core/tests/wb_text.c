@@ -93,9 +93,11 @@ char *wb_text_of(uint16_t command, const struct wb_model_reply *reply, const Poh
 
 bool wb_text_is_mixture(const GPtrArray *answers, const char *text)
 {
-    bool same_length = false;
-    for (guint j = 0; j < answers->len; j++)
-        same_length = same_length || strlen(g_ptr_array_index(answers, j)) == strlen(text);
+    size_t shortest = SIZE_MAX, longest = 0, len = strlen(text);
+    for (guint j = 0; j < answers->len; j++) {
+        shortest = MIN(shortest, strlen(g_ptr_array_index(answers, j)));
+        longest = MAX(longest, strlen(g_ptr_array_index(answers, j)));
+    }
     for (size_t i = 0; text[i] != '\0'; i++) {
         bool found = false;
         for (guint j = 0; j < answers->len && !found; j++) {
@@ -106,7 +108,7 @@ bool wb_text_is_mixture(const GPtrArray *answers, const char *text)
         if (!found)
             return false;
     }
-    return same_length;
+    return len >= shortest && len <= longest;
 }
 
 static bool is_in_all(const GPtrArray *answers, const char *entry)
