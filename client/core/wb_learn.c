@@ -109,6 +109,24 @@ static void learn_links(struct ph_wb *wb, const struct ph_wb_call *call, struct 
     o->learned = call->clock;
 }
 
+/* A change of O that was sent on was made there; what is dirty of O, or in it, stays. */
+static void follow(struct wb_object *o, const Pohmel__Attr *attr)
+{
+    struct ph_cached_attr there;
+    ph_cached_attr_from_wire(attr, &there);
+    o->plain = attr->plain;
+    if (!is_changed(o)) {
+        o->attr.mode = there.mode;
+        o->attr.uid = there.uid;
+        o->attr.gid = there.gid;
+    }
+    if (there.changed.seconds > o->attr.changed.seconds ||
+        (there.changed.seconds == o->attr.changed.seconds &&
+         there.changed.nanoseconds > o->attr.changed.nanoseconds))
+        o->attr.changed = there.changed;
+    o->attr.version++;
+}
+
 static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr, uint64_t lease,
                   uint32_t mode, struct ph_wb_actions *actions)
 {
@@ -140,6 +158,8 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
     bool overtaken = own && o->known && attr->version < o->server_version;
     if (is_dirty(o) || ours) {
         learn_links(wb, call, o, attr);
+        if (own && o->known && !overtaken)
+            follow(o, attr);
         if (o->known && !(S_ISDIR(attr->mode) && o->stale))
             wb_patch(o, attr);
     } else if (!o->known ||
