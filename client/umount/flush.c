@@ -78,7 +78,26 @@ static gboolean read_report(int pipe_fd, gint64 until_us, struct ph_flush_report
     return FALSE;
 }
 
-void ph_flush_mount(const char *path, gboolean flush, guint timeout_ms, struct ph_flush_report *report)
+static gint64 in_ms(guint ms)
+{
+    return g_get_monotonic_time() + (gint64) ms * 1000;
+}
+
+/* Who the daemon is, and then what came of the flush. */
+static void read_reports(int pipe_fd, const char *path, const struct ph_flush_patience *patience,
+                         struct ph_flush_report *report)
+{
+    if (!read_report(pipe_fd, in_ms(patience->answer_ms), report) || report->result != PH_FLUSH_TIMEOUT)
+        return;
+    gint64 until_us = in_ms(patience->flush_ms);
+    if (read_report(pipe_fd, in_ms(patience->say_ms), report))
+        return;
+    patience->say(path, report->server);
+    read_report(pipe_fd, until_us, report);
+}
+
+void ph_flush_mount(const char *path, gboolean flush, const struct ph_flush_patience *patience,
+                    struct ph_flush_report *report)
 {
     int fds[2];
     *report = (struct ph_flush_report){.result = PH_FLUSH_FAILED};
@@ -93,13 +112,12 @@ void ph_flush_mount(const char *path, gboolean flush, guint timeout_ms, struct p
         _exit(0);
     }
     close(fds[1]);
-    gint64 until_us = g_get_monotonic_time() + (gint64) timeout_ms * 1000;
     report->result = PH_FLUSH_TIMEOUT;
     if (pid < 0) {
         report->result = PH_FLUSH_FAILED;
         g_strlcpy(report->text, g_strerror(errno), sizeof(report->text));
-    } else if (read_report(fds[0], until_us, report) && report->result == PH_FLUSH_TIMEOUT) {
-        read_report(fds[0], until_us, report);
+    } else {
+        read_reports(fds[0], path, patience, report);
     }
     close(fds[0]);
     if (pid > 0) {

@@ -21,7 +21,16 @@ struct ph_flush_report {
     char text[512];   /* words for FAILED */
 };
 
-/* Flushes the mount at PATH (FLUSH; else asks for its daemon only), within TIMEOUT_MS. */
-void ph_flush_mount(const char *path, gboolean flush, guint timeout_ms, struct ph_flush_report *report);
+/* How long to wait. */
+struct ph_flush_patience {
+    guint answer_ms; /* for the daemon to answer at all */
+    guint flush_ms;  /* for all to be written back after that; it may be a lot */
+    guint say_ms;    /* calls SAY when it takes longer */
+    void (*say)(const char *path, const char *server);
+};
+
+/* Flushes the mount at PATH (FLUSH; else asks for its daemon only). */
+void ph_flush_mount(const char *path, gboolean flush, const struct ph_flush_patience *patience,
+                    struct ph_flush_report *report);
 
 #endif

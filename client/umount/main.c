@@ -17,7 +17,13 @@
 
 #define USAGE "umount.fuse.pohmelfs MOUNTPOINT [-flnrv] [-t TYPE] [-N NAMESPACE]"
 
-enum { FLUSH_TIMEOUT_MS = 10000, DAEMON_TIMEOUT_MS = 30000 };
+/* A server that is gone is noticed by the daemon; a lot may be written back to one that is there. */
+enum {
+    ANSWER_TIMEOUT_MS = 10 * 1000,
+    FLUSH_TIMEOUT_MS = 600 * 1000,
+    SAY_AFTER_MS = 2 * 1000,
+    DAEMON_TIMEOUT_MS = 30 * 1000
+};
 
 void umount_say(const char *format, ...)
 {
@@ -73,7 +79,7 @@ static gboolean judge_flush(const struct ph_flush_report *report, const char *pa
         umount_say(
             "%s: server %s cannot be reached: no answer within %d seconds; use umount -f to give up what "
             "was not written",
-            path, server, FLUSH_TIMEOUT_MS / 1000);
+            path, server, (report->daemon > 0 ? FLUSH_TIMEOUT_MS : ANSWER_TIMEOUT_MS) / 1000);
         return FALSE;
     case PH_FLUSH_FAILED:
         break;
@@ -95,12 +101,19 @@ static int failed(const char *path, const struct umount_options *options)
     return UMOUNT_OK;
 }
 
+static void say_waiting(const char *path, const char *server)
+{
+    umount_say("%s: waiting until what was changed is written back to server %s", path, server);
+}
+
 static int unmount(const char *path, const char *source, const struct umount_options *options)
 {
     struct ph_flush_report report = {.result = PH_FLUSHED};
     gboolean flush = !options->force && !options->lazy;
     if (flush) {
-        ph_flush_mount(path, TRUE, FLUSH_TIMEOUT_MS, &report);
+        static const struct ph_flush_patience patience = {ANSWER_TIMEOUT_MS, FLUSH_TIMEOUT_MS, SAY_AFTER_MS,
+                                                          say_waiting};
+        ph_flush_mount(path, TRUE, &patience, &report);
         if (!judge_flush(&report, path, source))
             return failed(path, options);
     }

@@ -45,13 +45,20 @@ static void test_mistakes(void)
     }
 }
 
+static void say_nothing(const char *path, const char *server)
+{
+    (void) path;
+    (void) server;
+}
+
 static void test_flush_elsewhere(void)
 {
+    static const struct ph_flush_patience patience = {5000, 5000, 5000, say_nothing};
     struct ph_flush_report report;
-    ph_flush_mount("/", TRUE, 5000, &report); /* no Pohmel mount: must not be taken for flushed */
+    ph_flush_mount("/", TRUE, &patience, &report); /* no Pohmel mount: must not be taken for flushed */
     g_assert_cmpint(report.result, ==, PH_FLUSH_FAILED);
     g_assert_cmpint(report.daemon, ==, 0);
-    ph_flush_mount("/nowhere/at/all", TRUE, 5000, &report);
+    ph_flush_mount("/nowhere/at/all", TRUE, &patience, &report);
     g_assert_cmpint(report.result, ==, PH_FLUSH_FAILED);
 }
 
