@@ -450,6 +450,7 @@ static void begin(struct run *run, guint32 seed)
     run->concurrent = below(run, 2) ? 1 : 4;
     wb_text_overlap = run->concurrent > 1;
     run->recalls = below(run, 2);
+    wb_text_by_name = !wb_text_overlap && !run->recalls;
     run->losses = below(run, 3) == 0;
     run->others = !run->losses && below(run, 2);
     wb_world_begin(&run->world, &config, run->rand);

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-bool wb_text_overlap;
+bool wb_text_overlap, wb_text_by_name;
 
 static void say_attr(GString *out, const Pohmel__Attr *attr, bool links, bool state)
 {
@@ -12,9 +12,9 @@ static void say_attr(GString *out, const Pohmel__Attr *attr, bool links, bool st
     if (state)
         g_string_append_printf(out, " mode %o owner %u size %" G_GUINT64_FORMAT, attr->mode, attr->uid,
                                attr->size);
-    if (!wb_text_overlap && !S_ISDIR(attr->mode))
+    if (state && !wb_text_overlap && !S_ISDIR(attr->mode))
         g_string_append_printf(out, " modified %" G_GINT64_FORMAT, attr->modified->seconds);
-    if (!wb_text_overlap && links)
+    if (state && !wb_text_overlap && links)
         g_string_append_printf(out, " links %u", attr->links);
 }
 
@@ -61,13 +61,14 @@ char *wb_text_of(uint16_t command, const struct wb_model_reply *reply, const Poh
     switch (command) {
     case PH_CMD_LOOKUP:
         if (lookup->n_found > 0)
-            say_attr(out, lookup->found[0], !S_ISDIR(lookup->found[0]->mode), !wb_text_overlap);
+            say_attr(out, lookup->found[0], !S_ISDIR(lookup->found[0]->mode), wb_text_by_name);
         break;
     case PH_CMD_GETATTR:
         say_attr(out, ((const Pohmel__GetattrReply *) message)->attr, true, true);
         break;
     case PH_CMD_OPEN:
-        say_attr(out, attr != NULL ? attr : ((const Pohmel__OpenReply *) message)->attr, false, true);
+        say_attr(out, attr != NULL ? attr : ((const Pohmel__OpenReply *) message)->attr, false,
+                 wb_text_by_name);
         break;
     case PH_CMD_READDIR:
         say_listing(out, message);
@@ -83,7 +84,7 @@ char *wb_text_of(uint16_t command, const struct wb_model_reply *reply, const Poh
     default:
         attr = attr != NULL ? attr : wb_text_attr(command, message);
         if (attr != NULL)
-            say_attr(out, attr, tells_links(command), command != PH_CMD_CREATE || !wb_text_overlap);
+            say_attr(out, attr, tells_links(command), command != PH_CMD_CREATE || wb_text_by_name);
         if (command == PH_CMD_WRITE)
             g_string_append_printf(out, " at %" G_GUINT64_FORMAT,
                                    ((const Pohmel__TransactReply *) message)->results[0]->write->offset);

@@ -4,9 +4,14 @@
 
 #include "client/core/tests/wb_model.h"
 
-/* Several questions are asked at once. Links and times may be those of before a change that was executed but
- * not answered yet; and so may everything of what was asked for by a name that is not known here. */
+/* Several questions are asked at once: links and times in an answer may be those of before a change that was
+ * executed but not answered yet. */
 extern bool wb_text_overlap;
+
+/* Attributes in answers to LOOKUP, CREATE and OPEN are compared. They may be old, once, where the server was
+ * asked for an object that was dirty by a name that is not known here, and whose lease was given back before
+ * the answer came. */
+extern bool wb_text_by_name;
 
 /* What REPLY to COMMAND says; ATTR (or NULL): instead of that in the answer to a change. Owned. */
 char *wb_text_of(uint16_t command, const struct wb_model_reply *reply, const Pohmel__Attr *attr);
