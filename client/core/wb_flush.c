@@ -184,6 +184,14 @@ static void send_open(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *
     wb_op_send(wb, call, PH_CMD_OPEN, actions);
 }
 
+/* What OP takes away; when that is not there, it may have been done in an earlier session. */
+static const struct wb_object *goes_by(const struct wb_op *op)
+{
+    if (op->kind == WB_REMOVE || op->kind == WB_RMDIR)
+        return op->objects[0];
+    return op->kind == WB_RENAME ? op->objects[1] : NULL;
+}
+
 /* Operations go under leases that the session holds: a new session has to get them first. */
 static bool may_go(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *now,
                    struct ph_wb_actions *actions, uint32_t *status)
@@ -193,7 +201,7 @@ static bool may_go(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *n
     *status = op->status;
     for (int i = 0; i < 4; i++) {
         struct wb_object *o = all[i];
-        if (o != NULL && o->dead)
+        if (o != NULL && o->dead && !(op->uncertain && o == goes_by(op)))
             *status = PH_ST_STALE;
         if (o != NULL && wb->write_back && o->born && !o->exclusive && !o->unleased && !o->dead) {
             wb_mark(wb, o->lru.key)->hot_until_ms = 0;

@@ -205,6 +205,25 @@ static void test_removed_twice_is_removed(void)
     wb_steps_flush(&steps);
     g_assert_false(ph_wb_is_dirty(steps.world.wb, WB_ROOT));
     g_assert_cmpuint(ph_wb_take_error(steps.world.wb, WB_ROOT), ==, PH_ST_OK);
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    wb_steps_end(&steps);
+}
+
+static void test_replaced_twice_is_replaced(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "a", 10, "old");
+    wb_steps_file(&steps, "b", 11, "new");
+    g_assert_cmpuint(wb_rename(&steps, WB_ROOT, "b", "a"), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    wb_world_execute(&steps.world, wb_world_find(&steps.world, PH_CMD_RENAME));
+    wb_world_lose(&steps.world);
+    wb_world_open(&steps.world);
+    wb_world_settle(&steps.world);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    g_assert_false(ph_wb_is_dirty(steps.world.wb, WB_ROOT));
     wb_steps_end(&steps);
 }
 
@@ -275,6 +294,7 @@ int main(int argc, char **argv)
     g_test_add_func("/wb/written after it was made in a lost session",
                     test_made_then_written_keeps_what_was_written);
     g_test_add_func("/wb/removed in a lost session is removed", test_removed_twice_is_removed);
+    g_test_add_func("/wb/replaced in a lost session is replaced", test_replaced_twice_is_replaced);
     g_test_add_func("/wb/what is dirty survives a lost session", test_dirty_survives_a_lost_session);
     g_test_add_func("/wb/what others changed meanwhile is told, not overwritten",
                     test_changed_by_others_is_not_overwritten);
