@@ -87,7 +87,8 @@ static bool may_set(const struct wb_object *o, const Pohmel__SetattrRequest *req
     uint32_t which = request->which;
     uint32_t times = which & (WB_SET_ACCESSED | WB_SET_MODIFIED | WB_SET_ACCESSED_NOW | WB_SET_MODIFIED_NOW);
     bool both_now = times == (WB_SET_ACCESSED_NOW | WB_SET_MODIFIED_NOW);
-    /* What of set-id bits is left is subtle; where there are none, there is nothing to clear. */
+    /* What of set-id bits is left is subtle; where there are none, there is nothing to clear
+     * but capabilities, which the server's kernel takes away when the change comes to it. */
     if (!o->plain || (which & WB_SET_KILL && attr->mode & (S_ISUID | S_ISGID) && !S_ISDIR(attr->mode)))
         return false;
     if (which & WB_SET_MODE &&
@@ -156,9 +157,6 @@ bool wb_local_setattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph
         set_time(&o->attr.modified, which & WB_SET_MODIFIED ? request->modified : NULL, &o->attr.changed);
     op->which |=
         which & (WB_SET_MODE | WB_SET_UID | WB_SET_GID | WB_SET_SIZE | WB_SET_ACCESSED | WB_SET_MODIFIED);
-    /* What was made here has no capabilities. */
-    if (o->born)
-        op->which |= which & WB_SET_KILL;
     if (which & WB_SET_ACCESSED_NOW)
         op->which |= WB_SET_ACCESSED;
     if (which & (WB_SET_MODIFIED_NOW | WB_SET_SIZE))

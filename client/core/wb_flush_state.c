@@ -10,8 +10,7 @@ enum { ACCESS_WRITE = 2 };
 
 #define OWN_HANDLE_BIT (UINT64_C(1) << 62) /* handles of ours: those of the mount count from 1 */
 
-static const uint32_t AT_THE_END =
-    WB_SET_MODE | WB_SET_UID | WB_SET_GID | WB_SET_ACCESSED | WB_SET_MODIFIED | WB_SET_KILL;
+static const uint32_t AT_THE_END = WB_SET_MODE | WB_SET_UID | WB_SET_GID | WB_SET_ACCESSED | WB_SET_MODIFIED;
 
 bool wb_state_fold(struct ph_wb *wb, struct wb_op *make, struct wb_op *state, struct ph_wb_call *call)
 {
@@ -38,7 +37,7 @@ bool wb_state_fold(struct ph_wb *wb, struct wb_op *make, struct wb_op *state, st
     o->is_cut = false;
     Pohmel__NewAttributes *attributes = &out->attributes;
     pohmel__new_attributes__init(attributes);
-    attributes->which = (state->which & AT_THE_END & ~(uint32_t) WB_SET_KILL) | WB_SET_MODIFIED;
+    attributes->which = (state->which & AT_THE_END) | WB_SET_MODIFIED;
     attributes->mode = attributes->which & WB_SET_MODE ? o->attr.mode & 07777 : 0;
     attributes->uid = attributes->which & WB_SET_UID ? o->attr.uid : 0;
     attributes->gid = attributes->which & WB_SET_GID ? o->attr.gid : 0;
