@@ -99,13 +99,14 @@ static void inspect(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *a
 static void learn_links(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_object *o,
                         const Pohmel__Attr *attr)
 {
-    if (!o->known || wb_links_known(wb, o) || S_ISDIR(attr->mode) || wb->blind_running > 0 ||
+    if (!o->known || !o->exclusive || wb_links_known(wb, o) || S_ISDIR(attr->mode) || wb->blind_running > 0 ||
         call->clock < wb->blind || attr->version < o->server_version)
         return;
     for (size_t i = 0; i < o->op_count; i++)
         if (o->ops[i]->kind != WB_STATE && o->ops[i]->kind != WB_OPEN)
             return;
     o->attr.links = attr->links;
+    o->server_version = attr->version;
     o->learned = call->clock;
 }
 
