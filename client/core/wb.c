@@ -187,6 +187,7 @@ bool wb_space(struct ph_wb *wb, uint64_t bytes, uint64_t objects, const struct p
 {
     bool fits = wb->space_known && bytes + objects * WB_OBJECT_BYTES <= wb->space_bytes &&
                 objects <= wb->space_objects;
+    wb->space_short = wb->space_known && !fits;
     bool low = !fits || wb->space_bytes < wb->space_bytes_first / 2;
     if (low && now->ms >= wb->space_asked_ms + WB_SPACE_AGAIN_MS) {
         wb->space_asked_ms = now->ms;

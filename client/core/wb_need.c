@@ -202,6 +202,9 @@ void wb_need(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *ne
     const Pohmel__SyncRequest *sync = message;
     if (call->outer == PH_CMD_TRANSACT) {
         need_change(wb, call, need);
+        /* What was removed here, and not there yet, would make room. */
+        if (wb->space_short && (call->command == PH_CMD_WRITE || call->command == PH_CMD_CREATE))
+            need->all = true;
         return;
     }
     switch (call->command) {
