@@ -90,6 +90,8 @@ static void inspect(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *a
                 o->ops[i]->status = PH_ST_STALE;
     }
     o->server_version = attr->version;
+    if (S_ISREG(attr->mode)) /* what was on its way may have arrived */
+        o->server_size = attr->size;
     o->moved = false;
     o->suspect = false;
 }

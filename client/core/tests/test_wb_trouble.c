@@ -249,6 +249,27 @@ static void test_dirty_survives_a_lost_session(void)
     wb_steps_end(&steps);
 }
 
+static void test_cut_after_writing_in_a_lost_session(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "f", 10, "old");
+    g_assert_cmpuint(wb_open(&steps, 10, 1), ==, UINT32_MAX);
+    wb_world_settle(&steps.world);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "newer and longer"), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    while (wb_world_find(&steps.world, PH_CMD_WRITE) == NULL)
+        wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+    wb_world_execute(&steps.world, wb_world_find(&steps.world, PH_CMD_WRITE));
+    g_assert_cmpuint(wb_cut(&steps, 10, 1, 3), ==, PH_ST_OK);
+    wb_world_lose(&steps.world);
+    wb_world_open(&steps.world);
+    settle_and_drop(&steps, wb_sync(&steps, 10), PH_ST_OK);
+    g_autofree char *text = wb_steps_text(&steps, 10);
+    g_assert_cmpstr(text, ==, "new");
+    wb_steps_end(&steps);
+}
+
 static void test_changed_by_others_is_not_overwritten(void)
 {
     struct wb_steps steps;
@@ -296,6 +317,8 @@ int main(int argc, char **argv)
     g_test_add_func("/wb/removed in a lost session is removed", test_removed_twice_is_removed);
     g_test_add_func("/wb/replaced in a lost session is replaced", test_replaced_twice_is_replaced);
     g_test_add_func("/wb/what is dirty survives a lost session", test_dirty_survives_a_lost_session);
+    g_test_add_func("/wb/cut after it was written in a lost session",
+                    test_cut_after_writing_in_a_lost_session);
     g_test_add_func("/wb/what others changed meanwhile is told, not overwritten",
                     test_changed_by_others_is_not_overwritten);
     g_test_add_func("/wb/our own changes are not taken for others'", test_own_link_is_not_taken_for_others);

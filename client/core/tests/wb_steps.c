@@ -165,6 +165,17 @@ uint32_t wb_chmod(struct wb_steps *steps, uint64_t id, uint32_t mode)
     return ask(steps, PH_CMD_SETATTR, &message, NULL);
 }
 
+uint32_t wb_cut(struct wb_steps *steps, uint64_t id, uint64_t handle, uint64_t size)
+{
+    Pohmel__SetattrRequest message = POHMEL__SETATTR_REQUEST__INIT;
+    message.caller = &user;
+    message.object = id;
+    message.handle = handle;
+    message.which = 8;
+    message.size = size;
+    return ask(steps, PH_CMD_SETATTR, &message, NULL);
+}
+
 uint32_t wb_open(struct wb_steps *steps, uint64_t id, uint64_t handle)
 {
     Pohmel__OpenRequest message = POHMEL__OPEN_REQUEST__INIT;

@@ -24,6 +24,7 @@ uint32_t wb_remove(struct wb_steps *steps, uint64_t parent, const char *name);
 uint32_t wb_rename(struct wb_steps *steps, uint64_t parent, const char *from, const char *to);
 uint32_t wb_write(struct wb_steps *steps, uint64_t id, uint64_t handle, uint64_t offset, const char *text);
 uint32_t wb_chmod(struct wb_steps *steps, uint64_t id, uint32_t mode);
+uint32_t wb_cut(struct wb_steps *steps, uint64_t id, uint64_t handle, uint64_t size);
 uint32_t wb_open(struct wb_steps *steps, uint64_t id, uint64_t handle);
 uint32_t wb_close_handle(struct wb_steps *steps, uint64_t id, uint64_t handle);
 /* These may wait: the question, to be dropped with wb_world_drop. */
