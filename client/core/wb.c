@@ -204,7 +204,8 @@ void wb_learn_space(struct ph_wb *wb, const Pohmel__Space *space)
 {
     /* What is dirty is not in it yet. */
     uint64_t dirty = wb_amount(wb);
-    uint64_t left = space->available > dirty ? space->available - dirty : 0;
+    uint64_t taken = dirty + WB_SPACE_KEPT_BYTES;
+    uint64_t left = space->available > taken ? space->available - taken : 0;
     wb->space_known = true;
     wb->space_bytes = wb->space_bytes_first = left / WB_SPACE_SHARE;
     wb->space_objects = space->objects > 0 ? space->objects_free / WB_SPACE_SHARE : UINT64_MAX;

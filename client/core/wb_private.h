@@ -33,6 +33,8 @@ enum {
     WB_LINKS_MAX = 1000, /* of one object made here: filesystems differ in how many they take */
 };
 
+/* With less than that left everything is sent on: what an export says of its space may be a moment old. */
+#define WB_SPACE_KEPT_BYTES (UINT64_C(64) << 20)
 #define WB_TICKET_BIT (UINT64_C(1) << 63)
 /* Larger files are the server's business: it knows its limits. */
 #define WB_LOCAL_SIZE_MAX (UINT64_C(1) << 42)
