@@ -367,14 +367,6 @@ void ph_wb_count(const struct ph_wb *wb, uint64_t now_ms, struct ph_wb_counters 
     out->waiting = wb->calls.count;
 }
 
-uint64_t ph_wb_deadline_ms(const struct ph_wb *wb)
-{
-    for (const struct wb_op *op = wb->first; op != NULL; op = op->next)
-        if (!op->due)
-            return op->made_ms + wb->config.flush_age_ms;
-    return wb->stalled != NULL ? 0 : UINT64_MAX;
-}
-
 void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
     wb->ticked_ms = now->ms;

@@ -144,9 +144,6 @@ bool ph_wb_is_dirty(const struct ph_wb *wb, uint64_t object);
 /* Status of the first failure to write OBJECT back since this was last asked; PH_ST_OK for none. */
 uint32_t ph_wb_take_error(struct ph_wb *wb, uint64_t object);
 
-/* When ph_wb_tick wants to be called next; UINT64_MAX: never. */
-uint64_t ph_wb_deadline_ms(const struct ph_wb *wb);
-
 /* Time passed. */
 void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
 

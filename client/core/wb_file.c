@@ -71,9 +71,9 @@ bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     ph_wb_data_write(o->data, offset, call->payload);
     wb_data_account(wb, o, before);
     set_size(o, MAX_OF(offset + request->length, o->attr.size), request->length);
-    if (!request->laundered || !(op->which & WB_SET_MODIFIED))
+    if (!request->laundered || !(op->which & PH_SET_MODIFIED))
         wb_changed(o, now, true);
-    op->which |= WB_SET_MODIFIED;
+    op->which |= PH_SET_MODIFIED;
     answer_written(wb, call, o, offset, request->length, actions);
     return true;
 }
@@ -85,28 +85,29 @@ static bool may_set(const struct wb_object *o, const Pohmel__SetattrRequest *req
     const Pohmel__Caller *caller = request->caller;
     const struct ph_cached_attr *attr = &o->attr;
     uint32_t which = request->which;
-    uint32_t times = which & (WB_SET_ACCESSED | WB_SET_MODIFIED | WB_SET_ACCESSED_NOW | WB_SET_MODIFIED_NOW);
-    bool both_now = times == (WB_SET_ACCESSED_NOW | WB_SET_MODIFIED_NOW);
+    uint32_t times = which & (PH_SET_ACCESSED | PH_SET_MODIFIED | PH_SET_ACCESSED_NOW | PH_SET_MODIFIED_NOW);
+    bool both_now = times == (PH_SET_ACCESSED_NOW | PH_SET_MODIFIED_NOW);
     /* What of set-id bits is left is subtle; where there are none, there is nothing to clear
      * but capabilities, which the server's kernel takes away when the change comes to it. */
-    if (!o->plain || (which & WB_SET_KILL && attr->mode & (S_ISUID | S_ISGID) && !S_ISDIR(attr->mode)))
+    if (!o->plain ||
+        (which & PH_SET_KILL_PRIVILEGES && attr->mode & (S_ISUID | S_ISGID) && !S_ISDIR(attr->mode)))
         return false;
-    if (which & WB_SET_MODE &&
+    if (which & PH_SET_MODE &&
         ph_may_set_mode(caller, attr->mode, attr->uid, attr->gid, o->plain, request->mode) != PH_MAY_YES)
         return false;
-    if (which & (WB_SET_UID | WB_SET_GID) &&
+    if (which & (PH_SET_UID | PH_SET_GID) &&
         ph_may_set_owner(caller, attr->mode, attr->uid, attr->gid, o->plain,
-                         which & WB_SET_UID ? request->uid : UINT32_MAX,
-                         which & WB_SET_GID ? request->gid : UINT32_MAX) != PH_MAY_YES)
+                         which & PH_SET_UID ? request->uid : UINT32_MAX,
+                         which & PH_SET_GID ? request->gid : UINT32_MAX) != PH_MAY_YES)
         return false;
     if (times != 0 &&
         ph_may_set_times(caller, attr->mode, attr->uid, attr->gid, o->plain, !both_now) != PH_MAY_YES)
         return false;
-    if (which & WB_SET_SIZE &&
+    if (which & PH_SET_SIZE &&
         (!S_ISREG(attr->mode) || request->size > WB_LOCAL_SIZE_MAX || attr->mode & (S_ISUID | S_ISGID)))
         return false;
     /* The right to cut comes with the handle, or is asked for by name. */
-    return !(which & WB_SET_SIZE) || request->handle != 0 ||
+    return !(which & PH_SET_SIZE) || request->handle != 0 ||
            ph_may_access(caller, attr->mode, attr->uid, attr->gid, o->plain, PH_MAY_WRITE) == PH_MAY_YES;
 }
 
@@ -142,25 +143,25 @@ bool wb_local_setattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph
     if (!wb_writable(wb, o, now) || which == 0 || !may_set(o, request))
         return false;
     struct wb_op *op = wb_state(wb, o, request->caller, now->ms);
-    wb_changed(o, now, (which & WB_SET_SIZE) != 0);
-    if (which & WB_SET_MODE)
+    wb_changed(o, now, (which & PH_SET_SIZE) != 0);
+    if (which & PH_SET_MODE)
         o->attr.mode = (o->attr.mode & S_IFMT) | request->mode;
-    if (which & WB_SET_UID)
+    if (which & PH_SET_UID)
         o->attr.uid = request->uid;
-    if (which & WB_SET_GID)
+    if (which & PH_SET_GID)
         o->attr.gid = request->gid;
-    if (which & WB_SET_SIZE)
+    if (which & PH_SET_SIZE)
         cut(wb, o, request->size);
-    if (which & (WB_SET_ACCESSED | WB_SET_ACCESSED_NOW))
-        set_time(&o->attr.accessed, which & WB_SET_ACCESSED ? request->accessed : NULL, &now->real);
-    if (which & (WB_SET_MODIFIED | WB_SET_MODIFIED_NOW))
-        set_time(&o->attr.modified, which & WB_SET_MODIFIED ? request->modified : NULL, &o->attr.changed);
+    if (which & (PH_SET_ACCESSED | PH_SET_ACCESSED_NOW))
+        set_time(&o->attr.accessed, which & PH_SET_ACCESSED ? request->accessed : NULL, &now->real);
+    if (which & (PH_SET_MODIFIED | PH_SET_MODIFIED_NOW))
+        set_time(&o->attr.modified, which & PH_SET_MODIFIED ? request->modified : NULL, &o->attr.changed);
     op->which |=
-        which & (WB_SET_MODE | WB_SET_UID | WB_SET_GID | WB_SET_SIZE | WB_SET_ACCESSED | WB_SET_MODIFIED);
-    if (which & WB_SET_ACCESSED_NOW)
-        op->which |= WB_SET_ACCESSED;
-    if (which & (WB_SET_MODIFIED_NOW | WB_SET_SIZE))
-        op->which |= WB_SET_MODIFIED;
+        which & (PH_SET_MODE | PH_SET_UID | PH_SET_GID | PH_SET_SIZE | PH_SET_ACCESSED | PH_SET_MODIFIED);
+    if (which & PH_SET_ACCESSED_NOW)
+        op->which |= PH_SET_ACCESSED;
+    if (which & (PH_SET_MODIFIED_NOW | PH_SET_SIZE))
+        op->which |= PH_SET_MODIFIED;
     struct ph_wb_answer *answer = wb_answer_attr(o);
     pohmel__attr_result__init(&answer->message.attr);
     answer->message.attr.attr = answer->found[0];

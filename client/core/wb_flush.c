@@ -8,8 +8,6 @@
 #include "ph_commands.h"
 #include "runtime/wire/command.h"
 
-enum { NO_REPLACE = 1 }; /* RenameRequest.flags */
-
 static ProtobufCBinaryData bytes(const char *text, size_t len)
 {
     return (ProtobufCBinaryData){.len = len, .data = (uint8_t *) text};
@@ -81,7 +79,7 @@ static void send_create(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions
     } else {
         Pohmel__NewAttributes *attributes = &call->outgoing->attributes;
         pohmel__new_attributes__init(attributes);
-        attributes->which = WB_SET_MODIFIED;
+        attributes->which = PH_SET_MODIFIED;
         wb_time_to_wire(&o->attr.modified, &call->outgoing->modified);
         attributes->modified = &call->outgoing->modified;
         create->attributes = attributes;
@@ -164,7 +162,7 @@ static void send_name(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *
         rename->new_parent = op->dirs[1].directory->lru.key;
         rename->new_name = bytes(op->names[1], op->lens[1]);
         /* The name was free under a lease that may have been somebody else's since. */
-        rename->flags = op->flags | (op->later && op->objects[1] == NULL ? NO_REPLACE : 0);
+        rename->flags = op->flags | (op->later && op->objects[1] == NULL ? WB_NO_REPLACE : 0);
         rename->object = object;
         rename->replaced = op->objects[1] != NULL ? op->objects[1]->lru.key : 0;
     }

@@ -6,11 +6,9 @@
 #include "client/core/wb_private.h"
 #include "ph_commands.h"
 
-enum { ACCESS_WRITE = 2 };
-
 #define OWN_HANDLE_BIT (UINT64_C(1) << 62) /* handles of ours: those of the mount count from 1 */
 
-static const uint32_t AT_THE_END = WB_SET_MODE | WB_SET_UID | WB_SET_GID | WB_SET_ACCESSED | WB_SET_MODIFIED;
+static const uint32_t AT_THE_END = PH_SET_MODE | PH_SET_UID | PH_SET_GID | PH_SET_ACCESSED | PH_SET_MODIFIED;
 
 bool wb_state_fold(struct ph_wb *wb, struct wb_op *make, struct wb_op *state, struct ph_wb_call *call)
 {
@@ -37,14 +35,14 @@ bool wb_state_fold(struct ph_wb *wb, struct wb_op *make, struct wb_op *state, st
     o->is_cut = false;
     Pohmel__NewAttributes *attributes = &out->attributes;
     pohmel__new_attributes__init(attributes);
-    attributes->which = (state->which & AT_THE_END) | WB_SET_MODIFIED;
-    attributes->mode = attributes->which & WB_SET_MODE ? o->attr.mode & 07777 : 0;
-    attributes->uid = attributes->which & WB_SET_UID ? o->attr.uid : 0;
-    attributes->gid = attributes->which & WB_SET_GID ? o->attr.gid : 0;
+    attributes->which = (state->which & AT_THE_END) | PH_SET_MODIFIED;
+    attributes->mode = attributes->which & PH_SET_MODE ? o->attr.mode & 07777 : 0;
+    attributes->uid = attributes->which & PH_SET_UID ? o->attr.uid : 0;
+    attributes->gid = attributes->which & PH_SET_GID ? o->attr.gid : 0;
     wb_time_to_wire(&o->attr.accessed, &out->accessed);
     wb_time_to_wire(&o->attr.modified, &out->modified);
-    attributes->accessed = attributes->which & WB_SET_ACCESSED ? &out->accessed : NULL;
-    attributes->modified = attributes->which & WB_SET_MODIFIED ? &out->modified : NULL;
+    attributes->accessed = attributes->which & PH_SET_ACCESSED ? &out->accessed : NULL;
+    attributes->modified = attributes->which & PH_SET_MODIFIED ? &out->modified : NULL;
     out->message.create.attributes = attributes;
     return true;
 }
@@ -57,7 +55,7 @@ static const Pohmel__Caller *caller_of(const struct wb_op *op, const struct wb_o
     pohmel__caller__init(&out->owner);
     out->owner.uid = o->attr.uid;
     out->owner.gid = o->attr.gid;
-    bool by_owner = (which & (WB_SET_UID | WB_SET_GID)) == 0 && op->caller->caller.uid != 0;
+    bool by_owner = (which & (PH_SET_UID | PH_SET_GID)) == 0 && op->caller->caller.uid != 0;
     return by_owner ? &out->owner : &op->caller->caller;
 }
 
@@ -70,7 +68,7 @@ static void send_open(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *
     open->caller = (Pohmel__Caller *) caller_of(op, op->objects[0], op->which, call->outgoing);
     open->object = op->objects[0]->lru.key;
     open->handle = op->handle;
-    open->access = ACCESS_WRITE;
+    open->access = PH_OPEN_WRITE;
     open->reopen = true;
     wb_op_send(wb, call, PH_CMD_OPEN, actions);
 }
@@ -83,7 +81,7 @@ static void send_cut(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *a
     setattr->caller = (Pohmel__Caller *) caller_of(op, op->objects[0], op->which, call->outgoing);
     setattr->object = op->objects[0]->lru.key;
     setattr->handle = op->handle;
-    setattr->which = WB_SET_SIZE;
+    setattr->which = PH_SET_SIZE;
     setattr->size = op->cut;
     wb_op_send(wb, call, PH_CMD_SETATTR, actions);
 }
@@ -91,7 +89,7 @@ static void send_cut(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *a
 /* Whether one WRITE brings all there is to say. */
 static bool says_all(const struct wb_op *op, const struct wb_object *o, uint64_t len)
 {
-    return (op->which & AT_THE_END) == WB_SET_MODIFIED && len == op->bytes &&
+    return (op->which & AT_THE_END) == PH_SET_MODIFIED && len == op->bytes &&
            op->size <= MAX_OF(op->end, o->server_size);
 }
 
@@ -127,7 +125,7 @@ static bool send_final(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions 
     struct wb_object *o = op->objects[0];
     uint32_t which = op->said ? 0 : op->which & AT_THE_END;
     if (op->writes && op->size != o->server_size)
-        which |= WB_SET_SIZE;
+        which |= PH_SET_SIZE;
     if (which == 0)
         return true;
     struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_FINAL);
@@ -138,14 +136,14 @@ static bool send_final(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions 
     setattr->object = o->lru.key;
     setattr->handle = op->writes ? op->handle : 0;
     setattr->which = which;
-    setattr->mode = which & WB_SET_MODE ? o->attr.mode & 07777 : 0;
-    setattr->uid = which & WB_SET_UID ? o->attr.uid : 0;
-    setattr->gid = which & WB_SET_GID ? o->attr.gid : 0;
-    setattr->size = which & WB_SET_SIZE ? op->size : 0;
+    setattr->mode = which & PH_SET_MODE ? o->attr.mode & 07777 : 0;
+    setattr->uid = which & PH_SET_UID ? o->attr.uid : 0;
+    setattr->gid = which & PH_SET_GID ? o->attr.gid : 0;
+    setattr->size = which & PH_SET_SIZE ? op->size : 0;
     wb_time_to_wire(&o->attr.accessed, &out->accessed);
     wb_time_to_wire(&o->attr.modified, &out->modified);
-    setattr->accessed = which & WB_SET_ACCESSED ? &out->accessed : NULL;
-    setattr->modified = which & WB_SET_MODIFIED ? &out->modified : NULL;
+    setattr->accessed = which & PH_SET_ACCESSED ? &out->accessed : NULL;
+    setattr->modified = which & PH_SET_MODIFIED ? &out->modified : NULL;
     wb_op_send(wb, call, PH_CMD_SETATTR, actions);
     return false;
 }
@@ -193,7 +191,7 @@ void wb_state_start(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *
 {
     struct wb_object *o = op->objects[0];
     if (o->touched && o->children.next == &o->children) {
-        op->which |= WB_SET_MODIFIED;
+        op->which |= PH_SET_MODIFIED;
         o->touched = false;
     }
     op->size = o->attr.size;

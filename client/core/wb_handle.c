@@ -49,16 +49,14 @@ struct wb_op *wb_handle_open(struct ph_wb *wb, struct wb_handle *handle, uint64_
     return op;
 }
 
-enum { ACCESS_READ = 1, ACCESS_WRITE = 2 };
-
 /* What is dirty here is opened here; what is not may as well bring its data along. */
 bool wb_local_open(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
                    struct ph_wb_actions *actions)
 {
     const Pohmel__OpenRequest *request = (const Pohmel__OpenRequest *) call->message;
     struct wb_object *o = wb_find(wb, request->object);
-    unsigned mask = (request->access & ACCESS_READ ? PH_MAY_READ : 0) |
-                    (request->access & ACCESS_WRITE ? PH_MAY_WRITE : 0);
+    unsigned mask = (request->access & PH_OPEN_READ ? PH_MAY_READ : 0) |
+                    (request->access & PH_OPEN_WRITE ? PH_MAY_WRITE : 0);
     if (!wb_writable(wb, o, now) || !S_ISREG(o->attr.mode) || request->directory || request->execute ||
         !ph_wb_is_dirty(wb, o->lru.key) ||
         ph_may_access(request->caller, o->attr.mode, o->attr.uid, o->attr.gid, o->plain, mask) != PH_MAY_YES)

@@ -152,7 +152,7 @@ static void log_making(struct ph_wb *wb, const struct ph_wb_call *call, const st
         d->attr.links++;
         o->touched = true;
     } else if (!S_ISREG(making->mode)) {
-        wb_state(wb, o, making->caller, now->ms)->which |= WB_SET_MODIFIED;
+        wb_state(wb, o, making->caller, now->ms)->which |= PH_SET_MODIFIED;
     }
     wb_changed(d, now, true);
 }

@@ -23,7 +23,6 @@ enum {
     WB_ROOM_TRIES = 4096, /* a listing brings up to 1024 */
     WB_TICK_AGAIN_MS = 10,
     WB_HOT_MS = 2000, /* for so long no EXCLUSIVE lease is asked for after a recall */
-    WB_WANT_AGAIN_MS = 1000,
     WB_SPACE_AGAIN_MS = 100,
     WB_SPACE_SHARE = 4,     /* of what is free, that one client takes for granted: others write as well */
     WB_OBJECT_BYTES = 4096, /* that an object takes at least */
@@ -40,19 +39,6 @@ enum {
 #define WB_LOCAL_SIZE_MAX (UINT64_C(1) << 42)
 
 enum { WB_NO_REPLACE = 1 }; /* RenameRequest.flags */
-
-/* SetattrRequest.which */
-enum {
-    WB_SET_MODE = 1 << 0,
-    WB_SET_UID = 1 << 1,
-    WB_SET_GID = 1 << 2,
-    WB_SET_SIZE = 1 << 3,
-    WB_SET_ACCESSED = 1 << 4,
-    WB_SET_MODIFIED = 1 << 5,
-    WB_SET_ACCESSED_NOW = 1 << 6,
-    WB_SET_MODIFIED_NOW = 1 << 7,
-    WB_SET_KILL = 1 << 8,
-};
 
 struct wb_caller {
     unsigned refs;
@@ -212,7 +198,6 @@ struct ph_wb {
     struct ph_lru objects, leases, handles, marks, calls;
     struct wb_op *first, *last; /* the log */
     struct wb_op *ready_first, *ready_last, *stalled;
-    struct wb_child free_child;
     struct wb_caller *caller; /* the last one seen */
     uint64_t last_ticket, last_lease, last_handle;
     uint64_t floor;   /* highest lease that went of objects that have no mark any more */
@@ -371,19 +356,6 @@ void wb_data_account(struct ph_wb *wb, struct wb_object *o, uint64_t before);
 void wb_vanish(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call **resume);
 
 /* wb_answer.c */
-enum wb_answer_kind {
-    WB_ANSWER_CREATE,
-    WB_ANSWER_ATTR,
-    WB_ANSWER_NAME,
-    WB_ANSWER_WRITE,
-    WB_ANSWER_LOOKUP,
-    WB_ANSWER_GETATTR,
-    WB_ANSWER_OPEN,
-    WB_ANSWER_READ,
-    WB_ANSWER_NOTHING,
-    WB_ANSWER_VERSION,
-    WB_ANSWER_RELEASE
-};
 struct ph_wb_answer {
     Pohmel__TransactReply transact;
     Pohmel__ChangeResult result, *results[1];
@@ -454,7 +426,5 @@ void wb_time_to_wire(const struct ph_cached_time *from, Pohmel__Time *to);
 void wb_pump(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
 void wb_op_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
                     const struct ph_wb_now *now, struct ph_wb_actions *actions);
-void wb_op_failed(struct ph_wb *wb, struct wb_op *op, uint32_t status, const struct ph_wb_now *now,
-                  struct ph_wb_actions *actions);
 
 #endif
