@@ -246,7 +246,8 @@ class Refused(Case):
     def test_a_disk_that_fills_up_behind_the_mount(self):
         """Others take the space that the mount was counting on: fsync tells, the log tells, small files go on."""
         export = scratch("export")
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", export], check=True)
+        # Large enough that the mount takes a share of what is free for granted and keeps changes.
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", export], check=True)
         self.addCleanup(subprocess.run, ["umount", "-l", export], check=True)
         server = self.server(export=export)
         at = self.mount(server, options=PATIENT)
@@ -255,8 +256,9 @@ class Refused(Case):
         flush(at.path)
         descriptor = os.open(at.join("d/large"), os.O_WRONLY | os.O_CREAT)
         self.assertEqual(os.write(descriptor, b"x" * (2 * MIB)), 2 * MIB)
+        self.assertFalse(os.path.exists(os.path.join(export, "d/large")))
         with open(os.path.join(export, "taken"), "wb") as file:
-            attempt(file.write, b"x" * (40 * MIB))
+            attempt(file.write, b"x" * (200 * MIB))
             attempt(file.flush)
         self.assertEqual(attempt(os.fsync, descriptor), "ENOSPC")
         os.close(descriptor)
