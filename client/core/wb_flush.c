@@ -392,7 +392,7 @@ static void born(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr
     } else {
         /* Whatever is left to be done with it goes without: nobody else knows it yet. */
         wb_set_lease(wb, o, 0);
-        o->recalled = o->unleased = true;
+        o->recalled = o->unleased = wb->any_unleased = true;
         o->exclusive = false;
     }
 }

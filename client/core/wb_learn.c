@@ -346,6 +346,7 @@ static void learn_acquired(struct ph_wb *wb, struct ph_wb_call *call, const stru
         return;
     if (!o->exclusive && reply->status != PH_ST_OK && call->session == wb->session) {
         o->unleased = reply->status == PH_ST_UNSUPPORTED;
+        wb->any_unleased |= o->unleased;
         o->dead = is_dirty(o) && (reply->status == PH_ST_NOT_FOUND || reply->status == PH_ST_STALE);
         o->suspect = false;
     }

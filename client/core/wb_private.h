@@ -209,6 +209,7 @@ struct ph_wb {
     uint64_t space_bytes, space_objects;        /* that may be used here without asking; counted down */
     uint64_t space_bytes_first, space_asked_ms; /* what there was of it; when it was asked for */
     bool space_known, space_short;              /* it was not enough when last needed */
+    bool any_unleased;                          /* operations of objects without a lease may be waiting */
     uint64_t ticked_ms;
     uint64_t away_ms; /* when a tick first found no session; 0 while there is one */
     struct ph_wb_call *throttled_first, *throttled_last;

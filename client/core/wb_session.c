@@ -152,6 +152,20 @@ static struct wb_object *holder(struct ph_wb *wb, uint64_t lease)
     return entry != NULL ? WB_OF(entry, struct wb_object, lease_lru) : NULL;
 }
 
+/* What was made and got no lease: whoever is let in next can find it, and must find all of it. */
+static void flush_unleased(struct ph_wb *wb, struct ph_wb_call *call, uint64_t now_ms)
+{
+    bool any = false;
+    for (struct wb_op *op = wb->first; wb->any_unleased && op != NULL; op = op->next) {
+        if (op->objects[0] == NULL || !op->objects[0]->unleased || op->done)
+            continue;
+        any = true;
+        wb_op_wait(op, call);
+        wb_op_due(wb, op);
+    }
+    wb->any_unleased = any;
+}
+
 /* First: everything under the leases is sent. An id that is not known may be that of what is being made. */
 static void flush_leases(struct ph_wb *wb, struct ph_wb_call *call, const uint64_t *leases, size_t count,
                          uint64_t now_ms)
@@ -168,6 +182,8 @@ static void flush_leases(struct ph_wb *wb, struct ph_wb_call *call, const uint64
     for (struct wb_op *op = wb->first; unknown && op != NULL; op = op->next)
         if (op->kind == WB_MAKE && op->sent)
             wb_op_wait(op, call);
+    if (count > 0)
+        flush_unleased(wb, call, now_ms);
 }
 
 /* Then they go; ids of our own mean nothing to the server. Returns how many are left. */

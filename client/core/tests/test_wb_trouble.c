@@ -66,6 +66,34 @@ static void test_recall_opens_files_first(void)
     wb_steps_end(&steps);
 }
 
+/* The server may leave out the lease on what was made (R-9.9-2). */
+static void test_release_of_the_directory_waits_for_what_got_no_lease(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    uint64_t lease = lease_of(&steps, WB_ROOT);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 1000, "behind a hole"), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    struct wb_sent *create = wb_world_find(&steps.world, PH_CMD_CREATE);
+    wb_world_execute(&steps.world, create);
+    const Pohmel__TransactReply *reply = (const Pohmel__TransactReply *) create->reply.message;
+    reply->results[0]->create->attr->lease = 0;
+    wb_model_node(steps.world.server, 10)->lease = 0;
+    wb_world_deliver(&steps.world, create);
+    wb_world_recall(&steps.world, WB_ROOT, lease);
+    struct wb_asked *release = wb_release(&steps, lease);
+    for (struct wb_sent *other; (other = wb_world_find(&steps.world, PH_CMD_SETATTR)) != NULL;)
+        wb_world_deliver(&steps.world, other);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_OPEN), ==, 1);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_LEASE_RELEASE), ==, 0);
+    settle_and_drop(&steps, release, PH_ST_OK);
+    const char *written = strstr(steps.history->str, "WRITE"),
+               *released = strstr(steps.history->str, "LEASE_RELEASE");
+    g_assert_true(written != NULL && released != NULL && written < released);
+    wb_steps_end(&steps);
+}
+
 static void test_own_ids_are_released_here(void)
 {
     struct wb_steps steps;
@@ -306,6 +334,8 @@ int main(int argc, char **argv)
     g_test_add_func("/wb/a lease is given back when all below it was sent", test_recall_sends_all_first);
     g_test_add_func("/wb/a lease is given back when open files are open at the server",
                     test_recall_opens_files_first);
+    g_test_add_func("/wb/a directory is given back when what was made in it without a lease is whole",
+                    test_release_of_the_directory_waits_for_what_got_no_lease);
     g_test_add_func("/wb/leases of our own are given back here", test_own_ids_are_released_here);
     g_test_add_func("/wb/no space for a file is told, and others go on", test_no_space_for_a_file);
     g_test_add_func("/wb/what depends on a failure fails", test_dependents_fail);
