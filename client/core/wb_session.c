@@ -152,12 +152,22 @@ static struct wb_object *holder(struct ph_wb *wb, uint64_t lease)
     return entry != NULL ? WB_OF(entry, struct wb_object, lease_lru) : NULL;
 }
 
+static bool touches_unleased(const struct wb_op *op)
+{
+    const struct wb_object *all[] = {op->objects[0], op->objects[1], op->dirs[0].directory,
+                                     op->dirs[1].directory};
+    for (int i = 0; i < 4; i++)
+        if (all[i] != NULL && all[i]->unleased)
+            return true;
+    return false;
+}
+
 /* What was made and got no lease: whoever is let in next can find it, and must find all of it. */
 static void flush_unleased(struct ph_wb *wb, struct ph_wb_call *call, uint64_t now_ms)
 {
     bool any = false;
     for (struct wb_op *op = wb->first; wb->any_unleased && op != NULL; op = op->next) {
-        if (op->objects[0] == NULL || !op->objects[0]->unleased || op->done)
+        if (op->done || !touches_unleased(op))
             continue;
         any = true;
         wb_op_wait(op, call);
