@@ -282,6 +282,21 @@ static void on_told(void *data, const struct ph_wb_action *action)
 
 /* --- What happens --- */
 
+/* Attributes are asked for while others are being set: either may be told. */
+static bool is_being_set(const struct run *run, const struct wb_asked *asked)
+{
+    if (asked->command != PH_CMD_GETATTR)
+        return false;
+    uint64_t object = ((const Pohmel__GetattrRequest *) asked->inner)->object;
+    for (guint i = 0; i < run->world.pending->len; i++) {
+        const struct wb_asked *other = g_ptr_array_index(run->world.pending, i);
+        if (other->command == PH_CMD_SETATTR &&
+            ((const Pohmel__SetattrRequest *) other->inner)->object == object)
+            return true;
+    }
+    return false;
+}
+
 static void ask(struct run *run)
 {
     struct wb_asked *asked;
@@ -304,8 +319,10 @@ static void ask(struct run *run)
         return;
     g_autofree char *words = wb_act_words(asked->command, asked->inner);
     tell(run, "%u: %s%s", asked->number, words, asked->done ? "" : " ...");
-    if (!asked->done && is_reading(asked->command))
+    if (!asked->done && is_reading(asked->command)) {
         expect_now(run, asked, expected_of(run, asked));
+        asked->blurred = asked->blurred || is_being_set(run, asked);
+    }
     wb_world_forget(asked);
 }
 
