@@ -7,6 +7,7 @@
 #include "runtime/base/limits.h"
 #include "runtime/io/channel.h"
 #include "server/log.h"
+#include "server/peer.h"
 
 enum {
     DRAIN_LOOK_MS = 10, /* how often a connection that is not served is looked at again */
@@ -343,6 +344,7 @@ void ph_connection_accept(struct ph_switch *all, int fd)
     g_queue_init(&connection->parked);
     connection->loop = ph_loops_next(all->loops);
     connection->core = ph_server_conn_new(all->core, connection, release);
+    ph_server_conn_set_peer(connection->core, ph_peer_of(fd));
     connection->channel = ph_channel_new(fd, PH_CONN_SERVER, &own_hello, &channel_events, connection);
     __atomic_fetch_add(&all->connections, 1, __ATOMIC_ACQ_REL);
     connection->handshake = expect_session(connection);

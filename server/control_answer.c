@@ -78,20 +78,20 @@ static void add_session(GString *out, const struct ph_session_view *view, bool j
         add_string(out, view->who);
         g_string_append_printf(out,
                                ", \"number\": %" G_GUINT64_FORMAT
-                               ", \"connected\": true, \"caches\": %s, \"read-only\": %s, \"leases\": %zu, "
+                               ", \"connected\": %s, \"caches\": %s, \"read-only\": %s, \"leases\": %zu, "
                                "\"recalled\": %zu, \"commands\": %zu, \"credits\": %u}\n",
-                               view->number, truth(view->caches), truth(view->read_only), view->leases,
-                               view->recalled, view->running, view->credits);
+                               view->number, truth(!view->away), truth(view->caches), truth(view->read_only),
+                               view->leases, view->recalled, view->running, view->credits);
         return;
     }
     g_string_append(out, "session ");
     add_shown(out, view->who);
-    g_string_append_printf(out,
-                           ": number %" G_GUINT64_FORMAT
-                           "%s%s, %zu leases, %zu of them recalled, %zu commands "
-                           "under way\n",
-                           view->number, view->caches ? "" : ", does not cache",
-                           view->read_only ? ", read-only" : "", view->leases, view->recalled, view->running);
+    g_string_append_printf(
+        out,
+        ": number %" G_GUINT64_FORMAT "%s%s%s, %zu leases, %zu of them recalled, %zu commands "
+        "under way\n",
+        view->number, view->away ? ", connection lost" : "", view->caches ? "" : ", does not cache",
+        view->read_only ? ", read-only" : "", view->leases, view->recalled, view->running);
 }
 
 static void add_left(GString *out, const struct ph_lease_left *left, bool json)

@@ -44,6 +44,13 @@ enum {
     PH_SERVER_LEASES_MAX = 4194304, /* of all sessions together */
     PH_LEFT_BEHIND_MAX = 4096,      /* lost sessions whose leases have not expired */
 
+    /* Sessions, of all clients and of those at one address; those of them without a connection. */
+    PH_SESSIONS_MAX = 4096,
+    PH_PEER_SESSIONS_MAX = 1024,
+    PH_AWAY_SESSIONS_MAX = 1024,
+    PH_PEER_AWAY_SESSIONS_MAX = 256,
+    PH_AWAY_MAX_MS = 24 * 60 * 60 * 1000, /* after which one without a connection is given up */
+
     /* Unsent bytes after which a peer that does not read is no longer served,
      * and after which it is cut off. */
     PH_OUTPUT_PAUSE_BYTES = 8 * 1024 * 1024,

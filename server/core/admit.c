@@ -127,6 +127,12 @@ static struct ph_server_call *admit(struct arrival *arrival)
     return ph_server_call_new(conn, arrival->frame, arrival->cost);
 }
 
+static void give_up(struct ph_server_call *call)
+{
+    call->cancelled = true;
+    ph_server_unpark(call, PH_ST_CANCELLED);
+}
+
 /* The requester no longer waits: neither a lock nor leases of others are waited for any longer.. */
 static void cancel(struct ph_server_conn *conn, uint64_t id)
 {
@@ -138,8 +144,19 @@ static void cancel(struct ph_server_conn *conn, uint64_t id)
     {
         if (call->frame->header.id != id)
             continue;
-        call->cancelled = true;
-        ph_server_unpark(call, PH_ST_CANCELLED);
+        give_up(call);
+        return;
+    }
+    /* It may have been sent again while it was being executed. */
+    LIST_FOREACH(call, &conn->session->calls, of_session)
+    {
+        const struct ph_frame_header *header = &call->frame->header;
+        const struct ph_slot *slot =
+            header->command == PH_CMD_TRANSACT ? &conn->session->slots[header->slot] : NULL;
+
+        if (slot == NULL || !slot->repeat_waits || slot->repeat_id != id)
+            continue;
+        give_up(call);
         return;
     }
 }

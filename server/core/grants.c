@@ -78,7 +78,7 @@ static bool wait_for(struct ph_server_call *call, const struct places *places)
             wants[count++].object = attr->object;
         old = old || is_old(call, attr);
     }
-    if ((count == 0 && !old) || call->session->ended)
+    if ((count == 0 && !old) || call->session->ended || ph_server_is_stray(call))
         return false;
     if (count > 0) {
         ph_leases_claim_end(call->server->leases, &call->claim);

@@ -123,6 +123,24 @@ void ph_lease_session_lost(struct ph_leases *leases, struct ph_lease_session *se
     leases->lost++;
 }
 
+void ph_lease_session_away(struct ph_lease_session *session)
+{
+    session->away = true;
+}
+
+void ph_lease_session_back(struct ph_leases *leases, struct ph_lease_session *session)
+{
+    struct ph_lease *lease;
+
+    session->away = false;
+    TAILQ_FOREACH(lease, &session->recalled, of_session)
+    {
+        lease->recalled_ms = leases->now_ms;
+        leases->hooks.recall(leases->hooks.data, session, lease->object->object, lease->id,
+                             (enum ph_lease_mode) lease->keep);
+    }
+}
+
 void ph_leases_client_is_back(struct ph_leases *leases, const uint8_t *client)
 {
     for (size_t i = 0; leases->lost > 0 && i < leases->space_count; i++) {

@@ -136,6 +136,13 @@ void ph_lease_session_end(struct ph_leases *leases, struct ph_lease_session *ses
  * itself, so that the client has ended or knows: they stay for PH_LEASE_LEFT_MS at most. */
 void ph_lease_session_lost(struct ph_leases *leases, struct ph_lease_session *session, bool left);
 
+/* Its connection broke, but it may come back: it keeps what it holds, and recalls reach it then. It is fenced
+ * when its leases have expired and somebody waits for one of them. */
+void ph_lease_session_away(struct ph_lease_session *session);
+
+/* It has a connection again: all that is recalled is asked for again. */
+void ph_lease_session_back(struct ph_leases *leases, struct ph_lease_session *session);
+
 /* What lost sessions of CLIENT have left behind is gone: it has opened a newer one. */
 void ph_leases_client_is_back(struct ph_leases *leases, const uint8_t *client);
 

@@ -43,6 +43,7 @@ struct ph_lease_session {
     uint8_t client[PH_LEASE_CLIENT_BYTES];
     char who[PH_LEASE_WHO_BYTES];
     bool lost;
+    bool away;            /* it has no connection, and may get one again */
     bool answered;        /* since the last tick */
     uint64_t answered_ms; /* tick that dated the last answer */
     uint64_t lost_ms;

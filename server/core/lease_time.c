@@ -30,6 +30,9 @@ static bool is_mute(const struct ph_lease_session *session, uint64_t now_ms)
 {
     uint64_t oldest_ms = oldest_recall_ms(session);
 
+    /* Who cannot be asked has all of the time of its leases, and no more. */
+    if (session->away)
+        return oldest_ms != UINT64_MAX && now_ms >= expiry_ms(session);
     if (PH_MUTANT(FENCED_EARLY) && !session->lost && oldest_ms <= now_ms)
         return now_ms - oldest_ms >= PH_RECALL_TIMEOUT_MS / 8;
     return !session->lost && oldest_ms <= now_ms && now_ms - oldest_ms >= PH_RECALL_TIMEOUT_MS;
@@ -71,7 +74,7 @@ static uint64_t next_of(const struct ph_leases *leases, const struct ph_lease_se
 
     if (session->answered)
         return leases->now_ms; /* it is to be dated */
-    if (session->lost)
+    if (session->lost || (session->away && oldest_ms != UINT64_MAX))
         return expiry_ms(session);
     return oldest_ms == UINT64_MAX ? UINT64_MAX : oldest_ms + PH_RECALL_TIMEOUT_MS;
 }

@@ -16,7 +16,8 @@ static void view(const struct ph_session *session, struct ph_session_view *out)
         .leases = lease == NULL ? 0 : ph_lease_session_count(lease),
         .recalled = lease == NULL ? 0 : ph_lease_session_recalled(lease),
         .running = session->running,
-        .credits = session->conn->credits,
+        .credits = session->conn == NULL ? 0 : session->conn->credits,
+        .away = session->away,
         .caches = lease != NULL,
         .read_only = session->read_only,
     };
@@ -30,16 +31,16 @@ static void view(const struct ph_session *session, struct ph_session_view *out)
 size_t ph_server_look_sessions(struct ph_server *server, size_t export_index, struct ph_session_view *out,
                                size_t max)
 {
-    struct ph_server_conn *conn;
+    const struct ph_session *session;
     size_t count = 0;
 
     ph_server_enter(server, NULL);
-    LIST_FOREACH(conn, &server->conns, of_server)
+    LIST_FOREACH(session, &server->sessions, of_server)
     {
-        if (conn->session == NULL || conn->session->entry->index != export_index)
+        if (session->entry->index != export_index)
             continue;
         if (count < max)
-            view(conn->session, &out[count]);
+            view(session, &out[count]);
         count++;
     }
     ph_server_leave(server);

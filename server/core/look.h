@@ -13,6 +13,7 @@ struct ph_session_view {
     size_t running;          /* its commands under way */
     uint32_t credits;        /* in use */
     bool caches, read_only;
+    bool away; /* its connection broke; it may be taken up again */
 };
 
 /* The first MAX sessions of the export into OUT; returns how many there are. */

@@ -15,17 +15,21 @@ static struct ph_server_call *of(struct ph_call *call)
 
 /* The session that was just opened caches. No lease on the root goes with it: its recall could overtake this
  * reply, and reach a client that has no session yet. Guard held. */
-static void begin_caching(struct ph_server_call *call, const Pohmel__SessionOpenRequest *request,
-                          Pohmel__SessionOpenReply *reply)
+static void begin_caching(struct ph_server_call *call, const Pohmel__SessionOpenRequest *request)
 {
     struct ph_session *session = call->conn->session;
 
     ph_server_session_caches(call->server, session, request->host.data, request->host.len);
-    if (!session->caches)
-        return;
-    session->writes_back = request->write_back && !session->read_only;
-    reply->leases = true;
-    reply->watched = session->entry->export->watched;
+    session->writes_back = session->caches && request->write_back && !session->read_only;
+}
+
+/* Guard held. */
+static void tell_session(const struct ph_session *session, bool resumed, Pohmel__SessionOpenReply *reply)
+{
+    reply->resumed = resumed;
+    reply->resumable = session->resumable;
+    reply->leases = session->caches;
+    reply->watched = session->caches && session->entry->export->watched;
 }
 
 static uint32_t session_open(void *self, struct ph_call *call, const Pohmel__SessionOpenRequest *request,
@@ -34,14 +38,13 @@ static uint32_t session_open(void *self, struct ph_call *call, const Pohmel__Ses
     struct ph_server *server = self;
     const struct ph_export_entry *entry =
         ph_server_find_export(server, request->export_name.data, request->export_name.len, &call->fault);
+    const struct ph_session_wish wish = {request->client.data, request->session, entry, request->read_only,
+                                         request->resumable};
     struct ph_store *store;
     uint32_t status;
 
     if (entry == NULL)
         return PH_ST_NO_EXPORT;
-    if (request->resume)
-        return ph_fault_set(&call->fault, PH_ST_NO_SESSION,
-                            "this server does not keep sessions that were broken off");
     store = entry->export->store;
     reply->export_info = PH_ARENA_NEW(call->arena, Pohmel__ExportInfo);
     reply->root = PH_ARENA_NEW(call->arena, Pohmel__Attr);
@@ -58,10 +61,14 @@ static uint32_t session_open(void *self, struct ph_call *call, const Pohmel__Ses
     reply->slots = PH_SESSION_SLOTS;
     reply->credits = PH_SESSION_CREDITS;
     ph_server_enter(server, &of(call)->actions);
-    status = ph_session_open(of(call)->conn, request->client.data, request->session, entry,
-                             request->read_only, &call->fault);
-    if (status == PH_ST_OK && request->leases)
-        begin_caching(of(call), request, reply);
+    if (request->resume)
+        status = ph_session_resume(of(call), &wish, &call->fault);
+    else
+        status = ph_session_open(of(call)->conn, &wish, &call->fault);
+    if (status == PH_ST_OK && request->leases && !request->resume)
+        begin_caching(of(call), request);
+    if (status == PH_ST_OK)
+        tell_session(of(call)->conn->session, request->resume, reply);
     ph_server_leave(server);
     return status;
 }
@@ -292,6 +299,17 @@ static bool access_suffices(const struct ph_handle *entry, const struct ph_lock_
     return want->whole_file || (entry->access & (want->shared ? PH_ACCESS_READ : PH_ACCESS_WRITE)) != 0;
 }
 
+/* Who has been away for too long, and has a lock that stands in the way, ends. Guard held. */
+static void end_those_away(struct ph_server *server, struct ph_session *session,
+                           const struct ph_lock_want *want)
+{
+    struct ph_lock_session *other;
+
+    do {
+        other = ph_locks_in_the_way(server->locks, &session->locks, want);
+    } while (other != NULL && ph_session_is_wanted(server, PH_TABLE_ENTRY(other, struct ph_session, locks)));
+}
+
 /* Guard held. */
 static uint32_t take_lock(struct ph_call *call, const struct ph_lock_want *want, bool wait)
 {
@@ -299,7 +317,7 @@ static uint32_t take_lock(struct ph_call *call, const struct ph_lock_want *want,
     struct ph_session *session = running->session;
     struct ph_handle *entry = ph_handles_find(&session->handles, want->handle);
 
-    if (session->ended)
+    if (session->ended || ph_server_is_stray(running))
         return PH_ST_NO_SESSION;
     if (entry == NULL || entry->object != want->object)
         return ph_fault_set(&call->fault, PH_ST_BAD_HANDLE, "the handle is not open on that object");
@@ -309,6 +327,7 @@ static uint32_t take_lock(struct ph_call *call, const struct ph_lock_want *want,
     if (running->cancelled)
         return PH_ST_CANCELLED;
     entry->locked = true;
+    end_those_away(running->server, session, want);
     return ph_locks_take(running->server->locks, &session->locks, want, wait, running->frame->header.id,
                          &call->fault);
 }
@@ -399,7 +418,7 @@ static uint32_t acquire(struct ph_server_call *call, const Pohmel__LeaseAcquireR
     struct ph_leases *leases = call->server->leases;
     bool granted = call->attempts > 0; /* it waited for this */
 
-    if (session->ended)
+    if (session->ended || ph_server_is_stray(call))
         return PH_ST_NO_SESSION;
     if (!granted)
         granted = ph_leases_acquire(leases, &call->claim, session->lease, request->object,

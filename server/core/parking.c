@@ -4,6 +4,12 @@
 #include "server/core/peek.h"
 #include "server/core/private.h"
 
+uint32_t ph_server_wait(struct ph_server_call *call)
+{
+    call->parked = call->waits = true;
+    return PH_PENDING;
+}
+
 uint32_t ph_server_park(struct ph_server_call *call)
 {
     if (call->cancelled) {
@@ -42,28 +48,27 @@ void ph_server_settle(struct ph_server_call *call)
         run_again(call);
 }
 
-static void unpark_of(struct ph_server_conn *conn, const struct ph_session *session, uint32_t status)
+static void unpark_of(const struct ph_session *session, uint32_t status)
 {
     struct ph_server_call *call;
 
-    LIST_FOREACH(call, &conn->calls, of_conn)
+    LIST_FOREACH(call, &session->calls, of_session)
     {
-        if (session == NULL || call->session == session)
-            ph_server_unpark(call, status);
+        ph_server_unpark(call, status);
     }
 }
 
 void ph_server_unpark_all(struct ph_server *server, const struct ph_session *session, uint32_t status)
 {
-    struct ph_server_conn *conn;
+    const struct ph_session *one;
 
     if (session != NULL) {
-        unpark_of(session->conn, session, status);
+        unpark_of(session, status);
         return;
     }
-    LIST_FOREACH(conn, &server->conns, of_server)
+    LIST_FOREACH(one, &server->sessions, of_server)
     {
-        unpark_of(conn, NULL, status);
+        unpark_of(one, status);
     }
 }
 
@@ -79,6 +84,8 @@ static uint32_t claim(struct ph_server_call *call, const struct ph_lease_want *w
     ph_leases_claim_end(leases, &call->claim);
     if (session->ended)
         return PH_MUTANT(FENCED_GOES_ON) ? PH_ST_OK : PH_ST_NO_SESSION;
+    if (ph_server_is_stray(call))
+        return PH_ST_NO_SESSION;
     ph_leases_claim(leases, &call->claim, session->lease, session->entry->index, wants, count);
     return call->claim.state == PH_LEASE_WAITING ? ph_server_park(call) : PH_ST_OK;
 }

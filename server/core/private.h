@@ -26,13 +26,16 @@ struct ph_server {
     struct ph_server_guard guard;
     uint64_t seed, last_session;
     bool shutting_down;
-    size_t running, session_count;
+    size_t running, session_count, away_count;
+    uint64_t now_ms;         /* as the last tick said */
     struct ph_table clients; /* sessions, by client */
     struct ph_locks *locks;
     struct ph_leases *leases;
     struct ph_actions *out; /* of the step that is being made */
     LIST_HEAD(, ph_server_conn) conns;
-    struct ph_server_call *spare; /* calls kept for the next request */
+    LIST_HEAD(, ph_session) sessions;
+    TAILQ_HEAD(, ph_session) away; /* those without a connection; the first left first */
+    struct ph_server_call *spare;  /* calls kept for the next request */
     size_t spare_count;
 };
 
@@ -53,6 +56,7 @@ struct ph_server_conn {
     bool left;   /* the client's machine closed it */
     bool listed;
     uint32_t credits; /* in use */
+    uint64_t peer;    /* where it comes from; the same for all connections from there */
     struct ph_session *session;
     LIST_HEAD(, ph_server_call) calls;
     LIST_ENTRY(ph_server_conn) of_server;
@@ -66,15 +70,24 @@ struct ph_session {
     uint64_t id;     /* never used twice in this run of the server */
     uint64_t number; /* given by the client */
     const struct ph_export_entry *entry;
-    struct ph_server_conn *conn;
+    struct ph_server_conn *conn; /* NULL while it is away */
+    uint64_t peer;               /* of its last connection */
     bool ended;
-    bool read_only; /* it, or its export */
+    bool resumable;                 /* it outlives its connection */
+    bool away;                      /* its connection broke; it may be taken up again */
+    bool wanted;                    /* while it was away somebody wanted a lock that it has */
+    uint64_t away_ms;               /* since when */
+    struct ph_server_call *resumer; /* SESSION_OPEN that takes it up, once nothing of before is executed */
+    bool read_only;                 /* it, or its export */
     size_t running;
     struct ph_handles handles;
     struct ph_lock_session locks;
     struct ph_lease_session *lease; /* NULL for one that does not cache; guard */
     bool caches;                    /* it has had one since it was opened */
     bool writes_back;               /* it makes changes in its cache */
+    LIST_HEAD(, ph_server_call) calls;
+    LIST_ENTRY(ph_session) of_server;
+    TAILQ_ENTRY(ph_session) of_away;
     struct ph_slot slots[PH_SESSION_SLOTS];
 };
 
@@ -95,9 +108,11 @@ struct ph_server_call {
     bool plain_rename;                 /* the store cannot be told that a name must be free */
     bool parked;                       /* it is to be executed again */
     bool waits;                        /* until its claim goes; guard */
+    bool stray;                        /* its connection is gone, nobody waits; atomic */
     bool settled;                      /* it waits, and is done with being executed; guard */
     uint32_t verdict;                  /* what its wait came to: OK, or it is answered this */
     LIST_ENTRY(ph_server_call) of_conn;
+    LIST_ENTRY(ph_server_call) of_session;
     struct ph_server_call *next_spare;
 };
 
@@ -111,6 +126,9 @@ extern const struct ph_session_ops ph_server_session_ops;
 void ph_server_wrap_store(struct ph_export_entry *entry);
 
 /* ---- parking.c: calls that wait for leases of others ---- */
+
+/* CALL is to be executed again when ph_server_unpark says so; guard held. Returns PENDING. */
+uint32_t ph_server_wait(struct ph_server_call *call);
 
 /* CALL is to be executed again when its claim has gone; guard held. Returns PENDING, or CANCELLED. */
 uint32_t ph_server_park(struct ph_server_call *call);
@@ -172,6 +190,10 @@ uint32_t ph_server_check_payload(struct ph_call *call, const Pohmel__TransactReq
 
 /* ---- recalls.c: what the leases have done ---- */
 
+/* Words for who looks after the server; FORMAT has a %s for WHO and a %zu for COUNT. Guard held. */
+void ph_server_say(struct ph_server *server, const char *format, const char *who, size_t count)
+    __attribute__((format(printf, 2, 0)));
+
 /* The table of leases of SERVER. */
 struct ph_leases *ph_server_leases_new(struct ph_server *server);
 
@@ -183,17 +205,60 @@ void ph_server_session_caches(struct ph_server *server, struct ph_session *sessi
 const struct ph_export_entry *ph_server_find_export(struct ph_server *server, const uint8_t *name, size_t len,
                                                     struct ph_fault *fault);
 
+/* Which session is wanted. */
+struct ph_session_wish {
+    const uint8_t *client; /* PH_CLIENT_ID_BYTES */
+    uint64_t number;
+    const struct ph_export_entry *entry;
+    bool read_only, resumable;
+};
+
 /* Opens a session on CONN, ending an older one of the client. Guard held. Returns a status. */
-uint32_t ph_session_open(struct ph_server_conn *conn, const uint8_t client[PH_CLIENT_ID_BYTES],
-                         uint64_t number, const struct ph_export_entry *entry, bool read_only,
+uint32_t ph_session_open(struct ph_server_conn *conn, const struct ph_session_wish *wish,
                          struct ph_fault *fault);
+
+/* The session of CLIENT, or NULL. Guard held. */
+struct ph_session *ph_session_find(struct ph_server *server, const uint8_t client[PH_CLIENT_ID_BYTES]);
+
+/* Ends all sessions, in silence: the server is about to be freed. */
+void ph_sessions_clear(struct ph_server *server);
 
 /* Ends SESSION: locks, waits, and, when nothing of it runs, all else. LOST: its client may not know, and go
  * on using its leases until they expire. Guard held. */
 void ph_session_end(struct ph_server *server, struct ph_session *session, bool lost);
 
-/* A call of SESSION is done; the last one of an ended session takes it along. Guard held. */
-void ph_session_call_done(struct ph_server *server, struct ph_session *session);
+/* CALL of SESSION is done; the last one of an ended session takes it along. Guard held. */
+void ph_session_call_done(struct ph_server *server, struct ph_session *session, struct ph_server_call *call);
+
+/* ---- away.c: sessions that outlive their connection. Guard held for all of them. ---- */
+
+/* The connection of SESSION is gone: it is away from now on. What it was waiting for there is dropped, but
+ * for transactions. */
+void ph_session_leave_conn(struct ph_server *server, struct ph_session *session);
+
+/* CALL, a SESSION_OPEN, takes the session up that WISH names. OK; NO_SESSION; or PENDING: it comes again when
+ * nothing that came over the old connection is executed any more. */
+uint32_t ph_session_resume(struct ph_server_call *call, const struct ph_session_wish *wish,
+                           struct ph_fault *fault);
+
+/* The client is told: it is asked again for all that is recalled. */
+void ph_session_resumed(struct ph_server *server, struct ph_server_conn *conn);
+
+/* SESSION is not away any more, because it ended. */
+void ph_session_not_away(struct ph_server *server, struct ph_session *session);
+
+/* Nothing that came over an old connection of SESSION is executed any more, perhaps: who takes it up goes on.
+ */
+void ph_session_wake_resumer(struct ph_server *server, struct ph_session *session);
+
+/* Whether CALL came over a connection that its session has no more, and nobody waits for what it does. */
+bool ph_server_is_stray(const struct ph_server_call *call);
+
+/* SESSION, which is away, has a lock that somebody wants. True when it has ended therefore. */
+bool ph_session_is_wanted(struct ph_server *server, struct ph_session *session);
+
+/* Sessions that are away end, when it is time. */
+void ph_sessions_tick(struct ph_server *server);
 
 /* Sends a reply to REQUEST. MESSAGE and PAYLOAD may be NULL; references are taken. Guard held. */
 void ph_server_reply(struct ph_server_conn *conn, const struct ph_frame_header *request, uint64_t id,

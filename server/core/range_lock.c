@@ -234,6 +234,18 @@ bool ph_locks_test(struct ph_locks *locks, struct ph_lock_session *session, cons
     return true;
 }
 
+struct ph_lock_session *ph_locks_in_the_way(struct ph_locks *locks, struct ph_lock_session *session,
+                                            const struct ph_lock_want *want)
+{
+    struct ph_lock_want full = normal(want);
+    struct ph_lock_file *file = ph_lock_file_get(locks, &full, false);
+    struct ph_lock *lock = NULL;
+
+    if (file != NULL)
+        lock = ph_lock_conflict(file, ph_lock_party_get(locks, session, full.owner, false), &full);
+    return lock == NULL ? NULL : lock->owner->party->session;
+}
+
 /* What is to be dropped when a handle ends. */
 struct ending {
     const struct ph_lock_session *session;
@@ -305,20 +317,25 @@ void ph_locks_end_handle(struct ph_locks *locks, struct ph_lock_session *session
     }
 }
 
+void ph_locks_end_waits(struct ph_locks *locks, struct ph_lock_session *session)
+{
+    while (!TAILQ_EMPTY(&session->waiters)) {
+        struct ph_lock_waiter *waiter = TAILQ_FIRST(&session->waiters);
+        struct ph_lock_file *file = waiter->file;
+        struct ph_lock_party *party = waiter->party;
+
+        ph_lock_wait_drop(waiter);
+        ph_lock_file_trim(locks, file);
+        ph_lock_party_trim(locks, party);
+    }
+}
+
 void ph_locks_end_session(struct ph_locks *locks, struct ph_lock_session *session)
 {
     struct ph_lock_party *party;
 
     /* Waits first: none of this session may be granted while its locks go. */
-    while (!TAILQ_EMPTY(&session->waiters)) {
-        struct ph_lock_waiter *waiter = TAILQ_FIRST(&session->waiters);
-        struct ph_lock_file *file = waiter->file;
-
-        party = waiter->party;
-        ph_lock_wait_drop(waiter);
-        ph_lock_file_trim(locks, file);
-        ph_lock_party_trim(locks, party);
-    }
+    ph_locks_end_waits(locks, session);
     while ((party = TAILQ_FIRST(&session->parties)) != NULL) {
         struct ph_lock_owner *owner = TAILQ_FIRST(&party->owners);
         struct ph_lock_file *file = owner->file;

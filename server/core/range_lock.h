@@ -99,6 +99,13 @@ bool ph_locks_cancel(struct ph_locks *locks, struct ph_lock_session *session, ui
 void ph_locks_end_handle(struct ph_locks *locks, struct ph_lock_session *session, uint64_t space,
                          uint64_t object, uint64_t handle);
 
+/* Whose lock stands in the way of WANT; NULL for nobody's. */
+struct ph_lock_session *ph_locks_in_the_way(struct ph_locks *locks, struct ph_lock_session *session,
+                                            const struct ph_lock_want *want);
+
+/* Drops the waits of SESSION without an answer. */
+void ph_locks_end_waits(struct ph_locks *locks, struct ph_lock_session *session);
+
 /* Gives back all that SESSION holds; its waits are dropped without an answer. */
 void ph_locks_end_session(struct ph_locks *locks, struct ph_lock_session *session);
 

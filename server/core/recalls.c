@@ -5,8 +5,7 @@
 #include "server/core/memory.h"
 #include "server/core/private.h"
 
-/* Words for who looks after the server. */
-static void say(struct ph_server *server, const char *format, const char *who, size_t count)
+void ph_server_say(struct ph_server *server, const char *format, const char *who, size_t count)
 {
     char text[2 * PH_LEASE_WHO_BYTES + PH_FAULT_TEXT_MAX_BYTES];
     int len = snprintf(text, sizeof(text), format, who, count);
@@ -24,7 +23,8 @@ static void send_event(struct ph_server_conn *conn, uint16_t command, const Prot
     struct ph_action *action;
     struct ph_blob *blob;
 
-    if (conn->closed)
+    /* Who is not there, or not told yet that it is, is asked when it is back. */
+    if (conn == NULL || conn->closed || conn->state == PH_CONN_OPENING)
         return;
     blob = ph_blob_new(ph_encoded_size(event));
     if (blob == NULL)
@@ -61,10 +61,19 @@ static void on_fence(void *data, struct ph_lease_session *lease_session)
     struct ph_session *session = ph_lease_session_owner(lease_session);
     Pohmel__FencedEvent event = POHMEL__FENCED_EVENT__INIT;
 
-    say(server,
-        "%s did not give back a lease that others wait for: it is fenced, and told to start afresh "
-        "(leases not given back: %zu)",
-        ph_lease_session_who(lease_session), ph_lease_session_recalled(lease_session));
+    if (session->conn == NULL) {
+        ph_server_say(
+            server,
+            "%s lost its connection and did not come back; others wait for what it holds: it is fenced "
+            "(leases: %zu)",
+            ph_lease_session_who(lease_session), ph_lease_session_count(lease_session));
+        ph_session_end(server, session, true);
+        return;
+    }
+    ph_server_say(server,
+                  "%s did not give back a lease that others wait for: it is fenced, and told to start afresh "
+                  "(leases not given back: %zu)",
+                  ph_lease_session_who(lease_session), ph_lease_session_recalled(lease_session));
     event.session = session->number;
     send_event(session->conn, PH_CMD_FENCED, &event.base);
     ph_server_close(session->conn, PH_ST_FENCED, "it did not give back a lease in time");
@@ -73,8 +82,8 @@ static void on_fence(void *data, struct ph_lease_session *lease_session)
 
 static void on_expired(void *data, struct ph_lease_session *lease_session)
 {
-    say(data, "%s is gone; the leases that it left behind have expired (%zu)",
-        ph_lease_session_who(lease_session), ph_lease_session_count(lease_session));
+    ph_server_say(data, "%s is gone; the leases that it left behind have expired (%zu)",
+                  ph_lease_session_who(lease_session), ph_lease_session_count(lease_session));
 }
 
 struct ph_leases *ph_server_leases_new(struct ph_server *server)
@@ -121,7 +130,9 @@ void ph_server_changed_outside(struct ph_server *server, size_t export_index, ui
 void ph_server_tick(struct ph_server *server, uint64_t now_ms, struct ph_actions *actions)
 {
     ph_server_enter(server, actions);
+    server->now_ms = now_ms;
     ph_leases_tick(server->leases, now_ms);
+    ph_sessions_tick(server);
     if (server->shutting_down)
         ph_server_unpark_all(server, NULL, PH_ST_SHUTTING_DOWN);
     ph_server_leave(server);

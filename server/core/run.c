@@ -48,6 +48,7 @@ struct ph_server_call *ph_server_call_new(struct ph_server_conn *conn, struct ph
         call->call.client = call->session->client;
         call->call.write_back = call->session->writes_back;
         call->session->running++;
+        LIST_INSERT_HEAD(&call->session->calls, call, of_session);
     }
     server->running++;
     LIST_INSERT_HEAD(&conn->calls, call, of_conn);
@@ -115,8 +116,8 @@ void ph_server_execute(struct ph_server_call *call)
     if (call->parked)
         begin_again(call);
     call->since = ph_leases_clock(call->server->leases);
-    if (call->verdict != PH_ST_OK)
-        call->status = call->verdict;
+    if (call->verdict != PH_ST_OK || __atomic_load_n(&call->stray, __ATOMIC_RELAXED))
+        call->status = call->verdict != PH_ST_OK ? call->verdict : PH_ST_NO_SESSION;
     else if (!ph_server_reading_waits(call))
         dispatch(call, &reply);
     if (reply != NULL && !ph_server_grant(call, reply))
@@ -171,7 +172,8 @@ void ph_server_lock_answer(void *data, struct ph_lock_session *locks, uint64_t r
 
     (void) data;
     /* The credits were given back inside when the wait began. */
-    ph_server_reply(session->conn, &header, request, ph_credit_cost(0, 0), status, NULL, NULL);
+    if (session->conn != NULL)
+        ph_server_reply(session->conn, &header, request, ph_credit_cost(0, 0), status, NULL, NULL);
 }
 
 /* Records the answer of a transaction, and gives it to whoever asked again meanwhile. */
@@ -179,13 +181,15 @@ static void finish_slot(struct ph_server_call *call)
 {
     const struct ph_frame_header *header = &call->frame->header;
     struct ph_slot *slot = &call->session->slots[header->slot];
-    bool repeat = slot->repeat_waits;
+    struct ph_server_conn *conn = call->session->conn;
+    bool repeat = slot->repeat_waits && conn != NULL;
 
     ph_slot_done(slot, call->status, call->message, call->payload);
     if (!repeat)
         return;
-    call->conn->credits -= slot->repeat_cost;
-    ph_server_reply(call->conn, header, slot->repeat_id, slot->repeat_cost, call->status, call->message,
+    /* It may have come over another connection than the first. */
+    conn->credits -= slot->repeat_cost;
+    ph_server_reply(conn, header, slot->repeat_id, slot->repeat_cost, call->status, call->message,
                     call->payload);
 }
 
@@ -201,12 +205,14 @@ static void finish(struct ph_server_call *call)
     if (call->session != NULL) {
         if (header->command == PH_CMD_TRANSACT)
             finish_slot(call);
-        ph_session_call_done(call->server, call->session);
-    } else if (conn->state == PH_CONN_OPENING) {
+        ph_session_call_done(call->server, call->session, call);
+    } else if (conn->state == PH_CONN_OPENING && conn->session == NULL) {
         conn->state = PH_CONN_NEW; /* SESSION_OPEN failed; another may be tried */
     }
     if (call->status != PH_PENDING)
         ph_server_reply(conn, header, header->id, call->cost, call->status, call->message, call->payload);
+    if (conn->state == PH_CONN_OPENING && header->command == PH_CMD_SESSION_OPEN)
+        ph_session_resumed(call->server, conn);
 }
 
 static void free_call(struct ph_server_call *call)

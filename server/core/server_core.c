@@ -33,6 +33,8 @@ struct ph_server *ph_server_new(const struct ph_server_export *exports, size_t c
     server->locks = ph_locks_new(seed, ph_server_lock_answer, server);
     server->leases = ph_server_leases_new(server);
     LIST_INIT(&server->conns);
+    LIST_INIT(&server->sessions);
+    TAILQ_INIT(&server->away);
     return server;
 }
 
@@ -40,6 +42,7 @@ void ph_server_free(struct ph_server *server)
 {
     if (server == NULL)
         return;
+    ph_sessions_clear(server);
     ph_server_free_spare(server);
     ph_locks_free(server->locks);
     ph_leases_free(server->leases);
@@ -79,6 +82,11 @@ void ph_server_conn_unref(struct ph_server_conn *conn)
     free(conn);
 }
 
+void ph_server_conn_set_peer(struct ph_server_conn *conn, uint64_t peer)
+{
+    conn->peer = peer;
+}
+
 void *ph_server_conn_data(const struct ph_server_conn *conn)
 {
     return conn->data;
@@ -102,7 +110,9 @@ void ph_server_conn_closed(struct ph_server_conn *conn, bool left, struct ph_act
     if (conn->listed)
         LIST_REMOVE(conn, of_server);
     conn->listed = false;
-    if (conn->session != NULL)
+    if (conn->session != NULL && conn->session->resumable)
+        ph_session_leave_conn(conn->server, conn->session);
+    else if (conn->session != NULL)
         ph_session_end(conn->server, conn->session, true);
     ph_server_leave(conn->server);
 }
@@ -142,7 +152,17 @@ size_t ph_server_sessions(struct ph_server *server)
     size_t count;
 
     ph_server_enter(server, NULL);
-    count = server->session_count;
+    count = server->session_count - server->away_count;
+    ph_server_leave(server);
+    return count;
+}
+
+size_t ph_server_sessions_away(struct ph_server *server)
+{
+    size_t count;
+
+    ph_server_enter(server, NULL);
+    count = server->away_count;
     ph_server_leave(server);
     return count;
 }

@@ -11,11 +11,12 @@
  *
  * Whoever gets actions performs them in order (actions.h), then clears them.
  *
- * Sessions. One for each connection; it ends with SESSION_CLOSE, with its connection,
- * or when the same client opens another one with a higher number.
- * Then its locks are released, its waits dropped, and, once the commands that
- * it has running are done, its handles closed. Nothing is kept for a client to
- * come back to in this version: SESSION_OPEN with `resume` is answered NO_SESSION.
+ * Sessions. One for each connection; it ends with SESSION_CLOSE, or when the same client opens another one
+ * with a higher number. Then its locks are released, its waits dropped, and, once the commands that
+ * it has running are done, its handles closed. One that is not resumable ends with its connection as well.
+ * One that is, is away from then on, with all that it holds, and is taken up again by SESSION_OPEN with
+ * `resume`; it ends when somebody wants a lease or a lock of it that is past its time, when there are too
+ * many like it, or after PH_AWAY_MAX_MS.
  *
  * Credits. A request costs ph_credit_cost() from its arrival until its reply.
  * A connection may have PH_SESSION_CREDITS in use; whoever sends more is told
@@ -73,11 +74,15 @@ struct ph_server_conn *ph_server_conn_ref(struct ph_server_conn *conn);
 void ph_server_conn_unref(struct ph_server_conn *conn); /* NULL is fine; any thread */
 void *ph_server_conn_data(const struct ph_server_conn *conn);
 
+/* Where it comes from: a number that all connections from one machine (or user) have in common, for limits on
+ * what these may hold. To be said before the first frame. */
+void ph_server_conn_set_peer(struct ph_server_conn *conn, uint64_t peer);
+
 /* Whether a session was opened on it (and not ended since). */
 bool ph_server_conn_in_session(struct ph_server_conn *conn);
 
-/* The connection is gone; its session ends. LEFT: the client's machine closed it, so that the client has
- * ended or knows. Call it once. */
+/* The connection is gone; its session ends, or is away. LEFT: the client's machine closed it, so that the
+ * client has ended or knows. Call it once. */
 void ph_server_conn_closed(struct ph_server_conn *conn, bool left, struct ph_actions *actions);
 
 enum ph_admission {
@@ -126,8 +131,9 @@ void ph_server_shut_down(struct ph_server *server);
 /* Calls admitted and not done. */
 size_t ph_server_running(struct ph_server *server);
 
-/* Sessions that have not ended. */
+/* Sessions that have a connection; those that have none, and may be taken up again. */
 size_t ph_server_sessions(struct ph_server *server);
+size_t ph_server_sessions_away(struct ph_server *server);
 
 /* All connections are to be told STATUS and closed. */
 void ph_server_close_all(struct ph_server *server, uint32_t status, const char *reason,

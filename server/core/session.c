@@ -12,7 +12,7 @@ static uint64_t client_hash(const struct ph_server *server, const uint8_t client
     return ph_table_hash(ph_table_hash(server->seed, words[0]), words[1]);
 }
 
-static struct ph_session *find(struct ph_server *server, const uint8_t client[PH_CLIENT_ID_BYTES])
+struct ph_session *ph_session_find(struct ph_server *server, const uint8_t client[PH_CLIENT_ID_BYTES])
 {
     struct ph_table_node *node = ph_table_first(&server->clients, client_hash(server, client));
 
@@ -65,66 +65,132 @@ static void free_session(struct ph_server *server, struct ph_session *session)
     free(session);
 }
 
+/* Nothing comes to it, or goes from it, over its connection any more. */
+static void unlink_conn(struct ph_session *session)
+{
+    if (session->conn == NULL)
+        return;
+    session->conn->session = NULL;
+    session->conn->state = PH_CONN_ENDED;
+    session->conn = NULL;
+}
+
 void ph_session_end(struct ph_server *server, struct ph_session *session, bool lost)
 {
     struct ph_lease_session *lease = session->lease;
+    bool left = session->conn != NULL && session->conn->left;
 
     if (session->ended)
         return;
     session->ended = true;
     server->session_count--;
+    ph_session_not_away(server, session);
+    LIST_REMOVE(session, of_server);
     ph_table_remove(&server->clients, &session->node);
     ph_locks_end_session(server->locks, &session->locks);
     ph_server_unpark_all(server, session, PH_ST_NO_SESSION);
     session->lease = NULL;
     if (lease != NULL && lost)
-        ph_lease_session_lost(server->leases, lease, session->conn->left);
+        ph_lease_session_lost(server->leases, lease, left);
     else if (lease != NULL)
         ph_lease_session_end(server->leases, lease);
-    session->conn->session = NULL;
-    session->conn->state = PH_CONN_ENDED;
-    session->conn = NULL;
+    unlink_conn(session);
     if (session->running == 0)
         free_session(server, session);
 }
 
-void ph_session_call_done(struct ph_server *server, struct ph_session *session)
+void ph_session_call_done(struct ph_server *server, struct ph_session *session, struct ph_server_call *call)
 {
-    if (--session->running == 0 && session->ended)
+    LIST_REMOVE(call, of_session);
+    session->running--;
+    if (session->running == 0 && session->ended)
         free_session(server, session);
+    else if (session->resumer != NULL)
+        ph_session_wake_resumer(server, session);
 }
 
-uint32_t ph_session_open(struct ph_server_conn *conn, const uint8_t client[PH_CLIENT_ID_BYTES],
-                         uint64_t number, const struct ph_export_entry *entry, bool read_only,
+void ph_sessions_clear(struct ph_server *server)
+{
+    struct ph_actions actions = {0};
+
+    ph_server_enter(server, &actions);
+    while (!LIST_EMPTY(&server->sessions))
+        ph_session_end(server, LIST_FIRST(&server->sessions), false);
+    ph_server_leave(server);
+    ph_actions_clear(&actions);
+}
+
+/* Makes room for one more of PEER, at the expense of sessions that are away. False where there is none. */
+static bool make_room(struct ph_server *server, uint64_t peer)
+{
+    struct ph_session *session, *gone = NULL;
+    size_t of_peer = 0;
+
+    LIST_FOREACH(session, &server->sessions, of_server)
+    {
+        of_peer += session->peer == peer;
+    }
+    if (server->session_count < PH_SESSIONS_MAX && of_peer < PH_PEER_SESSIONS_MAX)
+        return true;
+    TAILQ_FOREACH(session, &server->away, of_away)
+    {
+        if (session->peer != peer && of_peer >= PH_PEER_SESSIONS_MAX)
+            continue;
+        gone = session;
+        break;
+    }
+    if (gone == NULL)
+        return false;
+    ph_session_end(server, gone, true);
+    return true;
+}
+
+static struct ph_session *add_session(struct ph_server_conn *conn, const struct ph_session_wish *wish)
+{
+    struct ph_server *server = conn->server;
+    struct ph_session *session = PH_CORE_NEW(struct ph_session);
+
+    memcpy(session->client, wish->client, PH_CLIENT_ID_BYTES);
+    session->id = ++server->last_session;
+    session->number = wish->number;
+    session->entry = wish->entry;
+    session->read_only = wish->read_only || wish->entry->export->read_only;
+    session->resumable = wish->resumable;
+    session->conn = conn;
+    session->peer = conn->peer;
+    session->handles.seed = server->seed;
+    LIST_INIT(&session->calls);
+    ph_lock_session_init(&session->locks, session->id);
+    ph_table_add(&server->clients, &session->node, client_hash(server, wish->client));
+    LIST_INSERT_HEAD(&server->sessions, session, of_server);
+    server->session_count++;
+    return session;
+}
+
+uint32_t ph_session_open(struct ph_server_conn *conn, const struct ph_session_wish *wish,
                          struct ph_fault *fault)
 {
     struct ph_server *server = conn->server;
-    struct ph_session *session = find(server, client);
+    struct ph_session *session = ph_session_find(server, wish->client);
 
     if (conn->closed)
         return ph_fault_set(fault, PH_ST_NO_SESSION, "the connection was closed meanwhile");
-    if (session != NULL && number <= session->number)
+    if (session != NULL && wish->number <= session->number)
         return ph_fault_set(fault, PH_ST_BUSY,
                             "the client has a session of this or a higher number open already");
     if (session != NULL) {
         struct ph_server_conn *older = session->conn;
 
         ph_session_end(server, session, false);
-        ph_server_close(older, PH_ST_NO_SESSION, "the client opened a newer session");
+        if (older != NULL)
+            ph_server_close(older, PH_ST_NO_SESSION, "the client opened a newer session");
     }
-    ph_leases_client_is_back(server->leases, client);
-    session = PH_CORE_NEW(struct ph_session);
-    memcpy(session->client, client, PH_CLIENT_ID_BYTES);
-    session->id = ++server->last_session;
-    session->number = number;
-    session->entry = entry;
-    session->read_only = read_only || entry->export->read_only;
-    session->conn = conn;
-    session->handles.seed = server->seed;
-    ph_lock_session_init(&session->locks, session->id);
-    ph_table_add(&server->clients, &session->node, client_hash(server, client));
-    server->session_count++;
-    conn->session = session;
+    ph_leases_client_is_back(server->leases, wish->client);
+    if (!make_room(server, conn->peer))
+        return ph_fault_set(fault, PH_ST_LIMIT,
+                            "the server keeps as many sessions as it may (%d, and %d for one machine)",
+                            PH_SESSIONS_MAX, PH_PEER_SESSIONS_MAX);
+    conn->session = add_session(conn, wish);
     conn->state = PH_CONN_OPEN;
     return PH_ST_OK;
 }

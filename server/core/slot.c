@@ -68,6 +68,11 @@ void ph_slot_done(struct ph_slot *slot, uint32_t status, struct ph_blob *message
     slot->payload = payload == NULL ? NULL : ph_blob_ref(payload);
 }
 
+void ph_slot_detach(struct ph_slot *slot)
+{
+    slot->repeat_waits = false;
+}
+
 void ph_slot_clear(struct ph_slot *slot)
 {
     ph_blob_unref(slot->message);

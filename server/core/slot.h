@@ -41,6 +41,9 @@ enum ph_slot_verdict ph_slot_admit(struct ph_slot *slot, const struct ph_frame_h
 /* The transaction in it was answered; takes references of MESSAGE and PAYLOAD (NULL for none). */
 void ph_slot_done(struct ph_slot *slot, uint32_t status, struct ph_blob *message, struct ph_blob *payload);
 
+/* The connection is gone on which it was repeated: nobody waits there for the answer any more. */
+void ph_slot_detach(struct ph_slot *slot);
+
 /* Forgets what is recorded. */
 void ph_slot_clear(struct ph_slot *slot);
 

@@ -415,6 +415,80 @@ static void test_changes_wait_for_leases(void)
     ph_test_client_free(writer);
 }
 
+static uint32_t open_resumable(struct ph_test_client *client, uint8_t who, uint64_t number, bool resume)
+{
+    Pohmel__SessionOpenRequest open = POHMEL__SESSION_OPEN_REQUEST__INIT;
+    uint8_t id[16] = {who};
+
+    open.client = (ProtobufCBinaryData){sizeof(id), id};
+    open.session = number;
+    open.resumable = true;
+    open.resume = resume;
+    return ph_test_status(client, PH_CMD_SESSION_OPEN, &open.base);
+}
+
+/* Creates "kept" below handle 1 in slot 0; its status. */
+static uint32_t create_kept(struct ph_test_client *client, uint32_t sequence)
+{
+    Pohmel__TransactRequest transaction = POHMEL__TRANSACT_REQUEST__INIT;
+    Pohmel__Change change = POHMEL__CHANGE__INIT, *changes = &change;
+    Pohmel__CreateRequest create = POHMEL__CREATE_REQUEST__INIT;
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+    struct ph_frame *reply;
+    uint32_t status;
+
+    create.caller = &caller;
+    create.parent = PH_OBJECT_ROOT;
+    create.name = (ProtobufCBinaryData){4, (uint8_t *) "kept"};
+    create.object = 300;
+    create.handle = 1;
+    create.access = 3;
+    change.command_case = POHMEL__CHANGE__COMMAND_CREATE;
+    change.create = &create;
+    transaction.changes = &changes;
+    transaction.n_changes = 1;
+    ph_test_send(client, PH_CMD_TRANSACT, 0, sequence, &transaction.base, NULL);
+    reply = ph_test_receive(client, PH_TEST_TIMEOUT_MS);
+    g_assert_nonnull(reply);
+    status = reply->header.status;
+    ph_frame_free(reply);
+    return status;
+}
+
+/* The promise: a session outlives its connection, with its handles and the answers to its transactions; what
+ * the old connection had under way ends before. */
+static void test_taken_up_again(void)
+{
+    struct world world;
+    Pohmel__SessionCloseRequest close = POHMEL__SESSION_CLOSE_REQUEST__INIT;
+    struct ph_test_client *client;
+    uint64_t number = atomic_fetch_add(&sessions, 1);
+
+    world_init(&world, LOOPS);
+    client = join(&world, 0);
+    g_assert_cmpuint(open_resumable(client, 7, number, false), ==, PH_ST_OK);
+    for (unsigned round = 1; round <= 50; round++) {
+        g_assert_cmpuint(create_kept(client, round), ==, PH_ST_OK);
+        ph_test_client_free(client);
+        client = join(&world, 0);
+        g_assert_cmpuint(open_resumable(client, 7, number, true), ==, PH_ST_OK);
+        g_assert_cmpuint(create_kept(client, round), ==, PH_ST_OK);
+        g_assert_cmpuint(ph_fake_store_transactions(world.fake), ==, round);
+        g_assert_cmpuint(ph_fake_store_handles(world.fake), ==, 1);
+    }
+    send_hanging(client);
+    WAIT_FOR(ph_fake_store_hanging(world.fake) == 1);
+    ph_test_client_free(client);
+    client = join(&world, 0);
+    ph_fake_store_let_go(world.fake);
+    g_assert_cmpuint(open_resumable(client, 7, number, true), ==, PH_ST_OK);
+    g_assert_cmpuint(ph_fake_store_hanging(world.fake), ==, 0);
+    g_assert_cmpuint(ph_fake_store_ended(world.fake), ==, 0);
+    g_assert_cmpuint(ph_test_status(client, PH_CMD_SESSION_CLOSE, &close.base), ==, PH_ST_OK);
+    world_clear(&world);
+    ph_test_client_free(client);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -426,6 +500,7 @@ int main(int argc, char **argv)
     g_test_add_func("/serving/flood-beyond-credits", test_flood_beyond_credits);
     g_test_add_func("/serving/crowd-of-clients", test_crowd);
     g_test_add_func("/serving/pool-finishes-what-was-pushed", test_pool_finishes_all);
+    g_test_add_func("/serving/taken-up-again", test_taken_up_again);
     g_test_add_func("/serving/changes-wait-for-leases", test_changes_wait_for_leases);
     return g_test_run();
 }

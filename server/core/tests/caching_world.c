@@ -129,21 +129,32 @@ uint64_t client_send(struct client *client, uint16_t command, const ProtobufCMes
     return header.id;
 }
 
-/* Each in a slot of its own, so that one may wait while others go on. */
-uint64_t client_change(struct client *client, Pohmel__Change *change, uint32_t payload_len)
+static uint64_t transact(struct client *client, Pohmel__Change *change, uint32_t slot, uint32_t sequence,
+                         uint32_t payload_len)
 {
     Pohmel__TransactRequest transaction = POHMEL__TRANSACT_REQUEST__INIT;
     struct ph_frame_header header = {.kind = PH_FRAME_REQUEST,
                                      .command = PH_CMD_TRANSACT,
                                      .id = client->next_id++,
-                                     .slot = client->next_sequence++,
-                                     .sequence = 1,
+                                     .slot = slot,
+                                     .sequence = sequence,
                                      .payload_len = payload_len};
 
     transaction.changes = &change;
     transaction.n_changes = 1;
     give(client, &header, &transaction.base);
     return header.id;
+}
+
+/* Each in a slot of its own, so that one may wait while others go on. */
+uint64_t client_change(struct client *client, Pohmel__Change *change, uint32_t payload_len)
+{
+    return transact(client, change, client->next_sequence++, 1, payload_len);
+}
+
+uint64_t client_transact(struct client *client, Pohmel__Change *change, uint32_t slot, uint32_t sequence)
+{
+    return transact(client, change, slot, sequence, 0);
 }
 
 void client_cancel(struct client *client, uint64_t id)
@@ -154,23 +165,36 @@ void client_cancel(struct client *client, uint64_t id)
     give(client, &header, NULL);
 }
 
-static void open_session(struct client *client, struct world *world, uint8_t who, uint64_t number,
-                         bool caches, bool writes_back)
+void client_connect(struct client *client, struct world *world)
 {
-    Pohmel__SessionOpenRequest open = POHMEL__SESSION_OPEN_REQUEST__INIT;
-    Pohmel__SessionOpenReply *reply;
-    uint8_t id[16] = {who};
-    uint64_t asked, root;
-
     *client = (struct client){.world = world, .next_id = 1};
     client->replies = g_hash_table_new_full(NULL, NULL, NULL, reply_free);
     client->recalls = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
     client->conn = ph_server_conn_new(world->server, client, NULL);
+}
+
+uint64_t client_open(struct client *client, uint8_t who, uint64_t number, unsigned what)
+{
+    Pohmel__SessionOpenRequest open = POHMEL__SESSION_OPEN_REQUEST__INIT;
+    uint8_t id[16] = {who};
+
     open.client = (ProtobufCBinaryData){sizeof(id), id};
     open.session = number;
-    open.leases = caches;
-    open.write_back = writes_back;
-    asked = client_send(client, PH_CMD_SESSION_OPEN, &open.base);
+    open.leases = (what & OPEN_CACHES) != 0;
+    open.write_back = (what & OPEN_WRITES) != 0;
+    open.resumable = (what & OPEN_RESUMABLE) != 0;
+    open.resume = (what & OPEN_RESUMES) != 0;
+    return client_send(client, PH_CMD_SESSION_OPEN, &open.base);
+}
+
+static void open_session(struct client *client, struct world *world, uint8_t who, uint64_t number,
+                         bool caches, bool writes_back)
+{
+    Pohmel__SessionOpenReply *reply;
+    uint64_t asked, root;
+
+    client_connect(client, world);
+    asked = client_open(client, who, number, (caches ? OPEN_CACHES : 0u) | (writes_back ? OPEN_WRITES : 0u));
     reply = (void *) client_message(client, asked, &pohmel__session_open_reply__descriptor);
     g_assert_cmpint(reply->leases, ==, caches);
     /* Its recall could overtake the reply that tells of the session. */

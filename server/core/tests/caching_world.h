@@ -40,6 +40,17 @@ void world_tick(struct world *world, uint64_t now_ms);
 /* Lets the calls that were held run. */
 void world_let_run(struct world *world);
 
+/* A connection without a session. */
+void client_connect(struct client *client, struct world *world);
+
+enum { OPEN_CACHES = 1, OPEN_WRITES = 2, OPEN_RESUMABLE = 4, OPEN_RESUMES = 8 };
+
+/* SESSION_OPEN; WHAT is of the above. The id of the request. */
+uint64_t client_open(struct client *client, uint8_t who, uint64_t number, unsigned what);
+
+/* A transaction in SLOT with SEQUENCE. */
+uint64_t client_transact(struct client *client, Pohmel__Change *change, uint32_t slot, uint32_t sequence);
+
 /* CACHES: its session has leases. */
 void client_init(struct client *client, struct world *world, uint8_t who, uint64_t number, bool caches);
 /* Its session has leases and makes changes in its cache. */
