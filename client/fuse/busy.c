@@ -161,6 +161,13 @@ bool ph_busy_write_spoiled(struct ph_busy *busy, uint64_t object, const struct p
     return (write->drops != file->drops || !write->covered) && write->seen != file->seen;
 }
 
+bool ph_busy_write_settle(struct ph_busy *busy, uint64_t object, struct ph_busy_write *write)
+{
+    const struct ph_busy_file *file = get(busy, object);
+    write->settled = file->reads == NULL && file->attrs == 0 && write->seen == file->seen;
+    return write->settled;
+}
+
 void ph_busy_write_begin(struct ph_busy *busy, uint64_t object, struct ph_busy_write *write)
 {
     struct ph_busy_file *file = get(busy, object);
@@ -189,7 +196,7 @@ bool ph_busy_is_written(struct ph_busy *busy, uint64_t object, const struct ph_b
     for (const struct ph_busy_write *write = file->writes; write != NULL; write = write->next) {
         uint64_t from = write->offset / page * page,
                  to = (write->offset + write->size + page - 1) / page * page;
-        if (write->direct && from < read->offset + read->size && read->offset < to)
+        if (write->direct && !write->settled && from < read->offset + read->size && read->offset < to)
             return true;
     }
     return false;

@@ -30,6 +30,7 @@ struct ph_busy_write {
     uint64_t seen;  /* of the file when it began */
     bool covered;   /* a lease was held when it began */
     bool direct;    /* goes past the pages and holds none */
+    bool settled;   /* it was done: a read that comes now brings what it wrote */
     struct ph_busy_write *next;
 };
 
@@ -87,13 +88,18 @@ void ph_busy_read_answering(struct ph_busy *busy, uint64_t object);
  * lease. */
 bool ph_busy_write_spoiled(struct ph_busy *busy, uint64_t object, const struct ph_busy_write *write);
 
+/* No read of OBJECT that could have missed WRITE was under way since it began, nor a question for attributes:
+ * it is settled. Only its pages from before may have to go. False: others have to go first. */
+bool ph_busy_write_settle(struct ph_busy *busy, uint64_t object, struct ph_busy_write *write);
+
 /* A write came; WRITE has offset and size. It is about to be answered: true when
  * pages of the file were dropped while it was under way. */
 void ph_busy_write_begin(struct ph_busy *busy, uint64_t object, struct ph_busy_write *write);
 bool ph_busy_write_end(struct ph_busy *busy, uint64_t object, struct ph_busy_write *write);
 
-/* Whether writes that go past the pages are under way where READ would bring pages (of PAGE bytes): others
- * may see them before they are answered here, and pages from before would not show them. */
+/* Whether writes that go past the pages, and are not settled, are under way where READ would bring pages (of
+ * PAGE bytes): others may see them before they are answered here, and pages from before would not show them.
+ */
 bool ph_busy_is_written(struct ph_busy *busy, uint64_t object, const struct ph_busy_read *read,
                         uint64_t page);
 

@@ -212,10 +212,18 @@ bool ph_coherence_keeps_pages(struct ph_coherence *coherence, uint64_t object);
 void ph_coherence_write_begin(struct ph_coherence *coherence, uint64_t object, struct ph_busy_write *write);
 void ph_coherence_write_end(struct ph_coherence *coherence, uint64_t object, struct ph_busy_write *write);
 
-/* Whether the kernel may have pages that do not show the write, or would throw away attributes that do; then
- * ph_coherence_unspoil is due before it is answered. That waits, so on a worker. */
-bool ph_coherence_write_spoiled(struct ph_coherence *coherence, uint64_t object,
-                                const struct ph_busy_write *write);
+/* How a write that was done is to be answered. */
+enum ph_write_way {
+    PH_WRITE_ANSWER, /* at once: no page hides it */
+    /* when the kernel has dropped its pages there, which waits for no more than reads that come from now on.
+     * They may wait for a recall, and that for what was told of OBJECT: ph_coherence_told goes before. */
+    PH_WRITE_DROP,
+    /* after ph_coherence_unspoil: reads are under way that may bring pages from before, or questions for
+     * attributes whose answers would be thrown away. That waits, so on a worker. */
+    PH_WRITE_UNSPOIL,
+};
+enum ph_write_way ph_coherence_write_done(struct ph_coherence *coherence, uint64_t object,
+                                          struct ph_busy_write *write);
 void ph_coherence_unspoil(struct ph_coherence *coherence, uint64_t object, const struct ph_busy_write *write);
 
 /* FORGET of the kernel. */

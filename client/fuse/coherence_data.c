@@ -108,17 +108,22 @@ void ph_coherence_read_answering(struct ph_coherence *coherence, uint64_t object
     pthread_mutex_unlock(&coherence->mutex);
 }
 
-bool ph_coherence_write_spoiled(struct ph_coherence *coherence, uint64_t object,
-                                const struct ph_busy_write *write)
+enum ph_write_way ph_coherence_write_done(struct ph_coherence *coherence, uint64_t object,
+                                          struct ph_busy_write *write)
 {
+    enum ph_write_way way = PH_WRITE_ANSWER;
     pthread_mutex_lock(&coherence->mutex);
     /* A direct write has taken the pages away before it was sent; others may have read them again since. */
-    bool spoiled = coherence->caching && coherence->notifier != NULL &&
-                   (ph_busy_write_spoiled(coherence->busy, object, write) ||
-                    ph_busy_asks_attr(coherence->busy, object) ||
-                    (write->direct && ph_cache_may_have_pages(coherence->cache, object)));
+    bool pages = write->direct && ph_cache_may_have_pages(coherence->cache, object);
+    if (!coherence->caching || coherence->notifier == NULL)
+        way = PH_WRITE_ANSWER;
+    else if (pages && ph_busy_write_settle(coherence->busy, object, write))
+        way = PH_WRITE_DROP;
+    else if (pages || ph_busy_write_spoiled(coherence->busy, object, write) ||
+             ph_busy_asks_attr(coherence->busy, object))
+        way = PH_WRITE_UNSPOIL;
     pthread_mutex_unlock(&coherence->mutex);
-    return spoiled;
+    return way;
 }
 
 void ph_coherence_unspoil(struct ph_coherence *coherence, uint64_t object, const struct ph_busy_write *write)
@@ -155,7 +160,8 @@ void ph_coherence_attr_end(struct ph_coherence *coherence, uint64_t object)
 bool ph_coherence_keeps_pages(struct ph_coherence *coherence, uint64_t object)
 {
     pthread_mutex_lock(&coherence->mutex);
-    bool keeps = ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
+    /* That it goes on with those that it has brings none: reads and writes through pages do. */
+    bool keeps = ph_cache_is_leased(coherence->cache, object, ph_coherence_now(coherence));
     pthread_mutex_unlock(&coherence->mutex);
     return keeps;
 }

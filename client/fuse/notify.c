@@ -75,6 +75,13 @@ void ph_notifier_drop_range(struct ph_notifier *notifier, uint64_t object, uint6
     enqueue(notifier, &(struct drop){.object = object, .offset = offset, .len = len});
 }
 
+void ph_notifier_drop_range_then(struct ph_notifier *notifier, uint64_t object, uint64_t offset, uint64_t len,
+                                 void (*then)(void *data), void *data)
+{
+    enqueue(notifier,
+            &(struct drop){.object = object, .offset = offset, .len = len, .then = then, .data = data});
+}
+
 void ph_notifier_drop_then(struct ph_notifier *notifier, uint64_t object, void (*then)(void *data),
                            void *data)
 {

@@ -28,6 +28,10 @@ int ph_notify_data(struct ph_notifier *notifier, uint64_t object, uint64_t offse
 /* Drops what the kernel keeps of LEN bytes at OFFSET of OBJECT (LEN 0: to the end), soon. */
 void ph_notifier_drop_range(struct ph_notifier *notifier, uint64_t object, uint64_t offset, uint64_t len);
 
+/* The same, then calls THEN(DATA), once, from another thread. */
+void ph_notifier_drop_range_then(struct ph_notifier *notifier, uint64_t object, uint64_t offset, uint64_t len,
+                                 void (*then)(void *data), void *data);
+
 /* Drops all that the kernel keeps of OBJECT's data and attributes, then calls THEN(DATA), once, from
  * another thread. */
 void ph_notifier_drop_then(struct ph_notifier *notifier, uint64_t object, void (*then)(void *data),

@@ -204,6 +204,22 @@ static void unspoil_and_answer(void *data)
     answer_write(written);
 }
 
+static void dropped_and_answer(void *data)
+{
+    g_autofree struct written *written = data;
+    answer_write(written);
+}
+
+/* Nothing of what the kernel was told waits for the pages. */
+static void drop_and_answer(struct written *written)
+{
+    struct ph_request *request = written->request;
+    ph_coherence_told(request->mount->coherence, &written->told, false);
+    written->told = (struct ph_told){0};
+    ph_notifier_drop_range_then(request->mount->notifier, request->object, request->offset, request->size,
+                                dropped_and_answer, g_memdup2(written, sizeof *written));
+}
+
 static void write_done(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
@@ -219,8 +235,13 @@ static void write_done(void *data, const struct ph_reply *reply)
         .elsewhere = result->offset != request->offset,
     };
     ph_coherence_changed(coherence, &request->change, result->attr, &written.told);
-    if (request->tracked && ph_coherence_write_spoiled(coherence, request->object, &request->write))
+    enum ph_write_way way = request->tracked
+                                ? ph_coherence_write_done(coherence, request->object, &request->write)
+                                : PH_WRITE_ANSWER;
+    if (way == PH_WRITE_UNSPOIL)
         ph_workers_run(request->mount->workers, unspoil_and_answer, g_memdup2(&written, sizeof written));
+    else if (way == PH_WRITE_DROP)
+        drop_and_answer(&written);
     else
         answer_write(&written);
 }
