@@ -89,6 +89,9 @@ bool ph_coherence_getattr(struct ph_coherence *coherence, uint64_t object, struc
 void ph_coherence_attr_begin(struct ph_coherence *coherence, uint64_t object);
 void ph_coherence_attr_end(struct ph_coherence *coherence, uint64_t object);
 
+/* Whether they are being asked for now. */
+bool ph_coherence_asks_attr(struct ph_coherence *coherence, uint64_t object);
+
 /* To be remembered with a request that reads, just before it is sent. */
 struct ph_cache_ask ph_coherence_ask(struct ph_coherence *coherence);
 

@@ -157,6 +157,14 @@ void ph_coherence_attr_end(struct ph_coherence *coherence, uint64_t object)
     pthread_mutex_unlock(&coherence->mutex);
 }
 
+bool ph_coherence_asks_attr(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    bool asks = ph_busy_asks_attr(coherence->busy, object);
+    pthread_mutex_unlock(&coherence->mutex);
+    return asks;
+}
+
 bool ph_coherence_keeps_pages(struct ph_coherence *coherence, uint64_t object)
 {
     pthread_mutex_lock(&coherence->mutex);

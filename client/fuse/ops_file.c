@@ -206,8 +206,14 @@ static void unspoil_and_answer(void *data)
 
 static void dropped_and_answer(void *data)
 {
-    g_autofree struct written *written = data;
+    struct written *written = data;
+    struct ph_mount *mount = written->request->mount;
+    if (ph_coherence_asks_attr(mount->coherence, written->request->object)) {
+        ph_workers_run(mount->workers, unspoil_and_answer, written);
+        return;
+    }
     answer_write(written);
+    g_free(written);
 }
 
 /* Nothing of what the kernel was told waits for the pages. */
