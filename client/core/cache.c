@@ -18,6 +18,7 @@ struct ph_cache *ph_cache_new(size_t objects_max, size_t leases_max)
 static void free_object(struct ph_cache *cache, struct ph_cache_object *o)
 {
     ph_cache_entries_free(cache, o);
+    ph_cache_xattrs_forget(cache, o, true);
     free(o);
 }
 

@@ -164,8 +164,9 @@ struct ph_cache_change {
         uint64_t directory, granted;
     } targets[PH_CACHE_CHANGE_NAMES];
     unsigned target_count;
-    bool blind; /* it changes attributes of an object that is not known */
-    bool all;   /* it changes what is not known */
+    bool blind;  /* it changes attributes of an object that is not known */
+    bool xattrs; /* it changes extended attributes of its objects, by name */
+    bool all;    /* it changes what is not known */
 };
 
 /* A change that concerns nothing yet. */
@@ -174,6 +175,10 @@ void ph_cache_change_begin(struct ph_cache_change *change);
 /* The change is about OBJECT (attributes, data): its attributes are not served until the end.
  * Each object once, however often it is added; at most PH_CACHE_CHANGE_OBJECTS. */
 void ph_cache_change_add(struct ph_cache *cache, struct ph_cache_change *change, uint64_t object);
+
+/* The same for SETXATTR and REMOVEXATTR. All other changes make no extended attribute, and take away or
+ * change none but those of the kernel (security., system.). */
+void ph_cache_change_add_xattrs(struct ph_cache *cache, struct ph_cache_change *change, uint64_t object);
 
 /* The change is about NAME in DIRECTORY: adds DIRECTORY and forgets the name; other names in it are
  * served on. TARGET: what has that name is changed too (REMOVE, RMDIR, both names of RENAME; not what makes
@@ -271,6 +276,23 @@ bool ph_cache_list(struct ph_cache *cache, uint64_t directory, uint64_t now_ms,
  */
 uint64_t ph_cache_entry_object(const struct ph_cache *cache, uint64_t directory, const void *name,
                                size_t len);
+
+/* --- Extended attributes --- */
+
+struct ph_blob;
+
+/* The attribute NAME of OBJECT (LEN bytes; 0: the list of all names, as in listxattr(2)) as CALLER may see
+ * it. FOUND: *VALUE is it (borrowed until the cache is used again; NULL for length 0). */
+enum ph_cache_found ph_cache_getxattr(const struct ph_cache *cache, uint64_t object, const void *name,
+                                      size_t len, const Pohmel__Caller *caller, uint64_t now_ms,
+                                      struct ph_blob **value);
+
+/* A reply to ASK told that NAME of OBJECT is VALUE (borrowed; NULL for length 0), as CALLER is
+ * told, or with ABSENT that there is none. It is kept where a lease covered the reading and no change of ours
+ * came in between; large values are not. */
+void ph_cache_learn_xattr(struct ph_cache *cache, const struct ph_cache_ask *ask, uint64_t object,
+                          const void *name, size_t len, const Pohmel__Caller *caller, bool absent,
+                          struct ph_blob *value, uint64_t now_ms);
 
 /* --- The kernel --- */
 
@@ -382,6 +404,7 @@ void ph_cache_dropped(struct ph_cache *cache, uint64_t object, uint64_t lease);
 struct ph_cache_counters {
     /* Now. */
     uint64_t objects, entries, complete_directories, kernel_objects;
+    uint64_t xattr_bytes; /* memory that extended attributes take */
     uint64_t directories_shared, directories_exclusive, files_shared, files_exclusive; /* leases in use */
     uint64_t recalls_pending; /* leases being given back */
     /* Since the start. */

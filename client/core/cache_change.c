@@ -50,7 +50,18 @@ void ph_cache_change_add(struct ph_cache *cache, struct ph_cache_change *change,
     o->running++;
     o->changed = ++cache->clock;
     o->known = false;
+    if (change->xattrs) {
+        o->xattrs_running++;
+        o->xattrs_changed = cache->clock;
+    }
+    ph_cache_xattrs_forget(cache, o, change->xattrs);
     ph_cache_settle(cache, o);
+}
+
+void ph_cache_change_add_xattrs(struct ph_cache *cache, struct ph_cache_change *change, uint64_t object)
+{
+    change->xattrs = true;
+    ph_cache_change_add(cache, change, object);
 }
 
 /* What NAME stands for is concerned as well. A lease on its way back is as good as any here, as
@@ -149,11 +160,15 @@ uint64_t ph_cache_changed_name(struct ph_cache *cache, const struct ph_cache_cha
     return ph_cache_left_ms(cache, entry->learned_ms, now_ms);
 }
 
-static void ended(struct ph_cache *cache, uint64_t object, uint32_t running)
+static void ended(struct ph_cache *cache, uint64_t object, uint32_t running, bool xattrs)
 {
     struct ph_cache_object *o = ph_cache_object(cache, object);
     o->running -= running;
     o->changed = ++cache->clock;
+    if (xattrs) {
+        o->xattrs_running--;
+        o->xattrs_changed = cache->clock;
+    }
     ph_cache_settle(cache, o);
 }
 
@@ -162,7 +177,7 @@ void ph_cache_change_end(struct ph_cache *cache, struct ph_cache_change *change)
     for (unsigned i = 0; i < change->target_count; i++)
         end_target(cache, change, i);
     for (unsigned i = 0; i < change->count; i++)
-        ended(cache, change->objects[i], 1);
+        ended(cache, change->objects[i], 1, change->xattrs);
     if (change->blind) {
         cache->blind_running--;
         cache->blind_changed = ++cache->clock;
@@ -177,5 +192,5 @@ void ph_cache_change_end(struct ph_cache *cache, struct ph_cache_change *change)
 void ph_cache_forget_attr(struct ph_cache *cache, uint64_t object)
 {
     ph_cache_object(cache, object)->known = false;
-    ended(cache, object, 0);
+    ended(cache, object, 0, false);
 }

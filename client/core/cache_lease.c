@@ -83,6 +83,7 @@ void ph_cache_end_lease(struct ph_cache *cache, struct ph_cache_object *o)
         cache->counters.recalls_pending--;
     ph_cache_list_remove(o);
     ph_cache_entries_free(cache, o);
+    ph_cache_xattrs_forget(cache, o, true);
     if (o->targeting) {
         /* Others may change the names before our changes are carried out: what these will
          * concern is not known any more. */

@@ -68,6 +68,9 @@ struct ph_cache_object {
     bool recalled;                           /* by the server, in this session: FLOOR is not just inherited */
     bool known;                              /* ATTR is filled in */
     bool is_directory, pages;
+    struct ph_cache_xattr *xattrs; /* learned under the lease */
+    uint64_t xattrs_changed;       /* clock: begin or end of the last change of ours of these */
+    uint32_t xattrs_running;       /* such changes under way */
     struct ph_cached_attr attr;
 };
 
@@ -158,6 +161,11 @@ struct ph_cache_directory *ph_cache_directory_of(struct ph_cache_object *o);
 bool ph_cache_entry_learn(struct ph_cache *cache, const struct ph_cache_ask *ask, uint64_t directory,
                           uint64_t lease, const void *name, size_t len, uint64_t object, bool tell,
                           uint64_t now_ms, uint64_t *valid_ms);
+
+/* cache_xattr.c */
+
+/* Forgets the extended attributes of O: all, or those that any change may take away. */
+void ph_cache_xattrs_forget(struct ph_cache *cache, struct ph_cache_object *o, bool all);
 
 /* cache_attr.c */
 

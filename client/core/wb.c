@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/core/wb_private.h"
+#include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
 void *wb_alloc(size_t size)
@@ -45,6 +46,7 @@ static void free_object(struct ph_lru_entry *entry)
     struct wb_object *o = WB_OF(entry, struct wb_object, lru);
     ph_wb_names_free(o->names);
     ph_wb_data_free(o->data);
+    wb_xattrs_free(o);
     free(o->ops);
     free(o);
 }
@@ -154,6 +156,7 @@ void wb_untrack(struct ph_wb *wb, struct wb_object *o)
 {
     wb_set_lease(wb, o, 0);
     o->exclusive = o->recalled = false;
+    wb_xattrs_forget(o);
     o->epoch = ++wb->clock; /* never used twice, though the object is forgotten in between */
     if (o->names != NULL && o->children.next == &o->children) {
         ph_wb_names_free(o->names);

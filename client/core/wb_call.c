@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/core/wb_private.h"
+#include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
 struct ph_wb_call *wb_call_new(struct ph_wb *wb, enum wb_call_kind kind)
@@ -187,7 +188,10 @@ static void remember(struct ph_wb *wb, struct ph_wb_call *call)
         d = wb_find(wb, ((const Pohmel__ReaddirRequest *) call->message)->object);
     else if (call->command == PH_CMD_LOOKUP)
         d = wb_find(wb, ((const Pohmel__LookupRequest *) call->message)->parent);
-    else if (call->busy_count == 0 && call->command != PH_CMD_LEASE_ACQUIRE)
+    else if (call->command == PH_CMD_LISTXATTR)
+        d = wb_find(wb, ((const Pohmel__ListxattrRequest *) call->message)->object);
+    else if (call->busy_count == 0 && call->command != PH_CMD_LEASE_ACQUIRE &&
+             call->command != PH_CMD_GETXATTR)
         return;
     call->epoch = d != NULL ? d->epoch : 0;
     wb_own_message(call);
@@ -214,6 +218,7 @@ static void forward(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
         wb_pump(wb, now, actions);
         return;
     }
+    wb_xattr_forwarded(wb, call);
     remember(wb, call);
     wb->counters.forwarded++;
     wb_send(wb, call, call->outer, call->outer_message, actions);

@@ -4,6 +4,7 @@
 
 #include "client/core/may.h"
 #include "client/core/wb_private.h"
+#include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
 enum { BLOCK_BYTES = 512, BLOCKS_PER_PAGE = 8 };
@@ -102,6 +103,12 @@ static bool may_set(const struct wb_object *o, const Pohmel__SetattrRequest *req
         return false;
     if (times != 0 &&
         ph_may_set_times(caller, attr->mode, attr->uid, attr->gid, o->plain, !both_now) != PH_MAY_YES)
+        return false;
+    /* Who set an extended attribute had the right to; when it is sent, it is by the mode of then. */
+    if (which & (PH_SET_MODE | PH_SET_UID | PH_SET_GID) &&
+        !wb_xattrs_allow(o, which & PH_SET_MODE ? (attr->mode & S_IFMT) | request->mode : attr->mode,
+                         which & PH_SET_UID ? request->uid : attr->uid,
+                         which & PH_SET_GID ? request->gid : attr->gid))
         return false;
     if (which & PH_SET_SIZE &&
         (!S_ISREG(attr->mode) || request->size > WB_LOCAL_SIZE_MAX || attr->mode & (S_ISUID | S_ISGID)))
@@ -217,23 +224,6 @@ static bool read_link(struct ph_wb *wb, struct ph_wb_call *call, const struct wb
     return true;
 }
 
-/* What was made here, in a directory without a default list, has no extended attributes. */
-static bool read_xattr(struct ph_wb *wb, struct ph_wb_call *call, const struct wb_object *o,
-                       struct ph_wb_actions *actions)
-{
-    if (o->born)
-        return false;
-    if (call->command == PH_CMD_GETXATTR) {
-        wb_fail(wb, call, PH_ST_NO_ATTRIBUTE, "", actions);
-        return true;
-    }
-    struct ph_wb_answer *answer = wb_answer_attr(NULL);
-    pohmel__listxattr_reply__init(&answer->message.listxattr);
-    answer->message.listxattr.version = o->attr.version;
-    wb_answer(wb, call, answer, NULL, actions);
-    return true;
-}
-
 /* A handle that was opened here says nothing to the server, and need not. */
 static bool sync_without_handle(struct ph_wb *wb, struct ph_wb_call *call)
 {
@@ -260,12 +250,6 @@ bool wb_local_read(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb
     case PH_CMD_READLINK:
         o = wb_find(wb, ((const Pohmel__ReadlinkRequest *) message)->object);
         return o != NULL && read_link(wb, call, o, actions);
-    case PH_CMD_GETXATTR:
-        o = wb_find(wb, ((const Pohmel__GetxattrRequest *) message)->object);
-        return o != NULL && read_xattr(wb, call, o, actions);
-    case PH_CMD_LISTXATTR:
-        o = wb_find(wb, ((const Pohmel__ListxattrRequest *) message)->object);
-        return o != NULL && read_xattr(wb, call, o, actions);
     default:
         return sync_without_handle(wb, call);
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/core/wb_private.h"
+#include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 #include "runtime/wire/command.h"
 
@@ -233,6 +234,9 @@ static void start(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *no
     case WB_OPEN:
         send_open(wb, op, actions);
         break;
+    case WB_XATTR:
+        wb_xattr_send(wb, op, actions);
+        break;
     default:
         send_name(wb, op, actions);
     }
@@ -258,7 +262,8 @@ static const char *describe(const struct wb_op *op)
                                         [WB_REMOVE] = "removing",
                                         [WB_RMDIR] = "removing directory",
                                         [WB_RENAME] = "renaming",
-                                        [WB_OPEN] = "opening"};
+                                        [WB_OPEN] = "opening",
+                                        [WB_XATTR] = "changing the attribute"};
     return words[op->kind];
 }
 
@@ -540,6 +545,8 @@ void wb_op_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
             make_answered(wb, call, reply, now, actions);
         } else if (op->kind == WB_STATE) {
             wb_state_answered(wb, call, reply, now, actions);
+        } else if (op->kind == WB_XATTR) {
+            wb_op_finish(wb, op, wb_xattr_answered(op, reply), now, actions);
         } else {
             for (int i = 0; i < 2 && op->kind != WB_OPEN; i++)
                 if (op->objects[i] != NULL)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/core/wb_private.h"
+#include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
 /* That it is being opened changes nothing. */
@@ -38,6 +39,20 @@ void wb_patch(const struct wb_object *o, Pohmel__Attr *attr)
     attr->version = o->attr.version;
 }
 
+/* The rest of ATTR is the server's: only what was changed here is as it is here. */
+static void patch_changed(const struct wb_object *o, Pohmel__Attr *attr)
+{
+    uint32_t which = 0;
+    for (size_t i = 0; i < o->op_count; i++)
+        which |= o->ops[i]->kind == WB_STATE ? o->ops[i]->which : 0;
+    if (which & PH_SET_MODE)
+        attr->mode = o->attr.mode;
+    if (which & PH_SET_UID)
+        attr->uid = o->attr.uid;
+    if (which & PH_SET_GID)
+        attr->gid = o->attr.gid;
+}
+
 /* Names in D that our own changes, which are under way, concern are not known until these are answered. */
 static void mark_running(struct ph_wb *wb, struct wb_object *d)
 {
@@ -59,6 +74,8 @@ static void track(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *att
     bool again = !o->exclusive || o->names == NULL;
     if (!o->exclusive && o->names != NULL)
         ph_wb_names_clear(o->names);
+    if (!o->exclusive)
+        wb_xattrs_forget(o);
     if (!o->exclusive)
         o->epoch = ++wb->clock; /* never used twice, though the object is forgotten in between */
     o->exclusive = true;
@@ -86,7 +103,7 @@ static void inspect(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *a
 {
     if (!S_ISDIR(attr->mode) && !o->moved && wb_links_known(wb, o) && attr->version != o->server_version) {
         for (size_t i = 0; i < o->op_count; i++)
-            if (o->ops[i]->kind == WB_STATE && !o->ops[i]->uncertain)
+            if ((o->ops[i]->kind == WB_STATE || o->ops[i]->kind == WB_XATTR) && !o->ops[i]->uncertain)
                 o->ops[i]->status = PH_ST_STALE;
     }
     o->server_version = attr->version;
@@ -105,11 +122,24 @@ static void learn_links(struct ph_wb *wb, const struct ph_wb_call *call, struct 
         call->clock < wb->blind || attr->version < o->server_version)
         return;
     for (size_t i = 0; i < o->op_count; i++)
-        if (o->ops[i]->kind != WB_STATE && o->ops[i]->kind != WB_OPEN)
+        if (o->ops[i]->kind != WB_STATE && o->ops[i]->kind != WB_OPEN && o->ops[i]->kind != WB_XATTR)
             return;
     o->attr.links = attr->links;
     o->server_version = attr->version;
     o->learned = call->clock;
+}
+
+/* What was sent on may have changed the mode or the owner; nothing of ours that does so goes at the same
+ * time. */
+static void follow_rights(struct wb_object *o, const Pohmel__Attr *attr)
+{
+    o->plain = attr->plain;
+    for (size_t i = 0; i < o->op_count; i++)
+        if (o->ops[i]->kind == WB_STATE && o->ops[i]->which & (PH_SET_MODE | PH_SET_UID | PH_SET_GID))
+            return;
+    o->attr.mode = attr->mode;
+    o->attr.uid = attr->uid;
+    o->attr.gid = attr->gid;
 }
 
 /* A change of O that was sent on was made there; what is dirty of O, or in it, stays. */
@@ -117,12 +147,7 @@ static void follow(struct wb_object *o, const Pohmel__Attr *attr)
 {
     struct ph_cached_attr there;
     ph_cached_attr_from_wire(attr, &there);
-    o->plain = attr->plain;
-    if (!is_changed(o)) {
-        o->attr.mode = there.mode;
-        o->attr.uid = there.uid;
-        o->attr.gid = there.gid;
-    }
+    follow_rights(o, attr);
     if (there.changed.seconds > o->attr.changed.seconds ||
         (there.changed.seconds == o->attr.changed.seconds &&
          there.changed.nanoseconds > o->attr.changed.nanoseconds))
@@ -159,11 +184,15 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
                 (S_ISDIR(attr->mode) || attr->version == o->server_version);
     /* Answers to two changes of our own overtake each other. */
     bool overtaken = own && o->known && attr->version < o->server_version;
+    if (overtaken && o->busy == 1 && call->clock >= o->changed)
+        follow_rights(o, attr);
     if (is_dirty(o) || ours) {
         learn_links(wb, call, o, attr);
         if (own && o->known && !overtaken)
             follow(o, attr);
-        if (o->known && !(S_ISDIR(attr->mode) && o->stale))
+        if (o->known && S_ISDIR(attr->mode) && o->stale)
+            patch_changed(o, attr);
+        else if (o->known)
             wb_patch(o, attr);
     } else if (!o->known ||
                attr->version >= (own || o->stale || !o->moved ? o->server_version : o->attr.version)) {
@@ -269,6 +298,16 @@ static void learn_removed(struct ph_wb *wb, struct ph_wb_call *call)
         learn_name(wb, call, rename->old_parent, &rename->old_name, 0);
 }
 
+/* What was just made has no extended attributes but those that a default list gives it. */
+static void learn_fresh(struct ph_wb *wb, const struct ph_wb_call *call, const Pohmel__ChangeResult *result,
+                        const Pohmel__Attr *attr)
+{
+    struct wb_object *o = attr != NULL ? wb_find(wb, attr->object) : NULL;
+    bool made = call->command == PH_CMD_CREATE ? result->create->created : call->command == PH_CMD_MKDIR;
+    if (made && o != NULL && o->exclusive && !o->recalled && o->plain && o->xattrs_changed <= call->clock)
+        o->xattrs_whole = true;
+}
+
 static void learn_change(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel__TransactReply *reply,
                          struct ph_wb_actions *actions)
 {
@@ -323,6 +362,7 @@ static void learn_change(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel
         attr = result->setattr->attr;
     }
     learn_plain(wb, call, attr, actions);
+    learn_fresh(wb, call, result, attr);
     /* A directory that was just made is empty, and nobody else can have put anything there. */
     struct wb_object *o = call->command == PH_CMD_MKDIR ? wb_find(wb, attr->object) : NULL;
     if (o != NULL && o->exclusive && o->names != NULL && ph_wb_names_count(o->names) == 0) {
@@ -363,6 +403,8 @@ void wb_learn_reply(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
         learn_acquired(wb, call, reply, now, actions);
         return;
     }
+    if (call->session == wb->session)
+        wb_xattr_learn(wb, call, reply);
     if (reply->status != PH_ST_OK || reply->message == NULL || call->session != wb->session)
         return;
     if (call->outer == PH_CMD_TRANSACT)

@@ -3,6 +3,7 @@
 
 #include "client/core/may.h"
 #include "client/core/wb_private.h"
+#include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
 enum {
@@ -32,10 +33,14 @@ bool wb_local(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now 
         return wb_local_setattr(wb, call, now, actions);
     case PH_CMD_READ:
     case PH_CMD_READLINK:
-    case PH_CMD_GETXATTR:
-    case PH_CMD_LISTXATTR:
     case PH_CMD_SYNC:
         return wb_local_read(wb, call, now, actions);
+    case PH_CMD_GETXATTR:
+    case PH_CMD_LISTXATTR:
+        return wb_local_getxattr(wb, call, now, actions);
+    case PH_CMD_SETXATTR:
+    case PH_CMD_REMOVEXATTR:
+        return wb_local_setxattr(wb, call, now, actions);
     case PH_CMD_OPEN:
         return wb_local_open(wb, call, now, actions);
     case PH_CMD_CLOSE:
@@ -74,9 +79,18 @@ void wb_changed(struct wb_object *o, const struct ph_wb_now *now, bool data)
         o->touched = true;
 }
 
+/* An extended attribute may as well be set after what is done to data and the rest later. */
+static struct wb_op *last_but_xattrs(const struct wb_object *o)
+{
+    for (size_t i = o->op_count; i > 0; i--)
+        if (o->ops[i - 1]->kind != WB_XATTR)
+            return o->ops[i - 1];
+    return NULL;
+}
+
 struct wb_op *wb_state(struct ph_wb *wb, struct wb_object *o, const Pohmel__Caller *caller, uint64_t now_ms)
 {
-    struct wb_op *last = wb_last_of(o);
+    struct wb_op *last = last_but_xattrs(o);
     bool directory = S_ISDIR(o->attr.mode);
     /* What happened in a directory since comes before what is done to it now. */
     if (last != NULL && last->kind == WB_STATE && !last->sent &&

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/core/wb_private.h"
+#include "client/core/wb_xattr.h"
 
 struct wb_op *wb_op_new(struct ph_wb *wb, enum wb_op_kind kind, struct wb_caller *caller, uint64_t now_ms)
 {
@@ -25,6 +26,7 @@ void wb_op_unref(struct wb_op *op)
     for (int i = 0; i < 2; i++)
         free(op->names[i]);
     free(op->target);
+    ph_blob_unref(op->value);
     free(op->deps);
     free(op->dependents);
     if (op->folded != NULL)
@@ -73,7 +75,8 @@ bool wb_only_here(const struct wb_object *o)
     if (o->born || wb_make_of(o) == NULL || !o->ops[0]->fresh_name)
         return false;
     for (size_t i = 0; i < o->op_count; i++)
-        if (o->ops[i]->sent || (o->ops[i]->kind != WB_MAKE && o->ops[i]->kind != WB_STATE))
+        if (o->ops[i]->sent ||
+            (o->ops[i]->kind != WB_MAKE && o->ops[i]->kind != WB_STATE && o->ops[i]->kind != WB_XATTR))
             return false;
     return true;
 }
@@ -85,9 +88,10 @@ void wb_op_about(struct ph_wb *wb, struct wb_op *op, struct wb_object *o)
     o->pins++;
     op->objects[which] = o;
     wb_op_depend(op, wb_last_of(o));
-    /* What a directory is given or loses counts for what happens in it later, not for its being moved. */
-    for (struct wb_child *child = o->children.next; op->kind != WB_RENAME && child != &o->children;
-         child = child->next)
+    /* What a directory is given or loses counts for what happens in it later, not for its being moved, nor
+     * for attributes that nothing in it depends on. */
+    bool by_itself = op->kind == WB_RENAME || op->kind == WB_XATTR;
+    for (struct wb_child *child = o->children.next; !by_itself && child != &o->children; child = child->next)
         wb_op_depend(op, child->op);
     push(&o->ops, &o->op_count, &o->op_capacity, op);
 }
@@ -306,6 +310,8 @@ static void wake(struct wb_op *op, uint32_t status, struct ph_wb_call **resume)
 void wb_op_done(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_wb_call **resume)
 {
     op->done = true;
+    if (op->kind == WB_XATTR)
+        wb_xattr_done(wb, op, status);
     leave_queues(wb, op);
     leave_log(wb, op);
     for (size_t i = 0; i < op->dependent_count; i++) {

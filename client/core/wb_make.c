@@ -122,6 +122,7 @@ static struct wb_object *new_object(struct ph_wb *wb, const struct making *makin
     o->born = false;
     o->exclusive = true;
     o->learned = wb->clock;
+    o->xattrs_whole = true;
     first_attr(o, making, d, now);
     wb->last_lease = wb->last_lease % PH_LEASE_OWN_MAX + 1;
     wb_set_lease(wb, o, wb->last_lease);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/core/wb_private.h"
+#include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
 static void about(struct ph_wb *wb, struct wb_need *need, uint64_t object)
@@ -196,6 +197,19 @@ static void need_lookup(struct ph_wb *wb, const Pohmel__LookupRequest *lookup, s
         whole(wb, need, object);
 }
 
+/* Attributes of users are not touched by what is done to the rest of a file. */
+static void need_xattr(struct ph_wb *wb, const Pohmel__GetxattrRequest *request, struct wb_need *need)
+{
+    const struct wb_object *o = wb_find(wb, request->object);
+    bool by_itself = wb_xattr_space_of(&request->name) & (WB_XATTR_USER | WB_XATTR_TRUSTED);
+    for (size_t i = 0; o != NULL && i < o->op_count; i++) /* who may read them is in the mode */
+        by_itself = by_itself && !(o->ops[i]->which & (PH_SET_MODE | PH_SET_UID | PH_SET_GID));
+    if (o != NULL && by_itself && !wb_xattrs_dirty(o) && o->plain)
+        to_be_born(wb, need, request->object);
+    else
+        about(wb, need, request->object);
+}
+
 void wb_need(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *need)
 {
     const void *message = call->message;
@@ -203,7 +217,8 @@ void wb_need(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *ne
     if (call->outer == PH_CMD_TRANSACT) {
         need_change(wb, call, need);
         /* What was removed here, and not there yet, would make room. */
-        if (wb->space_short && (call->command == PH_CMD_WRITE || call->command == PH_CMD_CREATE))
+        if (wb->space_short && (call->command == PH_CMD_WRITE || call->command == PH_CMD_CREATE ||
+                                call->command == PH_CMD_SETXATTR))
             need->all = true;
         return;
     }
@@ -239,7 +254,7 @@ void wb_need(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *ne
         handle(need, 0, ((const Pohmel__SeekRequest *) message)->handle);
         break;
     case PH_CMD_GETXATTR:
-        about(wb, need, ((const Pohmel__GetxattrRequest *) message)->object);
+        need_xattr(wb, message, need);
         break;
     case PH_CMD_LISTXATTR:
         about(wb, need, ((const Pohmel__ListxattrRequest *) message)->object);

@@ -46,7 +46,7 @@ struct wb_caller {
     uint32_t groups[];
 };
 
-enum wb_op_kind { WB_MAKE, WB_STATE, WB_LINK, WB_REMOVE, WB_RMDIR, WB_RENAME, WB_OPEN };
+enum wb_op_kind { WB_MAKE, WB_STATE, WB_LINK, WB_REMOVE, WB_RMDIR, WB_RENAME, WB_OPEN, WB_XATTR };
 
 enum wb_step { WB_STEP_START, WB_STEP_OPEN, WB_STEP_CUT, WB_STEP_WRITE, WB_STEP_FINAL, WB_STEP_CHECK };
 
@@ -86,7 +86,8 @@ struct wb_op {
     struct wb_caller *caller;
     uint64_t made_ms;
 
-    uint16_t command; /* MAKE */
+    uint16_t command;      /* MAKE, XATTR */
+    struct ph_blob *value; /* XATTR: a reference, or NULL; names[0] is what it is called */
     uint32_t mode, umask, flags;
     uint64_t device, handle; /* handle: of OPEN; of STATE while it writes */
     char *target;
@@ -147,6 +148,9 @@ struct wb_object {
     uint64_t server_size, cut;
     bool is_cut;
     struct wb_handle *handles;
+    struct wb_xattr *xattrs; /* those that are known (wb_xattr.h) */
+    bool xattrs_whole;       /* it has no others */
+    uint64_t xattrs_changed; /* clock: when one was changed here */
 };
 
 struct wb_mark {
@@ -205,6 +209,7 @@ struct ph_wb {
     uint64_t blind;   /* clock: when the server last changed for us what is not known here */
     unsigned blind_running;
     unsigned in_flight;
+    unsigned xattr_spaces; /* enum wb_xattr_space: those that the export keeps, as far as is known */
     uint64_t op_count, data_bytes;
     uint64_t space_bytes, space_objects;        /* that may be used here without asking; counted down */
     uint64_t space_bytes_first, space_asked_ms; /* what there was of it; when it was asked for */
@@ -272,7 +277,7 @@ void wb_op_wait(struct wb_op *op, struct ph_wb_call *call);
 void wb_op_forget_waiters(struct wb_op *op);
 struct wb_op *wb_make_of(const struct wb_object *o); /* its MAKE, if that is pending */
 struct wb_op *wb_last_of(const struct wb_object *o);
-/* All ops about O are unsent MAKE and STATE: it can vanish, or be renamed, without the server. */
+/* All ops about O are unsent MAKE, STATE and XATTR: it can vanish, or be renamed, without the server. */
 bool wb_only_here(const struct wb_object *o);
 
 /* wb_call.c */
@@ -398,6 +403,8 @@ struct wb_outgoing {
         Pohmel__RmdirRequest rmdir;
         Pohmel__RenameRequest rename;
         Pohmel__SetattrRequest setattr;
+        Pohmel__SetxattrRequest setxattr;
+        Pohmel__RemovexattrRequest removexattr;
         Pohmel__WriteRequest write;
         Pohmel__OpenRequest open;
         Pohmel__CloseRequest close;

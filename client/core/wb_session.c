@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "client/core/wb_private.h"
+#include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
 /* --- Sessions --- */
@@ -35,6 +36,7 @@ static void lose_object(struct ph_wb *wb, struct wb_object *o)
     if (o->born) {
         o->suspect = o->op_count > 0;
         o->exclusive = false;
+        wb_xattrs_forget(o);
         wb_set_lease(wb, o, 0);
         if (o->names != NULL)
             ph_wb_names_clear(o->names);
@@ -102,6 +104,7 @@ void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const 
     wb->away_ms = 0;
     wb->generation = generation;
     wb->write_back = write_back;
+    wb->xattr_spaces = 0;
     wb->space_known = false;
     wb->space_asked_ms = 0;
     for (struct wb_op *op = wb->first; op != NULL; op = op->next) {

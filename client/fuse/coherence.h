@@ -125,6 +125,10 @@ void ph_coherence_change_object(struct ph_coherence *coherence, struct ph_cache_
 void ph_coherence_change_name(struct ph_coherence *coherence, struct ph_cache_change *change,
                               uint64_t directory, const char *name, bool target);
 
+/* The same for an extended attribute of OBJECT. */
+void ph_coherence_change_xattrs(struct ph_coherence *coherence, struct ph_cache_change *change,
+                                uint64_t object);
+
 /* Of what nobody can list. */
 void ph_coherence_change_all(struct ph_coherence *coherence, struct ph_cache_change *change);
 void ph_coherence_change_sent(struct ph_coherence *coherence, struct ph_cache_change *change);
@@ -173,6 +177,16 @@ void ph_coherence_access_list(struct ph_coherence *coherence, uint64_t object);
 
 /* Whether OBJECT is known, under a lease, to have no access lists; the kernel is about to be told so. */
 bool ph_coherence_has_no_access_list(struct ph_coherence *coherence, uint64_t object);
+
+/* The extended attribute NAME of OBJECT, or the list of names (NULL), as CALLER may see it: FOUND with *VALUE
+ * (a reference; NULL for length 0), ABSENT, or MISS. */
+enum ph_cache_found ph_coherence_getxattr(struct ph_coherence *coherence, uint64_t object, const char *name,
+                                          const Pohmel__Caller *caller, struct ph_blob **value);
+
+/* A reply to ASK told it. */
+void ph_coherence_learn_xattr(struct ph_coherence *coherence, const struct ph_cache_ask *ask, uint64_t object,
+                              const char *name, const Pohmel__Caller *caller, bool absent,
+                              struct ph_blob *value);
 
 /* Whether others wanted OBJECT lately: what they change all the time is better not kept by the kernel. */
 bool ph_coherence_is_hot(struct ph_coherence *coherence, uint64_t object);

@@ -146,6 +146,15 @@ void ph_coherence_change_object(struct ph_coherence *coherence, struct ph_cache_
     pthread_mutex_unlock(&coherence->mutex);
 }
 
+void ph_coherence_change_xattrs(struct ph_coherence *coherence, struct ph_cache_change *change,
+                                uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    begun(change);
+    ph_cache_change_add_xattrs(coherence->cache, change, object);
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
 void ph_coherence_change_name(struct ph_coherence *coherence, struct ph_cache_change *change,
                               uint64_t directory, const char *name, bool target)
 {

@@ -31,6 +31,9 @@ static bool kept(fuse_req_t req, const char *name)
 static void reply_value(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
+    if (reply->status == PH_ST_OK || reply->status == PH_ST_NO_ATTRIBUTE)
+        ph_coherence_learn_xattr(request->mount->coherence, &request->ask, request->object, request->name,
+                                 &request->caller, reply->status != PH_ST_OK, reply->payload);
     if (reply->status != PH_ST_OK) {
         ph_request_finish(request, reply->status);
         return;
@@ -46,8 +49,28 @@ static void reply_value(void *data, const struct ph_reply *reply)
     ph_request_end(request);
 }
 
+/* Answers from memory; false when the server is to be asked. */
+static bool answer_known(struct ph_request *request)
+{
+    struct ph_blob *value = NULL;
+    enum ph_cache_found found = ph_coherence_getxattr(request->mount->coherence, request->object,
+                                                      request->name, &request->caller, &value);
+    if (found == PH_CACHE_MISS)
+        return false;
+    if (request->name != NULL && is_access_list(request->name))
+        ph_coherence_access_list(request->mount->coherence, request->object);
+    struct ph_reply reply = {
+        .status = found == PH_CACHE_FOUND ? PH_ST_OK : PH_ST_NO_ATTRIBUTE, .payload = value, .text = ""};
+    request->ask = (struct ph_cache_ask){0}; /* it teaches nothing */
+    reply_value(request, &reply);
+    ph_blob_unref(value);
+    ph_request_sent(request, 0);
+    return true;
+}
+
 static void send_getxattr(struct ph_request *request)
 {
+    request->ask = ph_coherence_ask(request->mount->coherence);
     if (is_access_list(request->name))
         ph_coherence_access_list(request->mount->coherence, request->object);
     Pohmel__GetxattrRequest message = POHMEL__GETXATTR_REQUEST__INIT;
@@ -73,6 +96,8 @@ void ph_op_getxattr(fuse_req_t req, fuse_ino_t object, const char *name, size_t 
     request->object = object;
     request->name = g_strdup(name);
     request->size = size;
+    if (answer_known(request))
+        return;
     /* The kernel keeps access lists, and never asks again. */
     if (is_access_list(name) && !ph_coherence_holds(request->mount->coherence, object))
         ph_request_acquire(request, send_getxattr);
@@ -85,7 +110,10 @@ void ph_op_listxattr(fuse_req_t req, fuse_ino_t object, size_t size)
     if (!kept(req, NULL))
         return;
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    request->object = object;
     request->size = size;
+    if (answer_known(request))
+        return;
     Pohmel__ListxattrRequest message = POHMEL__LISTXATTR_REQUEST__INIT;
     message.caller = &request->caller;
     message.object = object;
@@ -113,7 +141,7 @@ void ph_op_setxattr(fuse_req_t req, fuse_ino_t object, const char *name, const c
     message.name = ph_name_bytes(name);
     message.length = (uint32_t) size;
     message.flags = (uint32_t) flags & FLAG_BITS;
-    ph_request_changes(request, object); /* access lists are mode bits, too */
+    ph_request_changes_xattrs(request, object); /* access lists are mode bits, too */
     uint64_t ticket = ph_send_setxattr(request->mount->stub, &message, payload, ph_request_done, request);
     ph_blob_unref(payload);
     ph_request_sent(request, ticket);
@@ -128,7 +156,7 @@ void ph_op_removexattr(fuse_req_t req, fuse_ino_t object, const char *name)
     message.caller = &request->caller;
     message.object = object;
     message.name = ph_name_bytes(name);
-    ph_request_changes(request, object);
+    ph_request_changes_xattrs(request, object);
     ph_request_sent(request,
                     ph_send_removexattr(request->mount->stub, &message, NULL, ph_request_done, request));
 }

@@ -73,6 +73,12 @@ void ph_request_changes(struct ph_request *request, uint64_t object)
     ph_coherence_change_sent(request->mount->coherence, &request->change);
 }
 
+void ph_request_changes_xattrs(struct ph_request *request, uint64_t object)
+{
+    ph_coherence_change_xattrs(request->mount->coherence, &request->change, object);
+    ph_coherence_change_sent(request->mount->coherence, &request->change);
+}
+
 /* A change whose requester was killed: it is not known yet what it came to. */
 struct late_change {
     struct ph_coherence *coherence;

@@ -94,6 +94,9 @@ void ph_request_refuse(struct ph_request *request, int error);
 /* REQUEST, about to be sent, changes OBJECT (attributes, data) and nothing else: the coherence is told. */
 void ph_request_changes(struct ph_request *request, uint64_t object);
 
+/* The same for an extended attribute of OBJECT. */
+void ph_request_changes_xattrs(struct ph_request *request, uint64_t object);
+
 /* A callback for requests whose reply carries nothing: answers the status. */
 void ph_request_done(void *data, const struct ph_reply *reply);
 

@@ -80,7 +80,8 @@ static unsigned below(struct run *run, unsigned limit)
 static bool is_reading(uint16_t command)
 {
     return command == PH_CMD_LOOKUP || command == PH_CMD_GETATTR || command == PH_CMD_READDIR ||
-           command == PH_CMD_READ || command == PH_CMD_READLINK || command == PH_CMD_SYNC;
+           command == PH_CMD_READ || command == PH_CMD_READLINK || command == PH_CMD_GETXATTR ||
+           command == PH_CMD_LISTXATTR || command == PH_CMD_SYNC;
 }
 
 static void free_expected(void *data)

@@ -292,7 +292,7 @@ static struct wb_asked *set_attributes(struct wb_act *act)
     switch (below(act, 4)) {
     case 0:
         message.which = SET_MODE;
-        message.mode = 0700 | below(act, 0100);
+        message.mode = (below(act, 6) ? 0700 : 0500) | below(act, 0100);
         break;
     case 1:
         message.which = below(act, 2) ? SET_MODIFIED : SET_ACCESSED | SET_MODIFIED;
@@ -315,6 +315,50 @@ static struct wb_asked *set_attributes(struct wb_act *act)
     if (handle != NULL)
         handle->users++;
     return ask(act, PH_CMD_SETATTR, &message, NULL);
+}
+
+/* --- Extended attributes --- */
+
+static struct wb_asked *change_xattr(struct wb_act *act)
+{
+    static const char *const names[] = {"user.a", "user.b", "trusted.c"};
+    Pohmel__SetxattrRequest set = POHMEL__SETXATTR_REQUEST__INIT;
+    Pohmel__RemovexattrRequest remove = POHMEL__REMOVEXATTR_REQUEST__INIT;
+    struct ph_blob *value = below(act, 6) ? some_bytes(act, 1 + below(act, below(act, 4) ? 40 : 4000)) : NULL;
+    uint8_t list[] = {2, 0, 0,   0,   1,   0,   7,    0, 255, 255, 255, 255, 4,   0,
+                      0, 0, 255, 255, 255, 255, 0x20, 0, 0,   0,   255, 255, 255, 255};
+    set.caller = remove.caller = &user;
+    set.object = remove.object = wb_act_object(act, below(act, 3) ? S_IFREG : 0);
+    set.name = remove.name = bytes(names[below(act, G_N_ELEMENTS(names))]);
+    if (set.object == 0 || below(act, 4) == 0) {
+        ph_blob_unref(value);
+        return set.object != 0 ? ask(act, PH_CMD_REMOVEXATTR, &remove, NULL) : NULL;
+    }
+    if (act->alone && below(act, 8) == 0) { /* what others see of the mode meanwhile is either */
+        ph_blob_unref(value);
+        value = some_bytes(act, sizeof(list));
+        list[14] = (uint8_t) below(act, 8);
+        list[22] = (uint8_t) below(act, 8);
+        memcpy(value->data, list, sizeof(list));
+        set.name = bytes("system.posix_acl_access");
+    } else {
+        set.flags = below(act, 4) ? 0 : 1 + below(act, 2);
+    }
+    set.length = value != NULL ? (uint32_t) value->len : 0;
+    return ask(act, PH_CMD_SETXATTR, &set, value);
+}
+
+static struct wb_asked *look_at_xattrs(struct wb_act *act)
+{
+    static const char *const names[] = {"user.a", "user.b", "trusted.c"};
+    Pohmel__GetxattrRequest get = POHMEL__GETXATTR_REQUEST__INIT;
+    Pohmel__ListxattrRequest list = POHMEL__LISTXATTR_REQUEST__INIT;
+    get.caller = list.caller = &user;
+    get.object = list.object = wb_act_object(act, 0);
+    get.name = bytes(names[below(act, G_N_ELEMENTS(names))]);
+    if (below(act, 3) == 0)
+        return ask(act, PH_CMD_LISTXATTR, &list, NULL);
+    return ask(act, PH_CMD_GETXATTR, &get, NULL);
 }
 
 static struct wb_asked *open_or_close(struct wb_act *act)
@@ -389,7 +433,7 @@ struct wb_asked *wb_act(struct wb_act *act)
     uint64_t d = wb_act_object(act, S_IFDIR);
     bool room = g_hash_table_size(act->truth->nodes) < NODES_MAX;
     user.uid = user.gid = below(act, 10) == 0 ? 0 : 1000;
-    switch (below(act, 20)) {
+    switch (below(act, 26)) {
     case 0:
     case 1:
     case 2:
@@ -419,6 +463,15 @@ struct wb_asked *wb_act(struct wb_act *act)
         return open_or_close(act);
     case 17:
         return sync_something(act);
+    case 18:
+    case 19:
+        return change_xattr(act);
+    case 20:
+    case 21:
+        return change_xattr(act);
+    case 22:
+    case 23:
+        return look_at_xattrs(act);
     default:
         return look(act, d);
     }

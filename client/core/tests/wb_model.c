@@ -13,6 +13,7 @@ static void free_node(void *data)
 {
     struct wb_node *node = data;
     g_byte_array_unref(node->data);
+    g_hash_table_unref(node->xattrs);
     if (node->names != NULL)
         g_hash_table_unref(node->names);
     g_free(node);
@@ -31,6 +32,7 @@ struct wb_node *wb_model_make(struct wb_model *model, uint64_t id, uint32_t mode
     node->parent = parent;
     node->modified = model->now; /* when it was read last is compared only where somebody set it */
     node->data = g_byte_array_new();
+    node->xattrs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify) g_bytes_unref);
     node->last_seq = 2; /* those of "." and ".." */
     if (S_ISDIR(mode))
         node->names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -146,7 +148,8 @@ char *wb_model_differ(const struct wb_model *a, const struct wb_model *b, uint64
         return g_strdup_printf("%" G_GUINT64_FORMAT ": accessed at %" G_GINT64_FORMAT
                                " and %" G_GINT64_FORMAT,
                                id, x->accessed.seconds, y->accessed.seconds);
-    return differ_names(x, y);
+    char *words = wb_model_differ_xattrs(x, y);
+    return words != NULL ? words : differ_names(x, y);
 }
 
 static char *differ_side(const struct wb_model *a, const struct wb_model *b)

@@ -15,8 +15,9 @@ struct wb_node {
     uint64_t id, version, opens, parent;
     uint32_t mode, links, uid, gid;
     struct ph_cached_time accessed, modified;
-    GByteArray *data;  /* of files; the target of symbolic links */
-    GHashTable *names; /* of directories: text to struct wb_entry */
+    GByteArray *data;   /* of files; the target of symbolic links */
+    GHashTable *xattrs; /* text to GBytes */
+    GHashTable *names;  /* of directories: text to struct wb_entry */
     uint64_t last_seq;
     uint64_t lease; /* EXCLUSIVE, of the one client; 0 for none */
     bool recalled;

@@ -451,6 +451,9 @@ uint32_t wb_model_read(struct wb_execution *x)
         return close_handle(x);
     case PH_CMD_SYNC:
         return sync_object(x);
+    case PH_CMD_GETXATTR:
+    case PH_CMD_LISTXATTR:
+        return wb_model_get_xattr(x);
     case PH_CMD_STATFS:
         return space(x);
     case PH_CMD_LEASE_ACQUIRE:
@@ -474,6 +477,8 @@ void wb_model_execute(struct wb_model *model, uint16_t command, const ProtobufCM
         out->status = wb_model_read(&x);
     else if (x.command == PH_CMD_WRITE || x.command == PH_CMD_SETATTR)
         out->status = wb_model_change(&x);
+    else if (x.command == PH_CMD_SETXATTR || x.command == PH_CMD_REMOVEXATTR)
+        out->status = wb_model_set_xattr(&x);
     else
         out->status = wb_model_name(&x);
     if (command == PH_CMD_TRANSACT && out->status == PH_ST_OK)

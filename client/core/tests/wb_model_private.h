@@ -27,6 +27,11 @@ void wb_model_say_result(struct wb_execution *x, const void *message);
 uint32_t wb_model_name(struct wb_execution *x);
 uint32_t wb_model_change(struct wb_execution *x);
 uint32_t wb_model_read(struct wb_execution *x);
+uint32_t wb_model_set_xattr(struct wb_execution *x);
+uint32_t wb_model_get_xattr(struct wb_execution *x);
+
+/* Words for how attributes of A and B differ; NULL when they do not. Owned. */
+char *wb_model_differ_xattrs(const struct wb_node *a, const struct wb_node *b);
 
 char *wb_model_text(const ProtobufCBinaryData *name); /* owned */
 bool wb_model_open(struct wb_model *model, uint64_t handle, struct wb_node *node);

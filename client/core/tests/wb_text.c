@@ -36,6 +36,17 @@ static void say_listing(GString *out, const Pohmel__ReaddirReply *reply)
         g_string_append(out, g_ptr_array_index(lines, i));
 }
 
+/* Names that end with NUL each, in whatever order they come. */
+static void say_names(GString *out, const struct ph_blob *names)
+{
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
+    for (size_t at = 0; names != NULL && at < names->len; at += strlen((char *) names->data + at) + 1)
+        g_ptr_array_add(all, names->data + at);
+    g_ptr_array_sort(all, by_text);
+    for (guint i = 0; i < all->len; i++)
+        g_string_append_printf(out, " %s", (char *) g_ptr_array_index(all, i));
+}
+
 const Pohmel__Attr *wb_text_attr(uint16_t command, const ProtobufCMessage *message)
 {
     const Pohmel__ChangeResult *result = ((const Pohmel__TransactReply *) message)->results[0];
@@ -75,8 +86,12 @@ char *wb_text_of(uint16_t command, const struct wb_model_reply *reply, const Poh
         break;
     case PH_CMD_READ:
     case PH_CMD_READLINK:
+    case PH_CMD_GETXATTR:
         for (size_t i = 0; reply->payload != NULL && i < reply->payload->len; i++)
             g_string_append_printf(out, " %02x", reply->payload->data[i]);
+        break;
+    case PH_CMD_LISTXATTR:
+        say_names(out, reply->payload);
         break;
     case PH_CMD_SYNC:
     case PH_CMD_CLOSE:
