@@ -74,7 +74,7 @@ const struct ph_stub *ph_link_stub(struct ph_link *link);
  * link, after events->lost. Slots and credits are kept for such, so that they do not wait for what users
  * asked for, which may wait for other clients; they are never refused because too many requests wait, and
  * must be bounded by who sends them. They are to concern only objects that the session holds EXCLUSIVE or
- * made (R-9.11-12). */
+ * made (R-9.11-12), or read what it holds a lease on. */
 uint64_t ph_link_send_flush(struct ph_link *link, uint64_t generation, uint16_t command,
                             const ProtobufCMessage *message, struct ph_blob *payload, ph_reply_fn fn,
                             void *data);

@@ -104,7 +104,7 @@ struct ph_cache_object *ph_cache_object(struct ph_cache *cache, uint64_t object)
 
 void ph_cache_settle(struct ph_cache *cache, struct ph_cache_object *o)
 {
-    bool idle = !o->lease && !o->kernel && !o->running && !o->in_reply;
+    bool idle = !o->lease && !o->kernel && !o->running && !o->in_reply && !o->opens;
     if (!idle) {
         if (o->list == &cache->idle)
             ph_cache_list_remove(o);

@@ -303,6 +303,15 @@ void ph_cache_reply_begin(struct ph_cache *cache, uint64_t object);
 /* It was written (or failed to be). */
 void ph_cache_reply_end(struct ph_cache *cache, uint64_t object);
 
+/* The file OBJECT is opened here, and the server is not told. False: there is no lease that may be used, and
+ * nothing happens. A lease does not leave before ph_cache_open_end: others could remove the file, or forbid
+ * it, which whoever has it open must not notice. */
+bool ph_cache_open_begin(struct ph_cache *cache, uint64_t object, uint64_t now_ms);
+
+/* It was closed, or is open at the server now, or never will be. Due once for each begin that was true,
+ * whatever became of the lease and the session. */
+void ph_cache_open_end(struct ph_cache *cache, uint64_t object);
+
 /* The kernel is about to be handed N references to OBJECT (1 with each entry). Before the reply
  * is written; taken back with ph_cache_kernel_forget when that fails. The root is held from the mount
  * on: add it once. */
@@ -349,8 +358,8 @@ void ph_cache_promote(struct ph_cache *cache, uint64_t object, uint64_t old_leas
 
 /* The server recalled LEASE on OBJECT; KEEP is the mode that may be kept. From now on nothing is
  * served or given a timeout under it; then work comes up, in this order: wait for replies being
- * written, DROP, RELEASE. A lease that is not held is released at once, and a grant with an id not above
- * it that comes later is not used. Rules 4 to 7. */
+ * written, OPEN, DROP, RELEASE. A lease that is not held is released at once, and a grant with an id not
+ * above it that comes later is not used. Rules 4 to 7. */
 void ph_cache_recall(struct ph_cache *cache, uint64_t object, uint64_t lease, uint32_t keep);
 
 /* Gives the lease on OBJECT back unasked, in the same way. False: none is held, or it is on its way back
@@ -364,11 +373,16 @@ size_t ph_cache_give_up_all(struct ph_cache *cache);
  * Returns how many. To be called after learning, with a small COUNT. */
 size_t ph_cache_release_some(struct ph_cache *cache, size_t count);
 
-enum ph_cache_work_kind { PH_CACHE_DROP, PH_CACHE_RELEASE };
+enum ph_cache_work_kind { PH_CACHE_OPEN, PH_CACHE_DROP, PH_CACHE_RELEASE };
 
 struct ph_cache_work {
     enum ph_cache_work_kind kind;
     union {
+        /* Every file of OBJECT that is open here only is to be opened at the server, as long as the lease
+         * keeps it as it is there; ph_cache_open_end is due for each, and a DROP follows the last. */
+        struct {
+            uint64_t object;
+        } open;
         /* The kernel must forget attributes, names, pages and listing of OBJECT; when it has,
          * ph_cache_dropped is due with OBJECT and LEASE. */
         struct {

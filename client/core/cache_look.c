@@ -8,6 +8,7 @@ static enum ph_cache_lease_state state_of(const struct ph_cache_object *o)
     case PH_CACHE_KEPT:
         return PH_CACHE_LEASE_HELD;
     case PH_CACHE_WAITING:
+    case PH_CACHE_OPENING:
         return PH_CACHE_LEASE_RECALLED;
     default:
         return PH_CACHE_LEASE_DROPPING;

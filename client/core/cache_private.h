@@ -42,6 +42,8 @@ struct ph_cache_directory {
 enum ph_cache_giving {
     PH_CACHE_KEPT,     /* held, or none */
     PH_CACHE_WAITING,  /* marked; replies are being written */
+    PH_CACHE_OPENING,  /* files that are open here only are being opened at the server, or in the list for it
+                        */
     PH_CACHE_READY,    /* in the list of what is to be dropped */
     PH_CACHE_DROPPING, /* the shell makes the kernel forget */
 };
@@ -60,6 +62,7 @@ struct ph_cache_object {
     uint32_t running;                        /* changes of ours under way */
     uint32_t targeting;                      /* those that rest on what its names stand for */
     uint32_t in_reply;                       /* replies being written */
+    uint32_t opens;                          /* of the file, that the server does not know of */
     uint8_t mode;                            /* LeaseMode */
     uint8_t giving;                          /* enum ph_cache_giving */
     bool attr_told;                          /* to the kernel, with a timeout */

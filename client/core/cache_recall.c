@@ -46,6 +46,11 @@ void ph_cache_go_on(struct ph_cache *cache, struct ph_cache_object *o)
 {
     if (o->giving != PH_CACHE_WAITING || o->in_reply)
         return;
+    if (o->opens) {
+        o->giving = PH_CACHE_OPENING;
+        ph_cache_list_append(&cache->ready, o);
+        return;
+    }
     if (!o->kernel || PH_MUTANT(RELEASE_FIRST)) {
         finish(cache, o);
         return;
@@ -54,12 +59,20 @@ void ph_cache_go_on(struct ph_cache *cache, struct ph_cache_object *o)
     ph_cache_list_append(&cache->ready, o);
 }
 
-/* The next object that the kernel must forget, or NULL. Some need that no longer. */
-static struct ph_cache_object *next_drop(struct ph_cache *cache)
+/* The next object that is to be opened at the server, or that the kernel must forget, or NULL. Some need that
+ * no longer. */
+static struct ph_cache_object *next_ready(struct ph_cache *cache)
 {
     while (cache->ready.first) {
         struct ph_cache_object *o = cache->ready.first;
         ph_cache_list_remove(o);
+        if (o->giving == PH_CACHE_OPENING && o->opens)
+            return o;
+        if (o->giving == PH_CACHE_OPENING) {
+            o->giving = PH_CACHE_WAITING;
+            ph_cache_go_on(cache, o);
+            continue;
+        }
         if (o->kernel)
             return o;
         finish(cache, o);
@@ -69,7 +82,12 @@ static struct ph_cache_object *next_drop(struct ph_cache *cache)
 
 bool ph_cache_next_work(struct ph_cache *cache, struct ph_cache_work *work)
 {
-    struct ph_cache_object *o = next_drop(cache);
+    struct ph_cache_object *o = next_ready(cache);
+    if (o && o->giving == PH_CACHE_OPENING) {
+        work->kind = PH_CACHE_OPEN;
+        work->open.object = o->lru.key;
+        return true;
+    }
     if (o) {
         o->giving = PH_CACHE_DROPPING;
         work->kind = PH_CACHE_DROP;
@@ -121,6 +139,29 @@ void ph_cache_reply_end(struct ph_cache *cache, uint64_t object)
         ph_cache_go_on(cache, o);
     else
         ph_cache_settle(cache, o);
+}
+
+bool ph_cache_open_begin(struct ph_cache *cache, uint64_t object, uint64_t now_ms)
+{
+    struct ph_cache_object *o = ph_cache_find(cache, object);
+    if (!o || !ph_cache_is_leased(cache, object, now_ms) || o->opens == UINT32_MAX)
+        return false;
+    o->opens++;
+    return true;
+}
+
+void ph_cache_open_end(struct ph_cache *cache, uint64_t object)
+{
+    struct ph_cache_object *o = ph_cache_find(cache, object);
+    if (!o || !o->opens)
+        return;
+    o->opens--;
+    if (!o->opens && o->giving == PH_CACHE_OPENING && o->list != &cache->ready) {
+        o->giving = PH_CACHE_WAITING;
+        ph_cache_go_on(cache, o);
+    } else {
+        ph_cache_settle(cache, o);
+    }
 }
 
 void ph_cache_kernel_add(struct ph_cache *cache, uint64_t object, uint64_t n)

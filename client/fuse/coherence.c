@@ -3,7 +3,9 @@
 
 #include <errno.h>
 
+#include "client/fuse/coherence_open.h"
 #include "client/fuse/coherence_private.h"
+#include "client/fuse/open_here.h"
 #include "client/fuse/writeback.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
@@ -50,6 +52,7 @@ struct ph_coherence *ph_coherence_new(bool caching)
     coherence->caching = caching;
     coherence->cache = ph_cache_new(PH_CACHE_OBJECTS_MAX, PH_CACHE_LEASES_MAX);
     coherence->busy = ph_busy_new();
+    coherence->open_here = g_hash_table_new(g_int64_hash, g_int64_equal);
     g_queue_init(&coherence->woken);
     pthread_mutex_init(&coherence->mutex, NULL);
     coherence->drops = (struct ph_drop_context){
@@ -68,6 +71,7 @@ void ph_coherence_free(struct ph_coherence *coherence)
     if (coherence == NULL)
         return;
     ph_coherence_synced_clear(coherence);
+    g_hash_table_unref(coherence->open_here);
     ph_busy_free(coherence->busy);
     ph_cache_free(coherence->cache);
     pthread_mutex_destroy(&coherence->mutex);
@@ -229,6 +233,14 @@ static void go_on(struct ph_coherence *coherence)
     }
 }
 
+/* Files of OBJECT (0: of any) that are open here only are to be opened at the server. */
+static void open_there(struct ph_coherence *coherence, uint64_t object)
+{
+    g_autoptr(GPtrArray) all = ph_coherence_open_all(coherence, object);
+    for (guint i = 0; i < all->len; i++)
+        ph_open_there_soon(g_ptr_array_index(all, i));
+}
+
 /* Does what the cache wants done now. */
 static void do_work(struct ph_coherence *coherence)
 {
@@ -243,6 +255,8 @@ static void do_work(struct ph_coherence *coherence)
             return;
         if (work->kind == PH_CACHE_RELEASE)
             send_release(link, writeback != NULL ? ph_writeback_stub(writeback) : ph_link_stub(link), work);
+        else if (work->kind == PH_CACHE_OPEN)
+            open_there(coherence, work->open.object);
         else
             do_drop(coherence, work);
     }
@@ -277,6 +291,7 @@ static void on_opened(void *data, const struct ph_link_leases *leases)
     pthread_mutex_unlock(&coherence->mutex);
     if (writeback != NULL)
         ph_writeback_opened(writeback, leases->generation, coherence->caching && leases->write_back);
+    open_there(coherence, 0); /* no lease keeps them as they were */
 }
 
 static void collect(void *data, const struct ph_cache_held *held)

@@ -11,9 +11,10 @@ struct ph_coherence {
     pthread_mutex_t mutex;
     struct ph_cache *cache;
     struct ph_busy *busy;
-    GQueue woken;        /* struct ph_busy_read *: to go on */
-    bool granted;        /* the session has leases */
-    uint64_t generation; /* of the session that the cache was told of */
+    GHashTable *open_here; /* object -> struct ph_open, the first of those of it (coherence_open.c) */
+    GQueue woken;          /* struct ph_busy_read *: to go on */
+    bool granted;          /* the session has leases */
+    uint64_t generation;   /* of the session that the cache was told of */
     bool epochs;
     struct ph_cache_ask synced;   /* what was there then is stable at the server */
     struct ph_lru synced_objects; /* the same of some objects (coherence_look.c); without buckets at first */

@@ -2,12 +2,14 @@
 
 #include <stdatomic.h>
 
+#include "client/fuse/groups.h"
 #include "client/fuse/listing.h"
 #include "ph_stubs.h"
 
-struct ph_open *ph_open_new(uint64_t object, uint64_t handle)
+struct ph_open *ph_open_new(struct ph_mount *mount, uint64_t object, uint64_t handle)
 {
     struct ph_open *open = g_new0(struct ph_open, 1);
+    open->mount = mount;
     open->object = object;
     open->handle = handle;
     pthread_mutex_init(&open->mutex, NULL);
@@ -29,6 +31,7 @@ void ph_open_unref(struct ph_open *open)
     ph_listing_free(open->listing);
     ph_listing_free(open->gathered);
     ph_blob_unref(open->data);
+    ph_groups_unref(open->opener.groups);
     pthread_mutex_destroy(&open->mutex);
     g_free(open);
 }

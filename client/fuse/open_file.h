@@ -8,15 +8,34 @@
 #include "client/fuse/mount.h"
 #include "runtime/base/blob.h"
 
+struct ph_groups;
 struct ph_listing;
+
+enum { PH_OPEN_EXECUTING = 040 }; /* FMODE_EXEC of the kernel, which it leaves in the flags of OPEN */
+
+/* Who opened a file, for when the server is told; fixed. */
+struct ph_opener {
+    uint32_t uid, gid;
+    struct ph_groups *groups; /* a reference, or NULL */
+    bool execute;
+};
 
 struct ph_open {
     uint64_t object;
-    _Atomic uint64_t handle;     /* 0: a directory that is open here only (open_dir.h) */
+    struct ph_mount *mount;
+    _Atomic uint64_t handle;     /* 0: it is open here only (open_here.h) */
     bool direct;                 /* goes past the kernel's pages; fixed once open */
+    bool directory;              /* fixed */
+    struct ph_opener opener;     /* of files that were opened here */
     _Atomic uint64_t generation; /* of the session that the handle belongs to */
-    pthread_mutex_t mutex;       /* guards what follows */
-    struct ph_blob *data;        /* files: all of a small one, as it was at DATA_ASK; or NULL */
+
+    /* Of coherence_open.c: a file that is open here only, with others of its object. */
+    bool listed;
+    struct ph_open *next_here, *previous_here;
+
+    pthread_mutex_t mutex; /* guards what follows */
+    bool closed;           /* by the kernel: a handle that comes now is closed */
+    struct ph_blob *data;  /* files: all of a small one, as it was at DATA_ASK; or NULL */
     struct ph_cache_ask data_ask;
     struct ph_listing *listing;    /* directories: entries read ahead; NULL until needed */
     struct ph_listing *gathered;   /* a snapshot being read from the server; or NULL */
@@ -25,8 +44,8 @@ struct ph_open {
     _Atomic int refs;
 };
 
-/* New open object with one reference; its generation is set when the server has opened it. */
-struct ph_open *ph_open_new(uint64_t object, uint64_t handle);
+/* New open object of MOUNT with one reference; its generation is set when the server has opened it. */
+struct ph_open *ph_open_new(struct ph_mount *mount, uint64_t object, uint64_t handle);
 struct ph_open *ph_open_ref(struct ph_open *open);
 void ph_open_unref(struct ph_open *open);
 

@@ -4,6 +4,7 @@
 #include "client/fuse/coherence.h"
 #include "client/fuse/fresh.h"
 #include "client/fuse/hook.h"
+#include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
 #include "ph_commands.h"
@@ -103,33 +104,55 @@ static void setattr_done(void *data, const struct ph_reply *reply)
     reply_told(request, &told);
 }
 
-void ph_op_setattr(fuse_req_t req, fuse_ino_t object, struct stat *stat, int to_set,
-                   struct fuse_file_info *info)
+/* What is to be set; kept while the file is being opened for others. */
+struct setting {
+    struct stat stat;
+    int to_set;
+    uint32_t which;
+    uint64_t handle;
+};
+
+/* Those who have the file open may read it whatever becomes of its permissions: that was seen to. */
+static void send_setattr(struct ph_request *request)
 {
-    uint32_t which = ph_setattr_bits(to_set);
-    if (ph_hook_note()->kill_privileges)
-        which |= PH_SET_KILL_PRIVILEGES;
-    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
-    uint64_t handle = handle_of(request->mount, info);
-    if (info != NULL && handle == 0 && (which & PH_SET_SIZE) != 0) {
-        ph_request_refuse(request, EIO); /* the right to cut the file went with the handle */
-        return;
-    }
+    const struct setting *setting = request->extra;
+    const struct stat *stat = &setting->stat;
+    int to_set = setting->to_set;
     Pohmel__Time accessed = ph_time_to_wire(&stat->st_atim);
     Pohmel__Time modified = ph_time_to_wire(&stat->st_mtim);
     Pohmel__SetattrRequest message = POHMEL__SETATTR_REQUEST__INIT;
     message.caller = &request->caller;
-    message.object = object;
-    message.handle = handle;
-    message.which = which;
-    message.mode = which & PH_SET_MODE ? stat->st_mode & ALLPERMS : 0;
+    message.object = request->object;
+    message.handle = setting->handle;
+    message.which = setting->which;
+    message.mode = setting->which & PH_SET_MODE ? stat->st_mode & ALLPERMS : 0;
     message.uid = to_set & FUSE_SET_ATTR_UID ? stat->st_uid : 0;
     message.gid = to_set & FUSE_SET_ATTR_GID ? stat->st_gid : 0;
     message.size = to_set & FUSE_SET_ATTR_SIZE ? (uint64_t) stat->st_size : 0;
     message.accessed = to_set & FUSE_SET_ATTR_ATIME ? &accessed : NULL;
     message.modified = to_set & FUSE_SET_ATTR_MTIME ? &modified : NULL;
-    ph_request_changes(request, object);
     ph_request_sent(request, ph_send_setattr(request->mount->stub, &message, NULL, setattr_done, request));
+}
+
+void ph_op_setattr(fuse_req_t req, fuse_ino_t object, struct stat *stat, int to_set,
+                   struct fuse_file_info *info)
+{
+    struct setting setting = {.stat = *stat, .to_set = to_set, .which = ph_setattr_bits(to_set)};
+    if (ph_hook_note()->kill_privileges)
+        setting.which |= PH_SET_KILL_PRIVILEGES;
+    struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
+    setting.handle = handle_of(request->mount, info);
+    if (info != NULL && setting.handle == 0 && (setting.which & PH_SET_SIZE) != 0) {
+        ph_request_refuse(request, EIO); /* the right to cut the file went with the handle */
+        return;
+    }
+    request->object = object;
+    request->extra = g_memdup2(&setting, sizeof setting);
+    ph_request_changes(request, object);
+    if ((to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) != 0)
+        ph_open_there_first(request, object, send_setattr);
+    else
+        send_setattr(request);
 }
 
 void ph_op_access(fuse_req_t req, fuse_ino_t object, int mask)

@@ -5,6 +5,7 @@
 #include "client/fuse/coherence.h"
 #include "client/fuse/coherence_look.h"
 #include "client/fuse/control_look.h"
+#include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
 #include "ph_commands.h"
@@ -135,17 +136,25 @@ static void send_rmtree(struct ph_request *request)
 {
     struct ph_ioc_rmtree *control = request->extra;
     ProtobufCBinaryData name;
-    if (control->length > PH_NAME_MAX_BYTES || split(control->name, control->length, &name, 1) != 1) {
-        ph_request_refuse(request, EINVAL);
-        return;
-    }
+    split(control->name, control->length, &name, 1);
     Pohmel__RmtreeRequest message = POHMEL__RMTREE_REQUEST__INIT;
     message.caller = &request->caller;
     message.parent = request->object;
     message.name = name;
     message.object = control->object;
-    changes_anything(request);
     ph_request_sent(request, ph_send_rmtree(request->mount->stub, &message, NULL, rmtree_done, request));
+}
+
+static void begin_rmtree(struct ph_request *request)
+{
+    struct ph_ioc_rmtree *control = request->extra;
+    ProtobufCBinaryData name;
+    if (control->length > PH_NAME_MAX_BYTES || split(control->name, control->length, &name, 1) != 1) {
+        ph_request_refuse(request, EINVAL);
+        return;
+    }
+    changes_anything(request);
+    ph_open_there_first(request, 0, send_rmtree);
 }
 
 /* Looking is answered here and now: it must work when the server does not. False: COMMAND is another one. */
@@ -204,5 +213,5 @@ void ph_op_ioctl(fuse_req_t req, fuse_ino_t object, unsigned command, void *arg,
     else if (command == PH_IOC_MKPATH)
         send_mkpath(request);
     else
-        send_rmtree(request);
+        begin_rmtree(request);
 }

@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "client/fuse/coherence_listing.h"
-#include "client/fuse/open_dir.h"
+#include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
@@ -144,5 +144,5 @@ void ph_op_readdir(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset,
         g_clear_pointer(&open->gathered, ph_listing_free);
         pthread_mutex_unlock(&open->mutex);
     }
-    ph_open_dir_there(request, send_readdir);
+    ph_open_there(request, send_readdir);
 }

@@ -8,6 +8,7 @@
 #include "client/fuse/coherence_look.h"
 #include "client/fuse/hook.h"
 #include "client/fuse/notify.h"
+#include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
 #include "ph_commands.h"
@@ -53,24 +54,35 @@ static void fail_read(struct ph_request *request, uint32_t status)
     ph_request_end(request);
 }
 
-static void read_done(void *data, const struct ph_reply *reply)
+static void answer_read(struct ph_request *request, const void *data, size_t len)
 {
-    struct ph_request *request = data;
-    size_t len = reply->payload != NULL ? reply->payload->len : 0;
-    if (reply->status != PH_ST_OK || len > request->size) {
-        fail_read(request, reply->status);
-        return;
-    }
     ph_request_settle(request);
     if (request->tracked)
         ph_coherence_read_answering(request->mount->coherence, request->object);
-    fuse_reply_buf(request->req, len > 0 ? (const char *) reply->payload->data : NULL, len);
+    fuse_reply_buf(request->req, len > 0 ? data : NULL, len);
     end_read(request, request->size); /* beyond the end of the file there are pages as well */
     ph_request_end(request);
 }
 
+static void read_done(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    size_t len = reply->payload != NULL ? reply->payload->len : 0;
+    if (reply->status != PH_ST_OK || len > request->size)
+        fail_read(request, reply->status);
+    else
+        answer_read(request, len > 0 ? reply->payload->data : NULL, len);
+}
+
 static void send_read(struct ph_request *request)
 {
+    const struct ph_blob *all = request->brought;
+    if (all != NULL) {
+        size_t from = (size_t) MIN(request->offset, (uint64_t) all->len);
+        answer_read(request, (const char *) all->data + from, MIN(request->size, all->len - from));
+        ph_request_sent(request, 0);
+        return;
+    }
     if (!ph_open_alive(request->mount, request->open)) {
         fail_read(request, PH_ST_IO_ERROR);
         ph_request_sent(request, 0);
@@ -127,13 +139,12 @@ static void go(struct ph_request *request, enum ph_read_way way)
     if (way == PH_READ_PARKED)
         return;
     if (way == PH_READ_ACQUIRE && request->tries++ < PH_ACQUIRE_TRIES) {
-        request->fail = fail_read;
         ph_request_acquire(request, see_again);
         return;
     }
     if (way == PH_READ_ACQUIRE)
         ph_coherence_read_uncovered(request->mount->coherence, request->object, &request->read);
-    send_read(request);
+    ph_open_there(request, send_read);
 }
 
 void ph_op_read(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset, struct fuse_file_info *info)
@@ -148,8 +159,9 @@ void ph_op_read(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset, st
     request->offset = (uint64_t) offset;
     request->size = MIN(size, (size_t) PH_PAYLOAD_MAX_BYTES);
     request->tracked = !direct;
+    request->fail = fail_read;
     if (!request->tracked) {
-        send_read(request);
+        ph_open_there(request, send_read);
         return;
     }
     request->read = (struct ph_busy_read){
@@ -363,30 +375,59 @@ static void copy_done(void *data, const struct ph_reply *reply)
 /* Largest part of a page that the 32 bits of the kernel's answer can tell. */
 enum { COPY_MAX_BYTES = 0x7ffff000 };
 
+/* What is copied where; kept while the source is being opened. */
+struct copy {
+    struct ph_open *target; /* a reference */
+    uint64_t source, source_offset, target_object, target_offset;
+};
+
+static void send_copy(struct ph_request *request)
+{
+    const struct copy *copy = request->extra;
+    struct ph_open *target = copy->target;
+    Pohmel__CopyRequest message = POHMEL__COPY_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.source = copy->source;
+    message.source_handle = request->open->handle;
+    message.source_offset = copy->source_offset;
+    message.target = copy->target_object;
+    message.target_handle = target->handle;
+    message.target_offset = copy->target_offset;
+    message.length = request->size;
+    ph_request_changes(request, copy->target_object);
+    ph_request_sent(request, ph_send_copy(request->mount->stub, &message, NULL, copy_done, request));
+    ph_open_unref(target);
+}
+
+static void fail_copy(struct ph_request *request, uint32_t status)
+{
+    const struct copy *copy = request->extra;
+    ph_open_unref(copy->target);
+    ph_request_finish(request, status);
+}
+
 void ph_op_copy_file_range(fuse_req_t req, fuse_ino_t source, off_t source_offset,
                            struct fuse_file_info *source_info, fuse_ino_t target, off_t target_offset,
                            struct fuse_file_info *target_info, size_t length, int flags)
 {
-    struct ph_open *from = ph_open_of(source_info);
-    if (!ph_open_alive(ph_mount_of(req), from)) {
+    if (!ph_open_alive(ph_mount_of(req), ph_open_of(target_info))) {
         fuse_reply_err(req, EIO);
         return;
     }
-    struct ph_request *request = begin_open(req, target_info);
+    struct ph_request *request = begin_open(req, source_info);
     if (request == NULL)
         return;
+    const struct copy copy = {
+        .target = ph_open_ref(ph_open_of(target_info)),
+        .source = source,
+        .source_offset = (uint64_t) source_offset,
+        .target_object = target,
+        .target_offset = (uint64_t) target_offset,
+    };
     request->size = MIN(length, (size_t) COPY_MAX_BYTES);
-    Pohmel__CopyRequest message = POHMEL__COPY_REQUEST__INIT;
-    message.caller = &request->caller;
-    message.source = source;
-    message.source_handle = from->handle;
-    message.source_offset = (uint64_t) source_offset;
-    message.target = target;
-    message.target_handle = request->open->handle;
-    message.target_offset = (uint64_t) target_offset;
-    message.length = request->size;
-    ph_request_changes(request, target);
-    ph_request_sent(request, ph_send_copy(request->mount->stub, &message, NULL, copy_done, request));
+    request->extra = g_memdup2(&copy, sizeof copy);
+    request->fail = fail_copy;
+    ph_open_there(request, send_copy);
 }
 
 static void seek_done(void *data, const struct ph_reply *reply)
@@ -402,6 +443,17 @@ static void seek_done(void *data, const struct ph_reply *reply)
     ph_request_end(request);
 }
 
+static void send_seek(struct ph_request *request)
+{
+    Pohmel__SeekRequest message = POHMEL__SEEK_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = request->object;
+    message.handle = request->open->handle;
+    message.offset = request->offset;
+    message.hole = request->flags != 0;
+    ph_request_sent(request, ph_send_seek(request->mount->stub, &message, NULL, seek_done, request));
+}
+
 void ph_op_lseek(fuse_req_t req, fuse_ino_t object, off_t offset, int whence, struct fuse_file_info *info)
 {
     if ((whence != SEEK_DATA && whence != SEEK_HOLE) || offset < 0) {
@@ -411,11 +463,8 @@ void ph_op_lseek(fuse_req_t req, fuse_ino_t object, off_t offset, int whence, st
     struct ph_request *request = begin_open(req, info);
     if (request == NULL)
         return;
-    Pohmel__SeekRequest message = POHMEL__SEEK_REQUEST__INIT;
-    message.caller = &request->caller;
-    message.object = object;
-    message.handle = request->open->handle;
-    message.offset = (uint64_t) offset;
-    message.hole = whence == SEEK_HOLE;
-    ph_request_sent(request, ph_send_seek(request->mount->stub, &message, NULL, seek_done, request));
+    request->object = object;
+    request->offset = (uint64_t) offset;
+    request->flags = whence == SEEK_HOLE;
+    ph_open_there(request, send_seek);
 }

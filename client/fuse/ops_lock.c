@@ -6,6 +6,7 @@
 #include "client/fuse/interrupt.h"
 #include "client/fuse/lock_owners.h"
 #include "client/fuse/notify.h"
+#include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
 #include "ph_commands.h"
@@ -25,6 +26,7 @@ struct lock_wish {
     uint64_t object, owner;
     uint64_t offset, length;
     bool whole_file, shared;
+    bool wait;
     bool second; /* asked for once more */
     pid_t process;
 };
@@ -57,8 +59,9 @@ enum { SECOND_TRY_MS = 10 };
 
 static void lock_done(void *data, const struct ph_reply *reply);
 
-static void send_lock(struct ph_request *request, const struct lock_wish *wish, bool wait)
+static void send_lock(struct ph_request *request)
 {
+    const struct lock_wish *wish = request->extra;
     Pohmel__Range range = POHMEL__RANGE__INIT;
     range.offset = wish->offset;
     range.length = wish->length;
@@ -70,7 +73,7 @@ static void send_lock(struct ph_request *request, const struct lock_wish *wish, 
     message.range = &range;
     message.shared = wish->shared;
     message.whole_file = wish->whole_file;
-    message.wait = wait;
+    message.wait = wish->wait;
     ph_request_sent(request, ph_send_lock(request->mount->stub, &message, NULL, lock_done, request));
 }
 
@@ -91,10 +94,10 @@ static void lock_done(void *data, const struct ph_reply *reply)
     struct lock_wish *wish = request->extra;
     bool abandoned = atomic_load(&request->abandoned);
     if (reply->status == PH_ST_WOULD_BLOCK && !wish->second && !abandoned) {
-        wish->second = true;
+        wish->second = wish->wait = true;
         ph_request_again(request);
         ph_interrupts_limit(request->mount->interrupts, request, SECOND_TRY_MS);
-        send_lock(request, wish, true);
+        send_lock(request);
         return;
     }
     if (reply->status == PH_ST_OK && !abandoned) {
@@ -108,10 +111,20 @@ static void lock_done(void *data, const struct ph_reply *reply)
     ph_request_finish(request, in_vain ? PH_ST_WOULD_BLOCK : reply->status);
 }
 
-static void begin_wish(struct ph_request *request, const struct lock_wish *wish, bool wait)
+/* The file is open at the server. */
+static void lock_there(struct ph_request *request)
+{
+    const struct lock_wish *wish = request->extra;
+    /* Before it is sent: the close that is to drop it may follow the grant at once. */
+    if (!wish->whole_file)
+        ph_lock_owners_add(request->mount->lock_owners, wish->object, wish->owner, request->open->handle);
+    send_lock(request);
+}
+
+static void begin_wish(struct ph_request *request, const struct lock_wish *wish)
 {
     request->extra = g_memdup2(wish, sizeof *wish);
-    send_lock(request, wish, wait);
+    ph_open_there(request, lock_there);
 }
 
 static struct ph_request *begin_lock(fuse_req_t req, const struct fuse_file_info *info, bool wait)
@@ -140,14 +153,13 @@ void ph_op_setlk(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info,
         .length = range.length,
         .shared = lock->l_type == F_RDLCK,
         .process = lock->l_pid,
+        .wait = wait != 0,
     };
     if (lock->l_type == F_UNLCK) {
         send_unlock(mount, &wish, ph_request_done, request);
         return;
     }
-    /* Before it is sent: the close that is to drop it may follow the grant at once. */
-    ph_lock_owners_add(mount->lock_owners, object, wish.owner, request->open->handle);
-    begin_wish(request, &wish, wait != 0);
+    begin_wish(request, &wish);
 }
 
 void ph_op_flock(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info, int op)
@@ -163,11 +175,12 @@ void ph_op_flock(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info,
         .whole_file = true,
         .shared = (op & ~LOCK_NB) == LOCK_SH,
         .process = fuse_req_ctx(req)->pid,
+        .wait = wait,
     };
     if ((op & ~LOCK_NB) == LOCK_UN)
         send_unlock(request->mount, &wish, ph_request_done, request);
     else
-        begin_wish(request, &wish, wait);
+        begin_wish(request, &wish);
 }
 
 static void getlk_done(void *data, const struct ph_reply *reply)

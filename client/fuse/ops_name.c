@@ -6,6 +6,7 @@
 #include "client/fuse/coherence.h"
 #include "client/fuse/fresh.h"
 #include "client/fuse/names.h"
+#include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
@@ -298,17 +299,23 @@ static void removed(void *data, const struct ph_reply *reply)
     ph_request_finish(request, reply->status);
 }
 
+static void send_remove(struct ph_request *request)
+{
+    Pohmel__RemoveRequest message = POHMEL__REMOVE_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.parent = request->object;
+    message.name = ph_name_bytes(request->name);
+    ph_request_sent(request, ph_send_remove(request->mount->stub, &message, NULL, removed, request));
+}
+
 void ph_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     if (!ph_name_fits(req, name))
         return;
     struct ph_request *request = begin_name(req, parent, name);
-    Pohmel__RemoveRequest message = POHMEL__REMOVE_REQUEST__INIT;
-    message.caller = &request->caller;
-    message.parent = parent;
-    message.name = ph_name_bytes(name);
+    uint64_t object = ph_coherence_entry_object(request->mount->coherence, parent, name);
     ph_name_changes(request, true);
-    ph_request_sent(request, ph_send_remove(request->mount->stub, &message, NULL, removed, request));
+    ph_open_there_first(request, object, send_remove);
 }
 
 void ph_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -365,6 +372,18 @@ static void rename_changes(struct ph_request *request)
     ph_coherence_change_sent(coherence, &request->change);
 }
 
+static void send_rename(struct ph_request *request)
+{
+    Pohmel__RenameRequest message = POHMEL__RENAME_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.old_parent = request->object;
+    message.old_name = ph_name_bytes(request->name);
+    message.new_parent = request->owner;
+    message.new_name = ph_name_bytes(request->extra);
+    message.flags = request->flags;
+    ph_request_sent(request, ph_send_rename(request->mount->stub, &message, NULL, renamed, request));
+}
+
 void ph_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
                   const char *new_name, unsigned flags)
 {
@@ -378,13 +397,9 @@ void ph_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_
         ph_request_refuse(request, EINVAL);
         return;
     }
-    Pohmel__RenameRequest message = POHMEL__RENAME_REQUEST__INIT;
-    message.caller = &request->caller;
-    message.old_parent = parent;
-    message.old_name = ph_name_bytes(name);
-    message.new_parent = new_parent;
-    message.new_name = ph_name_bytes(new_name);
-    message.flags = flags;
     rename_changes(request);
-    ph_request_sent(request, ph_send_rename(request->mount->stub, &message, NULL, renamed, request));
+    if ((flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0)
+        send_rename(request);
+    else
+        ph_open_there_first(request, request->replaced, send_rename);
 }

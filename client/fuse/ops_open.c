@@ -7,16 +7,12 @@
 #include "client/fuse/hook.h"
 #include "client/fuse/lock_owners.h"
 #include "client/fuse/names.h"
-#include "client/fuse/open_dir.h"
+#include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/writeback.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
-
-enum {
-    EXECUTING = 040, /* FMODE_EXEC of the kernel, which it leaves in the flags of OPEN */
-};
 
 static uint32_t access_of(int flags)
 {
@@ -96,14 +92,14 @@ static void send_open(fuse_req_t req, fuse_ino_t object, int flags, bool directo
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
     request->object = object;
     request->handle = ph_link_new_handle(request->mount->link);
-    request->open = ph_open_new(object, request->handle);
+    request->open = ph_open_new(request->mount, object, request->handle);
     request->flags = (unsigned) flags;
     Pohmel__OpenRequest message = POHMEL__OPEN_REQUEST__INIT;
     message.caller = &request->caller;
     message.object = object;
     message.handle = request->handle;
     message.access = directory ? PH_OPEN_READ : access_of(flags);
-    message.execute = !directory && (flags & EXECUTING) != 0;
+    message.execute = !directory && (flags & PH_OPEN_EXECUTING) != 0;
     message.directory = directory;
     message.data_max = !directory && request->mount->caching ? PH_SMALL_FILE_MAX_BYTES : 0;
     ph_request_sent(request, ph_send_open(request->mount->stub, &message, NULL, open_done, request));
@@ -111,7 +107,8 @@ static void send_open(fuse_req_t req, fuse_ino_t object, int flags, bool directo
 
 void ph_op_open(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
 {
-    send_open(req, object, info->flags, false);
+    if (!ph_open_here(req, object, info->flags))
+        send_open(req, object, info->flags, false);
 }
 
 void ph_op_opendir(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
@@ -200,7 +197,7 @@ void ph_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
     if (!ph_name_new_object(request, &object))
         return;
     request->handle = ph_link_new_handle(request->mount->link);
-    request->open = ph_open_new(object, request->handle);
+    request->open = ph_open_new(request->mount, object, request->handle);
     request->flags = (unsigned) info->flags;
     if (unnamed) {
         send_tmpfile(request, object, mode, info->flags);
@@ -271,6 +268,7 @@ void ph_op_release(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *inf
 {
     struct ph_mount *mount = ph_mount_of(req);
     struct ph_open *open = ph_open_of(info);
+    ph_open_here_closed(open);
     bool alive = ph_open_alive(mount, open);
     uint64_t owner;
     /* Locks first and on their own: the server gives them back at once, while a

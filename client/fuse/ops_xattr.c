@@ -2,6 +2,7 @@
 
 #include "client/fuse/coherence.h"
 #include "client/fuse/control_look.h"
+#include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
 #include "ph_commands.h"
@@ -120,6 +121,28 @@ void ph_op_listxattr(fuse_req_t req, fuse_ino_t object, size_t size)
     ph_request_sent(request, ph_send_listxattr(request->mount->stub, &message, NULL, reply_value, request));
 }
 
+/* Access lists are mode bits, too, and may forbid the file. */
+static void change_value(struct ph_request *request, void (*send)(struct ph_request *request))
+{
+    ph_request_changes_xattrs(request, request->object);
+    if (is_access_list(request->name))
+        ph_open_there_first(request, request->object, send);
+    else
+        send(request);
+}
+
+static void send_setxattr(struct ph_request *request)
+{
+    Pohmel__SetxattrRequest message = POHMEL__SETXATTR_REQUEST__INIT;
+    message.caller = &request->caller;
+    message.object = request->object;
+    message.name = ph_name_bytes(request->name);
+    message.length = (uint32_t) request->size;
+    message.flags = request->flags & FLAG_BITS;
+    ph_request_sent(
+        request, ph_send_setxattr(request->mount->stub, &message, request->value, ph_request_done, request));
+}
+
 void ph_op_setxattr(fuse_req_t req, fuse_ino_t object, const char *name, const char *value, size_t size,
                     int flags)
 {
@@ -135,16 +158,22 @@ void ph_op_setxattr(fuse_req_t req, fuse_ino_t object, const char *name, const c
         payload->len = size;
     }
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
-    Pohmel__SetxattrRequest message = POHMEL__SETXATTR_REQUEST__INIT;
+    request->object = object;
+    request->name = g_strdup(name);
+    request->size = size;
+    request->flags = (unsigned) flags;
+    request->value = payload;
+    change_value(request, send_setxattr);
+}
+
+static void send_removexattr(struct ph_request *request)
+{
+    Pohmel__RemovexattrRequest message = POHMEL__REMOVEXATTR_REQUEST__INIT;
     message.caller = &request->caller;
-    message.object = object;
-    message.name = ph_name_bytes(name);
-    message.length = (uint32_t) size;
-    message.flags = (uint32_t) flags & FLAG_BITS;
-    ph_request_changes_xattrs(request, object); /* access lists are mode bits, too */
-    uint64_t ticket = ph_send_setxattr(request->mount->stub, &message, payload, ph_request_done, request);
-    ph_blob_unref(payload);
-    ph_request_sent(request, ticket);
+    message.object = request->object;
+    message.name = ph_name_bytes(request->name);
+    ph_request_sent(request,
+                    ph_send_removexattr(request->mount->stub, &message, NULL, ph_request_done, request));
 }
 
 void ph_op_removexattr(fuse_req_t req, fuse_ino_t object, const char *name)
@@ -152,11 +181,7 @@ void ph_op_removexattr(fuse_req_t req, fuse_ino_t object, const char *name)
     if (!kept(req, name))
         return;
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
-    Pohmel__RemovexattrRequest message = POHMEL__REMOVEXATTR_REQUEST__INIT;
-    message.caller = &request->caller;
-    message.object = object;
-    message.name = ph_name_bytes(name);
-    ph_request_changes_xattrs(request, object);
-    ph_request_sent(request,
-                    ph_send_removexattr(request->mount->stub, &message, NULL, ph_request_done, request));
+    request->object = object;
+    request->name = g_strdup(name);
+    change_value(request, send_removexattr);
 }

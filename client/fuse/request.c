@@ -23,6 +23,8 @@ static void unref(struct ph_request *request)
         return;
     ph_groups_unref(request->groups);
     ph_open_unref(request->open);
+    ph_blob_unref(request->brought);
+    ph_blob_unref(request->value);
     g_free(request->name);
     g_free(request->extra);
     g_free(request);

@@ -46,6 +46,11 @@ struct ph_request {
     bool attr_once;             /* the kernel takes the attributes of this answer whatever it heard since */
     bool tracked;               /* READ or WRITE that the coherence was told of */
     unsigned tries;             /* to get a lease */
+    bool opens_again;           /* what it has opened at the server is asked for a second time */
+    uint64_t opens_of;          /* before it, files of this object are opened at the server (open_here.h) */
+    void (*went)(struct ph_request *request); /* what that is done for */
+    struct ph_blob *value;                    /* payload of a change that is not sent yet; or NULL */
+    struct ph_blob *brought;                /* all data of a small file, which its opening brought; or NULL */
     void (*go)(struct ph_request *request); /* what an ACQUIRE was sent for */
     void (*fail)(struct ph_request *request,
                  uint32_t status); /* and what when it was cancelled; NULL: finish */

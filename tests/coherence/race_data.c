@@ -332,8 +332,11 @@ static void read_content(struct ph_worker *worker, const char *path)
     ph_called(worker);
     if (len == (ssize_t) sizeof value)
         ph_record(worker, RACE_CONTENT, PH_GET, value);
+    else if (file >= 0) /* what is open stays readable, whatever becomes of the name */
+        ph_violation(worker, "pread of an open file failed: %s",
+                     len < 0 ? strerror(errno) : "it is too short");
     else
-        ph_unexpected(worker, len < 0 ? errno : EIO);
+        ph_unexpected(worker, errno);
     if (file >= 0)
         close(file);
 }
