@@ -28,6 +28,8 @@ struct ph_link_events {
     void (*opened)(void *data, const struct ph_link_leases *leases); /* before its first reply */
     void (*lost)(void *data); /* before its requests fail. May come twice */
     void (*recall)(void *data, const Pohmel__RecallEvent *recall);
+    void (*glimpse)(void *data,
+                    const Pohmel__GlimpseEvent *glimpse); /* NULL where write_back is not asked for */
 };
 
 struct ph_link_options {

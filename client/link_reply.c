@@ -75,15 +75,18 @@ static void tell_event(struct ph_link *link, const struct ph_frame *frame)
 {
     struct ph_fault fault = {0};
     char text[WORDS_BYTES];
-    if (frame->header.command != PH_CMD_RECALL)
+    uint16_t command = frame->header.command;
+    if (command != PH_CMD_RECALL && (command != PH_CMD_GLIMPSE || !link->events->glimpse))
         return; /* the others are not sent in this version */
     ph_arena_reset(link->arena, arena_cap(frame->header.message_len));
-    const ProtobufCMessage *message = ph_decode(ph_command_info(PH_CMD_RECALL)->request, frame->message,
+    const ProtobufCMessage *message = ph_decode(ph_command_info(command)->request, frame->message,
                                                 frame->header.message_len, link->arena, &fault);
-    if (message)
+    if (!message)
+        close_malformed(link, command, fault.text, text);
+    else if (command == PH_CMD_RECALL)
         link->events->recall(link->events_data, (const Pohmel__RecallEvent *) message);
     else
-        close_malformed(link, PH_CMD_RECALL, fault.text, text);
+        link->events->glimpse(link->events_data, (const Pohmel__GlimpseEvent *) message);
 }
 
 void ph_link_tell(struct ph_link *link, const struct ph_client_action *action)

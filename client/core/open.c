@@ -20,7 +20,7 @@ void ph_client_send_open(struct ph_client *client, uint64_t now_ms, struct ph_cl
     message.host.len = strnlen(client->host, PH_HOST_MAX_BYTES);
     message.read_only = client->want_read_only;
     message.leases = client->want_leases;
-    message.write_back = client->want_write_back;
+    message.write_back = message.glimpses = client->want_write_back;
     struct ph_client_request *request =
         ph_client_own_request(PH_PURPOSE_OPEN, PH_CMD_SESSION_OPEN, &message.base);
     request->id = ++client->next_id;

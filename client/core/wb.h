@@ -125,6 +125,17 @@ void ph_wb_lost(struct ph_wb *wb);
 void ph_wb_recalled(struct ph_wb *wb, uint64_t object, uint64_t lease, const struct ph_wb_now *now,
                     struct ph_wb_actions *actions);
 
+enum ph_wb_glimpse {
+    PH_WB_GLIMPSE_NO,    /* nothing can be said: the server is to ask for the lease back */
+    PH_WB_GLIMPSE_QUIET, /* the object is not being written: it may as well be shared */
+    PH_WB_GLIMPSE_TOLD,
+};
+
+/* The server asks what has become of OBJECT, held exclusively under LEASE, for somebody else. TOLD: *ATTR,
+ * which holds now; *UNSENT: some of it was not written back yet. Section 9.5. */
+enum ph_wb_glimpse ph_wb_glimpse(const struct ph_wb *wb, uint64_t object, uint64_t lease,
+                                 const struct ph_wb_now *now, struct ph_cached_attr *attr, bool *unsent);
+
 /* TICKET, which was sent on, is abandoned: its requester is gone, and its answer will be CANCELLED at once.
  * What it may still change at the server is not to be changed here before ph_wb_orphan_over. NULL: it changes
  * nothing. */

@@ -75,6 +75,7 @@ bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     if (!request->laundered || !(op->which & PH_SET_MODIFIED))
         wb_changed(o, now, true);
     op->which |= PH_SET_MODIFIED;
+    o->used_until_ms = now->ms + WB_USED_MS;
     answer_written(wb, call, o, offset, request->length, actions);
     return true;
 }

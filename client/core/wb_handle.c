@@ -75,7 +75,10 @@ bool wb_local_close(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     const Pohmel__CloseRequest *request = (const Pohmel__CloseRequest *) call->message;
     struct ph_lru_entry *entry = ph_lru_find(&wb->handles, request->handle);
     struct wb_handle *handle = entry != NULL ? WB_OF(entry, struct wb_handle, lru) : NULL;
+    struct wb_object *o = wb_find(wb, request->object);
     (void) now;
+    if (o != NULL)
+        o->used_until_ms = 0;
     if (handle == NULL)
         return false;
     if (handle->open) {

@@ -22,7 +22,8 @@ enum {
     WB_MARK_TRIES = 8,
     WB_ROOM_TRIES = 4096, /* a listing brings up to 1024 */
     WB_TICK_AGAIN_MS = 10,
-    WB_HOT_MS = 2000, /* for so long no EXCLUSIVE lease is asked for after a recall */
+    WB_USED_MS = 2000, /* a file is being written for so long after a write, unless it is closed */
+    WB_HOT_MS = 2000,  /* for so long no EXCLUSIVE lease is asked for after a recall */
     WB_SPACE_AGAIN_MS = 100,
     WB_SPACE_SHARE = 4,     /* of what is free, that one client takes for granted: others write as well */
     WB_OBJECT_BYTES = 4096, /* that an object takes at least */
@@ -145,6 +146,7 @@ struct wb_object {
     uint64_t changed;                     /* clock: when the server last changed it for us */
     uint64_t learned;                     /* clock: not before ATTR was asked for, or made here */
     struct ph_wb_data *data;
+    uint64_t used_until_ms; /* it is being written here */
     uint64_t server_size, cut;
     bool is_cut;
     struct wb_handle *handles;

@@ -328,25 +328,30 @@ static void on_lost(void *data)
     }
 }
 
-static void on_recall(void *data, const Pohmel__RecallEvent *recall)
+void ph_coherence_give_back(struct ph_coherence *coherence, uint64_t object, uint64_t lease, uint32_t keep)
 {
-    struct ph_coherence *coherence = data;
     pthread_mutex_lock(&coherence->mutex);
     struct ph_writeback *writeback = coherence->writeback;
     pthread_mutex_unlock(&coherence->mutex);
     if (writeback != NULL)
-        ph_writeback_recalled(writeback, recall->object, recall->lease);
+        ph_writeback_recalled(writeback, object, lease);
     pthread_mutex_lock(&coherence->mutex);
-    ph_cache_recall(coherence->cache, recall->object, recall->lease, recall->keep);
-    ph_cache_set_hot(coherence->cache, recall->object, ph_link_now_ms() + HOT_MS);
+    ph_cache_recall(coherence->cache, object, lease, keep);
+    ph_cache_set_hot(coherence->cache, object, ph_link_now_ms() + HOT_MS);
     pthread_mutex_unlock(&coherence->mutex);
     ph_coherence_work(coherence);
+}
+
+static void on_recall(void *data, const Pohmel__RecallEvent *recall)
+{
+    ph_coherence_give_back(data, recall->object, recall->lease, recall->keep);
 }
 
 const struct ph_link_events ph_coherence_events = {
     .opened = on_opened,
     .lost = on_lost,
     .recall = on_recall,
+    .glimpse = ph_coherence_on_glimpse,
 };
 
 void ph_coherence_told(struct ph_coherence *coherence, const struct ph_told *told, bool failed)
@@ -394,6 +399,7 @@ void ph_coherence_status(struct ph_coherence *coherence, GString *out)
     ph_cache_count(coherence->cache, &counters);
     bool names = coherence->granted && coherence->epochs;
     const char *caching = caching_text(coherence);
+    uint64_t glimpses = coherence->glimpses;
     pthread_mutex_unlock(&coherence->mutex);
     g_string_append_printf(out, "caching: %s\n", caching);
     g_string_append_printf(out, "names-in-kernel: %s\n", names ? "yes" : "no");
@@ -410,6 +416,7 @@ void ph_coherence_status(struct ph_coherence *coherence, GString *out)
     add(out, "cache-misses", counters.misses);
     add(out, "recalls", counters.recalls);
     add(out, "recalls-before-grant", counters.early_recalls);
+    add(out, "glimpses", glimpses);
     add(out, "leases-given-up", counters.given_up);
     add(out, "changes-behind-the-server", counters.behind);
 }

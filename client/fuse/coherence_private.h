@@ -16,6 +16,7 @@ struct ph_coherence {
     bool granted;          /* the session has leases */
     uint64_t generation;   /* of the session that the cache was told of */
     bool epochs;
+    uint64_t glimpses;            /* that were answered */
     struct ph_cache_ask synced;   /* what was there then is stable at the server */
     struct ph_lru synced_objects; /* the same of some objects (coherence_look.c); without buckets at first */
     struct ph_link *link;         /* NULL before it is open */
@@ -33,6 +34,12 @@ void ph_coherence_synced_clear(struct ph_coherence *coherence);
 /* Reads that wait for the lease on OBJECT (0: any), or for writes of it, are to go on when the mutex is free:
  * whether there are any. With the mutex held. */
 bool ph_coherence_wake_parked(struct ph_coherence *coherence, uint64_t object);
+
+/* The server wants LEASE on OBJECT back, or KEEP to be left of it; or it is better given back. */
+void ph_coherence_give_back(struct ph_coherence *coherence, uint64_t object, uint64_t lease, uint32_t keep);
+
+/* coherence_glimpse.c: the server asks what has become of an object. */
+void ph_coherence_on_glimpse(void *data, const Pohmel__GlimpseEvent *glimpse);
 
 /* Does what the cache wants done. Without the mutex; cheap when there is nothing. */
 void ph_coherence_work(struct ph_coherence *coherence);

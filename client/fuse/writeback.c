@@ -237,6 +237,16 @@ void ph_writeback_recalled(struct ph_writeback *writeback, uint64_t object, uint
     finish(writeback, &actions);
 }
 
+enum ph_wb_glimpse ph_writeback_glimpse(struct ph_writeback *writeback, uint64_t object, uint64_t lease,
+                                        struct ph_cached_attr *attr, bool *unsent)
+{
+    struct ph_wb_now at = now(writeback);
+    pthread_mutex_lock(&writeback->mutex);
+    enum ph_wb_glimpse verdict = ph_wb_glimpse(writeback->wb, object, lease, &at, attr, unsent);
+    pthread_mutex_unlock(&writeback->mutex);
+    return verdict;
+}
+
 /* --- Flushing --- */
 
 struct flush {

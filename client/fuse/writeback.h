@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "client/core/wb.h"
 #include "client/link.h"
 
 struct ph_coherence;
@@ -42,6 +43,10 @@ void ph_writeback_when_late(struct ph_writeback *writeback, uint64_t ticket, voi
 void ph_writeback_opened(struct ph_writeback *writeback, uint64_t generation, bool write_back);
 void ph_writeback_lost(struct ph_writeback *writeback);
 void ph_writeback_recalled(struct ph_writeback *writeback, uint64_t object, uint64_t lease);
+
+/* What is said of OBJECT, held under LEASE, to somebody else who looks at it: ph_wb_glimpse. */
+enum ph_wb_glimpse ph_writeback_glimpse(struct ph_writeback *writeback, uint64_t object, uint64_t lease,
+                                        struct ph_cached_attr *attr, bool *unsent);
 
 /* Writes OBJECT back (0: everything), then DONE(DATA, status of the first failure), on any thread. */
 void ph_writeback_flush(struct ph_writeback *writeback, uint64_t object,

@@ -203,6 +203,40 @@ void sim_caching_recall(struct sim_caching *caching, const Pohmel__RecallEvent *
     sim_caching_work(caching);
 }
 
+static void heard(void *data, const struct ph_reply *reply)
+{
+    (void) data, (void) reply;
+}
+
+void sim_caching_glimpse(struct sim_caching *caching, const Pohmel__GlimpseEvent *glimpse)
+{
+    struct sim_client *client = caching->client;
+    Pohmel__GlimpseAnswerRequest message = POHMEL__GLIMPSE_ANSWER_REQUEST__INIT;
+    struct ph_cached_attr_wire wire;
+    struct ph_cached_attr attr;
+    bool unsent = false;
+    enum ph_wb_glimpse verdict =
+        sim_writeback_glimpse(client->writeback, glimpse->object, glimpse->lease, &attr, &unsent);
+    if (verdict == PH_WB_GLIMPSE_QUIET) {
+        Pohmel__RecallEvent recall = POHMEL__RECALL_EVENT__INIT;
+        recall.object = glimpse->object;
+        recall.lease = glimpse->lease;
+        recall.keep = POHMEL__LEASE_MODE__MODE_SHARED;
+        sim_caching_recall(caching, &recall);
+    }
+    if (glimpse->question == 0)
+        return;
+    message.question = glimpse->question;
+    if (verdict == PH_WB_GLIMPSE_TOLD) {
+        client->world->result->glimpses++;
+        message.lease = glimpse->lease;
+        message.attr = (Pohmel__Attr *) ph_cached_attr_to_wire(&attr, &wire);
+        message.unsent = unsent;
+    }
+    const struct ph_stub *link = sim_writeback_link(client->writeback);
+    ph_send_glimpse_answer(link, &message, NULL, heard, client);
+}
+
 /* --- Tasks --- */
 
 static void free_task(void *data)

@@ -240,15 +240,18 @@ static void disconnect(struct sim_client *client, const struct ph_client_action 
 static void hear(struct sim_client *client, const struct ph_frame *frame)
 {
     struct ph_fault fault = {0};
-    if (frame->header.command != PH_CMD_RECALL)
+    uint16_t command = frame->header.command;
+    if (command != PH_CMD_RECALL && command != PH_CMD_GLIMPSE)
         return;
     struct ph_arena *arena = ph_arena_new(PH_ARENA_CAP_BYTES);
-    const Pohmel__RecallEvent *recall = (const Pohmel__RecallEvent *) ph_decode(
-        ph_command_info(PH_CMD_RECALL)->request, frame->message, frame->header.message_len, arena, &fault);
-    if (recall)
-        sim_caching_recall(client->caching, recall);
+    const ProtobufCMessage *event = ph_decode(ph_command_info(command)->request, frame->message,
+                                              frame->header.message_len, arena, &fault);
+    if (!event)
+        sim_violate(client->world, "%s: the server sent a malformed event: %s", client->name, fault.text);
+    else if (command == PH_CMD_RECALL)
+        sim_caching_recall(client->caching, (const Pohmel__RecallEvent *) event);
     else
-        sim_violate(client->world, "%s: the server sent a malformed recall: %s", client->name, fault.text);
+        sim_caching_glimpse(client->caching, (const Pohmel__GlimpseEvent *) event);
     ph_arena_free(arena);
 }
 

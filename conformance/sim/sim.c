@@ -145,6 +145,7 @@ static void world_end(struct world *world)
     g_ptr_array_unref(world->conns);
     sim_history_clear(&world->history);
     g_array_unref(world->doubts);
+    g_array_unref(world->glimpsed);
     /* After a broken promise calls may be under way; the process ends soon. */
     if (!world->result->violation)
         sim_server_clear(world);
@@ -212,6 +213,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     describe(world);
     sim_history_init(&world->history);
     world->doubts = g_array_new(FALSE, FALSE, sizeof(struct sim_doubt));
+    world->glimpsed = g_array_new(FALSE, FALSE, sizeof(struct sim_glimpsed));
     sim_server_init(world);
     for (int i = 0; i < world->profile.clients; i++)
         sim_client_new(world, i);

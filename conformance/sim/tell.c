@@ -88,8 +88,24 @@ static void saw_links(const struct sim_process *process, uint64_t object, uint64
     sim_did(process, &event);
 }
 
+/* Attributes without a version come from a glimpse: who has the object told them. FALSE: it has lost it
+ * since. */
+static gboolean is_reliable(const struct sim_process *process, const struct ph_cached_attr *attr)
+{
+    struct world *world = process->client->world;
+    struct sim_glimpsed glimpsed = {.index = world->history.events->len, .object = attr->object};
+    if (attr->version != 0)
+        return TRUE;
+    if (world->glimpses_lost_us >= process->started_us)
+        return FALSE;
+    g_array_append_val(world->glimpsed, glimpsed);
+    return TRUE;
+}
+
 void sim_saw_attr(const struct sim_process *process, const struct ph_cached_attr *attr, const char *call)
 {
+    if (!is_reliable(process, attr))
+        return;
     if (is_register(attr->object))
         sim_saw(process, SIM_OBJECT_OWNER + sim_register_of(attr->object), PH_GET, 0, attr->uid, call);
     else if (attr->object == MODEL_LOG)

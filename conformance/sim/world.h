@@ -89,6 +89,12 @@ struct sim_holder {
     struct sim_conn *conn;
 };
 
+/* A stat that was told by who has the object in its cache: it may be lost with that. */
+struct sim_glimpsed {
+    guint index; /* in the history */
+    uint64_t object;
+};
+
 struct world {
     struct ph_random random;
     uint64_t now_us, next_serial, steps_left;
@@ -101,7 +107,9 @@ struct world {
     struct sim_client *clients[SIM_CLIENTS_MAX]; /* those that live */
     GPtrArray *all_clients;                      /* those that crashed too */
     struct sim_history history;
-    GArray *doubts; /* struct sim_doubt */
+    GArray *doubts;            /* struct sim_doubt */
+    GArray *glimpsed;          /* struct sim_glimpsed */
+    uint64_t glimpses_lost_us; /* when one was last lost that may not have been seen yet */
     uint64_t next_value;
     GPtrArray *conns; /* struct sim_conn, all that there ever were */
     struct sim_holder holders[MODEL_REGISTERS];
@@ -215,5 +223,6 @@ void sim_caching_free(struct sim_caching *caching);
 void sim_caching_opened(struct sim_caching *caching);
 void sim_caching_lost(struct sim_caching *caching);
 void sim_caching_recall(struct sim_caching *caching, const Pohmel__RecallEvent *recall);
+void sim_caching_glimpse(struct sim_caching *caching, const Pohmel__GlimpseEvent *glimpse);
 
 #endif

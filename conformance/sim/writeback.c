@@ -306,6 +306,13 @@ void sim_writeback_recalled(struct sim_writeback *writeback, uint64_t object, ui
     finish(writeback, &actions);
 }
 
+enum ph_wb_glimpse sim_writeback_glimpse(struct sim_writeback *writeback, uint64_t object, uint64_t lease,
+                                         struct ph_cached_attr *attr, bool *unsent)
+{
+    struct ph_wb_now at = now(writeback);
+    return ph_wb_glimpse(writeback->wb, object, lease, &at, attr, unsent);
+}
+
 static void drained(void *data, const struct ph_reply *reply)
 {
     struct sim_writeback *writeback = data;
@@ -355,6 +362,18 @@ static void prune(struct sim_writeback *writeback)
     }
 }
 
+/* What others were told of what is dirty here may be lost. */
+static void doubt_glimpses(struct sim_writeback *writeback)
+{
+    struct world *world = writeback->client->world;
+    for (guint i = 0; i < world->glimpsed->len; i++) {
+        const struct sim_glimpsed *seen = &g_array_index(world->glimpsed, struct sim_glimpsed, i);
+        if (ph_wb_is_dirty(writeback->wb, seen->object))
+            sim_history_doubt(&world->history, seen->index, SIM_HISTORY_END_US);
+    }
+    world->glimpses_lost_us = world->now_us;
+}
+
 uint64_t sim_writeback_losses(const struct sim_writeback *writeback)
 {
     return writeback->losses;
@@ -392,6 +411,7 @@ void sim_writeback_lost(struct sim_writeback *writeback)
 {
     struct ph_wb_counters counters;
     ph_wb_count(writeback->wb, 0, &counters);
+    doubt_glimpses(writeback);
     writeback->losses++;
     writeback->lost_some = writeback->lost_some || counters.dirty_operations > 0;
     /* It may be written back in the next session. */
@@ -401,6 +421,7 @@ void sim_writeback_lost(struct sim_writeback *writeback)
 
 void sim_writeback_died(struct sim_writeback *writeback)
 {
+    doubt_glimpses(writeback);
     doubt_all(writeback, SIM_HISTORY_END_US);
 }
 

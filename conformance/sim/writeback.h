@@ -3,6 +3,7 @@
 #ifndef PH_CONFORMANCE_SIM_WRITEBACK_H
 #define PH_CONFORMANCE_SIM_WRITEBACK_H
 
+#include "client/core/wb.h"
 #include "conformance/sim/caching.h"
 
 /* Of a client whose CLIENT->stub becomes one that writes back. Never NULL. */
@@ -15,6 +16,10 @@ void sim_writeback_free(struct sim_writeback *writeback);
 void sim_writeback_opened(struct sim_writeback *writeback);
 void sim_writeback_lost(struct sim_writeback *writeback);
 void sim_writeback_recalled(struct sim_writeback *writeback, uint64_t object, uint64_t lease);
+
+/* ph_wb_glimpse. */
+enum ph_wb_glimpse sim_writeback_glimpse(struct sim_writeback *writeback, uint64_t object, uint64_t lease,
+                                         struct ph_cached_attr *attr, bool *unsent);
 
 /* Past it, to the server. */
 const struct ph_stub *sim_writeback_link(const struct sim_writeback *writeback);

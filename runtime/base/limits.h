@@ -69,6 +69,8 @@ enum {
     PH_LEASE_LEFT_MS = 1000,      /* of leases whose client closed its end of the connection itself */
     PH_RECALL_TIMEOUT_MS = 20000, /* for the answer to a recall; who does not give it is fenced */
     PH_RECALLS_AT_ONCE = 1024,    /* recalls of one session for what concerns all of an export */
+    PH_GLIMPSE_TIMEOUT_MS = 1000, /* for the answer to a glimpse; then the lease is asked for */
+    PH_GLIMPSES_AT_ONCE = 64,     /* questions to one session that are not answered yet */
     PH_UNAUTHENTICATED_CONNECTIONS_MAX = 256,
     PH_CONNECTIONS_MAX = 4096,
 

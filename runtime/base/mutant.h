@@ -17,6 +17,7 @@ enum ph_mutant {
     PH_MUTANT_FENCED_EARLY,        /* a session is fenced, and what it held is free, long before its time */
     PH_MUTANT_FENCED_GOES_ON,      /* what an ended session was waiting for is executed */
     PH_MUTANT_READ_AT_ONCE,        /* readings do not wait for exclusive leases */
+    PH_MUTANT_GLIMPSE_KEPT,        /* what is told by who has an object exclusively is given out to be kept */
     /* The client's. */
     PH_MUTANT_RECALL_FORGOTTEN, /* a recall that overtakes its grant is answered and forgotten */
     PH_MUTANT_RELEASE_LOST,     /* a recall of what is not held is not answered */
@@ -26,6 +27,7 @@ enum ph_mutant {
     PH_MUTANT_UNANNOUNCED,      /* own changes are not announced to the cache */
     /* Of clients that write back. */
     PH_MUTANT_RELEASE_DIRTY, /* a lease is given back before what is dirty under it was sent */
+    PH_MUTANT_GLIMPSE_OLD,   /* who looks at what is dirty is told what the server knows already */
     PH_MUTANT_RECALL_UNTOLD, /* write-back goes on under a lease that was recalled */
 };
 

@@ -72,6 +72,7 @@ void ph_session_leave_conn(struct ph_server *server, struct ph_session *session)
     TAILQ_INSERT_TAIL(&server->away, session, of_away);
     server->away_count++;
     drop_strays(server, session);
+    ph_server_glimpse_end_session(session);
     if (session->lease != NULL)
         ph_lease_session_away(session->lease);
     keep_few(server, session->peer); /* which is not this one: it went last */

@@ -12,6 +12,7 @@ struct place {
     Pohmel__Attr **at;
     uint64_t directory;
     bool alone;
+    bool told; /* by who has the object exclusively: no lease goes with it */
 };
 
 struct places {
@@ -63,22 +64,39 @@ static bool is_old(const struct ph_server_call *call, const Pohmel__Attr *attr)
     return ph_leases_yielded(call->server->leases, call->session->entry->index, attr->object, call->since);
 }
 
-/* Parks CALL until what others hold exclusively of PLACES is theirs to share, or until what they have given
- * up since it was read is read again. Guard held. False when there is nothing to wait for. */
-static bool wait_for(struct ph_server_call *call, const struct places *places)
+/* Whether the last one of PLACES, which is what was asked for, is to be waited for; *ASKED: for what its
+ * holder says of it. */
+static bool must_wait(struct ph_server_call *call, struct place *place, bool last, bool *asked)
+{
+    enum ph_glimpse_state glimpse = PH_GLIMPSE_REFUSED;
+
+    if (!is_taken(call, *place->at))
+        return false;
+    if (last && !call->session->ended && !ph_server_is_stray(call))
+        glimpse = ph_server_glimpse(call, *place->at);
+    *asked = glimpse == PH_GLIMPSE_ASKED;
+    place->told = glimpse == PH_GLIMPSE_TOLD;
+    return glimpse == PH_GLIMPSE_REFUSED;
+}
+
+/* Parks CALL until what others hold exclusively of PLACES is theirs to share, or until its holder has said
+ * what it is like, or until what they have given up since it was read is read again. Guard held. False when
+ * there is nothing to wait for. */
+static bool wait_for(struct ph_server_call *call, struct places *places)
 {
     struct ph_lease_want wants[PH_LEASE_CLAIM_KEYS] = {{0}};
     size_t count = 0;
-    bool old = false;
+    bool old = false, asked = false;
 
     for (size_t i = 0; i < places->count && count < PH_LEASE_CLAIM_KEYS; i++) {
-        const Pohmel__Attr *attr = *places->place[i].at;
+        struct place *place = &places->place[i];
 
-        if (is_taken(call, attr))
-            wants[count++].object = attr->object;
-        old = old || is_old(call, attr);
+        /* What is claimed comes first: while it is waited for the answer would grow old. */
+        if (must_wait(call, place, i + 1 == places->count && count == 0, &asked))
+            wants[count++].object = (*place->at)->object;
+        old = old || (!place->told && is_old(call, *place->at));
     }
-    if ((count == 0 && !old) || call->session->ended || ph_server_is_stray(call))
+    if ((count == 0 && !old && !asked) || call->session->ended || ph_server_is_stray(call))
         return false;
     if (count > 0) {
         ph_leases_claim_end(call->server->leases, &call->claim);
@@ -99,11 +117,10 @@ static void grant(struct ph_server_call *call, const struct places *places, bool
         bool taken = listed && is_taken(call, *place->at);
 
         if (taken)
-            ph_leases_ask_to_share(call->server->leases, call->session->lease, call->session->entry->index,
-                                   (*place->at)->object);
+            ph_server_glimpse_hint(call->server, call->session, (*place->at)->object);
         if (taken || (listed && is_old(call, *place->at)))
             *place->at = NULL;
-        else if (call->session->lease != NULL)
+        else if (call->session->lease != NULL && !place->told)
             grant_one(call, place);
     }
     ph_server_leave(call->server);
@@ -117,20 +134,27 @@ static uint64_t asked_directory(const struct ph_server_call *call)
     return ph_peek_read_object(frame->header.command, frame->message, frame->header.message_len);
 }
 
+/* As wait_for, for one who does not hold the guard. */
+static bool must_park(struct ph_server_call *call, struct places *places)
+{
+    bool parked;
+
+    ph_server_enter(call->server, &call->actions);
+    parked = wait_for(call, places);
+    ph_server_leave(call->server);
+    return parked;
+}
+
 static bool grant_lookup(struct ph_server_call *call, Pohmel__LookupReply *reply)
 {
     struct places places = {0};
     uint64_t directory = asked_directory(call);
-    bool parked;
 
     for (size_t i = 0; i < reply->n_found && places.count < BATCH; i++) {
         add(&places, &reply->found[i], directory);
         directory = reply->found[i]->object;
     }
-    ph_server_enter(call->server, &call->actions);
-    parked = wait_for(call, &places);
-    ph_server_leave(call->server);
-    if (parked)
+    if (must_park(call, &places))
         return false;
     grant(call, &places, false);
     places = (struct places){0};
@@ -250,6 +274,17 @@ static void grant_single(struct ph_server_call *call, Pohmel__Attr **attr)
     grant(call, &one, false);
 }
 
+static bool grant_looked_at(struct ph_server_call *call, Pohmel__GetattrReply *reply)
+{
+    struct places one = {.count = 1};
+
+    one.place[0].at = &reply->attr;
+    if (must_park(call, &one))
+        return false;
+    grant(call, &one, false);
+    return true;
+}
+
 bool ph_server_grant(struct ph_server_call *call, ProtobufCMessage *reply)
 {
     if (call->session == NULL || call->status != PH_ST_OK ||
@@ -262,8 +297,7 @@ bool ph_server_grant(struct ph_server_call *call, ProtobufCMessage *reply)
         grant_listing(call, (Pohmel__ReaddirReply *) reply);
         break;
     case PH_CMD_GETATTR:
-        grant_single(call, &((Pohmel__GetattrReply *) reply)->attr);
-        break;
+        return grant_looked_at(call, (Pohmel__GetattrReply *) reply);
     case PH_CMD_OPEN:
         grant_single(call, &((Pohmel__OpenReply *) reply)->attr);
         break;

@@ -189,6 +189,14 @@ uint64_t ph_leases_grant_alone(struct ph_leases *leases, struct ph_lease_session
 void ph_leases_ask_to_share(struct ph_leases *leases, const struct ph_lease_session *own, size_t space,
                             uint64_t object);
 
+/* The session, other than OWN, that can say what has become of OBJECT: it has it exclusively, was not asked
+ * for it, and nobody waits for it. Its lease is in *ID. NULL for none. */
+struct ph_lease_session *ph_leases_teller(const struct ph_leases *leases, const struct ph_lease_session *own,
+                                          size_t space, uint64_t object, uint64_t *id);
+
+/* True once for each EXCLUSIVE lease on OBJECT: its holder is worth being told that others look at it. */
+bool ph_leases_take_hint(struct ph_leases *leases, size_t space, uint64_t object);
+
 /* ---- Claims ---- */
 
 /* One thing that a command wants. */

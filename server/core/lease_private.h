@@ -30,7 +30,8 @@ struct ph_lease {
     uint64_t id;
     LIST_ENTRY(ph_lease) of_object;
     TAILQ_ENTRY(ph_lease) of_session; /* held or recalled */
-    uint64_t recalled_ms : 60;
+    uint64_t recalled_ms : 59;
+    uint64_t hinted : 1; /* its holder was told that others look at it */
     uint64_t mode : 2;
     uint64_t keep : 2; /* what the last recall leaves it; MODE where it is not recalled */
 };

@@ -167,6 +167,7 @@ void ph_lease_renew(struct ph_leases *leases, struct ph_lease *lease, enum ph_le
 {
     count_exclusive(leases, (enum ph_lease_mode) lease->mode, mode);
     lease->mode = lease->keep = (unsigned) mode & 3;
+    lease->hinted = 0;
     ph_table_remove(&leases->ids, &lease->node);
     name_lease(leases, lease);
     ph_lease_touch(leases, lease->object);

@@ -21,6 +21,7 @@ static void begin_caching(struct ph_server_call *call, const Pohmel__SessionOpen
 
     ph_server_session_caches(call->server, session, request->host.data, request->host.len);
     session->writes_back = session->caches && request->write_back && !session->read_only;
+    session->glimpses = request->glimpses && session->writes_back;
 }
 
 /* Guard held. */
@@ -513,7 +514,7 @@ static uint32_t lease_release(void *self, struct ph_call *call, const Pohmel__Le
     return PH_ST_OK;
 }
 
-/* Glimpses and reclaiming have no handlers: they are answered UNSUPPORTED in this version. */
+/* Reclaiming has no handlers: it is answered UNSUPPORTED in this version. */
 const struct ph_session_ops ph_server_session_ops = {
     .session_open = session_open,
     .session_close = session_close,
@@ -525,4 +526,5 @@ const struct ph_session_ops ph_server_session_ops = {
     .lock_test = lock_test,
     .lease_acquire = lease_acquire,
     .lease_release = lease_release,
+    .glimpse_answer = ph_server_glimpse_answer,
 };

@@ -14,10 +14,11 @@ uint32_t ph_server_park(struct ph_server_call *call)
 {
     if (call->cancelled) {
         ph_leases_claim_end(call->server->leases, &call->claim);
+        ph_server_glimpse_forget(call);
         return PH_ST_CANCELLED;
     }
     call->parked = true;
-    call->waits = call->claim.state == PH_LEASE_WAITING;
+    call->waits = call->claim.state == PH_LEASE_WAITING || call->glimpse.state == PH_GLIMPSE_ASKED;
     return PH_PENDING;
 }
 
@@ -33,8 +34,10 @@ void ph_server_unpark(struct ph_server_call *call, uint32_t status)
         return;
     if (PH_MUTANT(FENCED_GOES_ON) && status == PH_ST_NO_SESSION)
         status = PH_ST_OK;
-    if (status != PH_ST_OK)
+    if (status != PH_ST_OK) {
         ph_leases_claim_end(call->server->leases, &call->claim);
+        ph_server_glimpse_forget(call);
+    }
     call->waits = false;
     call->verdict = status;
     if (call->settled)
@@ -116,6 +119,14 @@ uint32_t ph_server_claim(struct ph_server_call *call, const struct ph_change_pla
     return status;
 }
 
+/* What a session has exclusively may be told of by it: that shows when it was read (grants.c). */
+static uint64_t object_to_claim(const struct ph_frame *frame)
+{
+    if (frame->header.command == PH_CMD_GETATTR)
+        return 0;
+    return ph_peek_read_object(frame->header.command, frame->message, frame->header.message_len);
+}
+
 bool ph_server_reading_waits(struct ph_server_call *call)
 {
     const struct ph_frame *frame = call->frame;
@@ -124,7 +135,7 @@ bool ph_server_reading_waits(struct ph_server_call *call)
 
     if (call->session == NULL || !ph_leases_exclusive(server->leases))
         return false;
-    want.object = ph_peek_read_object(frame->header.command, frame->message, frame->header.message_len);
+    want.object = object_to_claim(frame);
     if (want.object == 0)
         return false;
     ph_server_enter(server, &call->actions);

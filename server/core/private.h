@@ -31,12 +31,34 @@ struct ph_server {
     struct ph_table clients; /* sessions, by client */
     struct ph_locks *locks;
     struct ph_leases *leases;
-    struct ph_actions *out; /* of the step that is being made */
+    uint64_t last_question;
+    TAILQ_HEAD(, ph_glimpse) glimpses; /* that were asked, the oldest first */
+    struct ph_actions *out;            /* of the step that is being made */
     LIST_HEAD(, ph_server_conn) conns;
     LIST_HEAD(, ph_session) sessions;
     TAILQ_HEAD(, ph_session) away; /* those without a connection; the first left first */
     struct ph_server_call *spare;  /* calls kept for the next request */
     size_t spare_count;
+};
+
+/* A question to who has an object exclusively: what has become of it? */
+enum ph_glimpse_state {
+    PH_GLIMPSE_NONE = 0,
+    PH_GLIMPSE_ASKED,
+    PH_GLIMPSE_TOLD,    /* the answer is in ATTR */
+    PH_GLIMPSE_REFUSED, /* there is none: the lease is to be asked for */
+};
+
+struct ph_glimpse {
+    enum ph_glimpse_state state;
+    uint64_t question, object, lease;
+    uint64_t asked_ms;
+    Pohmel__Time asked;        /* by the clock of the store; 0 where it has none */
+    struct ph_session *holder; /* while it is asked */
+    bool unsent;
+    Pohmel__Attr attr; /* without what it points to */
+    Pohmel__Time modified, changed;
+    TAILQ_ENTRY(ph_glimpse) of_server, of_holder;
 };
 
 enum ph_conn_state {
@@ -85,6 +107,9 @@ struct ph_session {
     struct ph_lease_session *lease; /* NULL for one that does not cache; guard */
     bool caches;                    /* it has had one since it was opened */
     bool writes_back;               /* it makes changes in its cache */
+    bool glimpses;                  /* and says what has become of what it has exclusively */
+    TAILQ_HEAD(, ph_glimpse) asked; /* questions to it */
+    size_t asked_count;
     LIST_HEAD(, ph_server_call) calls;
     LIST_ENTRY(ph_session) of_server;
     TAILQ_ENTRY(ph_session) of_away;
@@ -103,6 +128,7 @@ struct ph_server_call {
     struct ph_blob *message, *payload; /* of the reply */
     struct ph_actions actions;         /* of what the handler set in motion */
     struct ph_lease_claim claim;       /* what it concerns, where that matters to others */
+    struct ph_glimpse glimpse;         /* what it asked of who has its object exclusively */
     uint64_t since;                    /* what it reads is not older than this, by the clock of the leases */
     unsigned attempts;                 /* times that a name belonged to another object than expected */
     bool plain_rename;                 /* the store cannot be told that a name must be free */
@@ -150,6 +176,30 @@ bool ph_server_reading_waits(struct ph_server_call *call);
 /* Puts leases into the attributes of REPLY. False when CALL was parked instead. */
 bool ph_server_grant(struct ph_server_call *call, ProtobufCMessage *reply);
 
+/* ---- glimpse.c: what others have exclusively, and may tell of ---- */
+
+/* ATTR was read for CALL while another session had the object exclusively. TOLD: it is brought up to date,
+ * and is no state that a lease protects. ASKED: the holder was asked, CALL is to be parked. REFUSED: the
+ * lease is to be asked for. Guard held. */
+enum ph_glimpse_state ph_server_glimpse(struct ph_server_call *call, Pohmel__Attr *attr);
+
+/* Others than SESSION list OBJECT, which somebody has exclusively: who does not use it may share it. Guard
+ * held. */
+void ph_server_glimpse_hint(struct ph_server *server, const struct ph_session *session, uint64_t object);
+
+/* CALL waits for no answer any more. Guard held. */
+void ph_server_glimpse_forget(struct ph_server_call *call);
+
+/* SESSION will not answer. Guard held. */
+void ph_server_glimpse_end_session(struct ph_session *session);
+
+/* Questions that were asked too long ago are given up. Guard held. */
+void ph_server_glimpse_tick(struct ph_server *server);
+
+/* GLIMPSE_ANSWER. */
+uint32_t ph_server_glimpse_answer(void *self, struct ph_call *call,
+                                  const Pohmel__GlimpseAnswerRequest *request, Pohmel__Nothing *reply);
+
 /* ---- plan.c: which objects a change concerns ---- */
 
 struct ph_change_plan {
@@ -193,6 +243,8 @@ uint32_t ph_server_check_payload(struct ph_call *call, const Pohmel__TransactReq
 /* Words for who looks after the server; FORMAT has a %s for WHO and a %zu for COUNT. Guard held. */
 void ph_server_say(struct ph_server *server, const char *format, const char *who, size_t count)
     __attribute__((format(printf, 2, 0)));
+/* EVENT of COMMAND goes to CONN, where that is open. Guard held. */
+void ph_server_send_event(struct ph_server_conn *conn, uint16_t command, const ProtobufCMessage *event);
 
 /* The table of leases of SERVER. */
 struct ph_leases *ph_server_leases_new(struct ph_server *server);

@@ -18,7 +18,7 @@ void ph_server_say(struct ph_server *server, const char *format, const char *who
     ph_actions_add(server->out, PH_ACTION_LOG)->message = blob;
 }
 
-static void send_event(struct ph_server_conn *conn, uint16_t command, const ProtobufCMessage *event)
+void ph_server_send_event(struct ph_server_conn *conn, uint16_t command, const ProtobufCMessage *event)
 {
     struct ph_action *action;
     struct ph_blob *blob;
@@ -46,7 +46,7 @@ static void on_recall(void *data, struct ph_lease_session *lease_session, uint64
     event.object = object;
     event.lease = lease;
     event.keep = (uint32_t) keep;
-    send_event(session->conn, PH_CMD_RECALL, &event.base);
+    ph_server_send_event(session->conn, PH_CMD_RECALL, &event.base);
 }
 
 static void on_go(void *data, struct ph_lease_claim *claim)
@@ -75,7 +75,7 @@ static void on_fence(void *data, struct ph_lease_session *lease_session)
                   "(leases not given back: %zu)",
                   ph_lease_session_who(lease_session), ph_lease_session_recalled(lease_session));
     event.session = session->number;
-    send_event(session->conn, PH_CMD_FENCED, &event.base);
+    ph_server_send_event(session->conn, PH_CMD_FENCED, &event.base);
     ph_server_close(session->conn, PH_ST_FENCED, "it did not give back a lease in time");
     ph_session_end(server, session, true);
 }
@@ -131,6 +131,7 @@ void ph_server_tick(struct ph_server *server, uint64_t now_ms, struct ph_actions
 {
     ph_server_enter(server, actions);
     server->now_ms = now_ms;
+    ph_server_glimpse_tick(server);
     ph_leases_tick(server->leases, now_ms);
     ph_sessions_tick(server);
     if (server->shutting_down)

@@ -199,6 +199,7 @@ static void finish(struct ph_server_call *call)
     const struct ph_frame_header *header = &call->frame->header;
 
     ph_leases_claim_end(call->server->leases, &call->claim);
+    ph_server_glimpse_forget(call);
     LIST_REMOVE(call, of_conn);
     call->server->running--;
     conn->credits -= call->cost;

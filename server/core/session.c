@@ -89,6 +89,7 @@ void ph_session_end(struct ph_server *server, struct ph_session *session, bool l
     ph_table_remove(&server->clients, &session->node);
     ph_locks_end_session(server->locks, &session->locks);
     ph_server_unpark_all(server, session, PH_ST_NO_SESSION);
+    ph_server_glimpse_end_session(session);
     session->lease = NULL;
     if (lease != NULL && lost)
         ph_lease_session_lost(server->leases, lease, left);
@@ -160,6 +161,7 @@ static struct ph_session *add_session(struct ph_server_conn *conn, const struct 
     session->peer = conn->peer;
     session->handles.seed = server->seed;
     LIST_INIT(&session->calls);
+    TAILQ_INIT(&session->asked);
     ph_lock_session_init(&session->locks, session->id);
     ph_table_add(&server->clients, &session->node, client_hash(server, wish->client));
     LIST_INSERT_HEAD(&server->sessions, session, of_server);

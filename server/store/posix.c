@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/xattr.h>
@@ -152,6 +153,17 @@ static uint32_t posix_describe(void *self, struct ph_arena *arena, Pohmel__Expor
         ph_fault_set(fault, status, "%s",
                      call.fault.text[0] != '\0' ? call.fault.text : ph_status_text(status));
     return status;
+}
+
+/* What the kernel gives to a change that it makes now, or a little less. */
+static void posix_now(void *self, Pohmel__Time *now)
+{
+    struct timespec time;
+
+    (void) self;
+    clock_gettime(CLOCK_REALTIME_COARSE, &time);
+    now->seconds = time.tv_sec;
+    now->nanoseconds = (uint32_t) time.tv_nsec;
 }
 
 static uint64_t posix_epoch(void *self)
@@ -353,6 +365,7 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
         .ops = &posix_ops,
         .describe = posix_describe,
         .epoch = posix_epoch,
+        .now = posix_now,
         .transact = posix_transact,
         .close = ph_posix_close,
         .end_session = ph_posix_end_session,

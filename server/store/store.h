@@ -22,6 +22,10 @@ struct ph_store {
     /* Number of this start of the store, raised and made durable at each. */
     uint64_t (*epoch)(void *self);
 
+    /* The time that a change gets that is executed now, or an earlier one that no change begun later gets. NULL
+     * where the store cannot say. Waits for nothing. */
+    void (*now)(void *self, Pohmel__Time *now);
+
     /* Executes the commands of a transaction, all or nothing, in order; fills
      * in one result each. Returns the status of the first that failed. */
     uint32_t (*transact)(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,

@@ -69,6 +69,7 @@ static void add(struct sim_result *total, const struct sim_result *result)
     total->hits += result->hits;
     total->kernel_hits += result->kernel_hits;
     total->recalls += result->recalls;
+    total->glimpses += result->glimpses;
     total->cuts += result->cuts;
     total->pauses += result->pauses;
     total->crashes += result->crashes;
@@ -126,6 +127,7 @@ static void test_write_back(void)
     g_assert_cmpuint(total.local, >, 0);
     g_assert_cmpuint(total.written_back, >, 0);
     g_assert_cmpuint(total.merged, >, 0);
+    g_assert_cmpuint(total.glimpses, >, 0);
     g_assert_cmpuint(total.doubted, >, 0);
 }
 

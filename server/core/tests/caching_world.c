@@ -25,6 +25,8 @@ static void take_frame(struct client *client, const struct ph_action *action)
         g_assert_cmpuint(action->header.credits, ==, 0);
         if (action->header.command == PH_CMD_RECALL)
             g_ptr_array_add(client->recalls, g_bytes_ref(bytes));
+        else if (action->header.command == PH_CMD_GLIMPSE)
+            g_ptr_array_add(client->glimpses, g_bytes_ref(bytes));
         else
             client->fenced += action->header.command == PH_CMD_FENCED;
         return;
@@ -170,6 +172,7 @@ void client_connect(struct client *client, struct world *world)
     *client = (struct client){.world = world, .next_id = 1};
     client->replies = g_hash_table_new_full(NULL, NULL, NULL, reply_free);
     client->recalls = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
+    client->glimpses = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
     client->conn = ph_server_conn_new(world->server, client, NULL);
 }
 
@@ -182,19 +185,22 @@ uint64_t client_open(struct client *client, uint8_t who, uint64_t number, unsign
     open.session = number;
     open.leases = (what & OPEN_CACHES) != 0;
     open.write_back = (what & OPEN_WRITES) != 0;
+    open.glimpses = (what & OPEN_TELLS) != 0;
     open.resumable = (what & OPEN_RESUMABLE) != 0;
     open.resume = (what & OPEN_RESUMES) != 0;
     return client_send(client, PH_CMD_SESSION_OPEN, &open.base);
 }
 
 static void open_session(struct client *client, struct world *world, uint8_t who, uint64_t number,
-                         bool caches, bool writes_back)
+                         bool caches, bool writes_back, bool tells)
 {
     Pohmel__SessionOpenReply *reply;
     uint64_t asked, root;
 
     client_connect(client, world);
-    asked = client_open(client, who, number, (caches ? OPEN_CACHES : 0u) | (writes_back ? OPEN_WRITES : 0u));
+    asked = client_open(client, who, number,
+                        (caches ? OPEN_CACHES : 0u) | (writes_back ? OPEN_WRITES : 0u) |
+                            (tells ? OPEN_TELLS : 0u));
     reply = (void *) client_message(client, asked, &pohmel__session_open_reply__descriptor);
     g_assert_cmpint(reply->leases, ==, caches);
     /* Its recall could overtake the reply that tells of the session. */
@@ -206,12 +212,17 @@ static void open_session(struct client *client, struct world *world, uint8_t who
 
 void client_init(struct client *client, struct world *world, uint8_t who, uint64_t number, bool caches)
 {
-    open_session(client, world, who, number, caches, false);
+    open_session(client, world, who, number, caches, false, false);
 }
 
 void client_init_writing(struct client *client, struct world *world, uint8_t who, uint64_t number)
 {
-    open_session(client, world, who, number, true, true);
+    open_session(client, world, who, number, true, true, false);
+}
+
+void client_init_telling(struct client *client, struct world *world, uint8_t who, uint64_t number)
+{
+    open_session(client, world, who, number, true, true, true);
 }
 
 void client_clear(struct client *client)
@@ -223,6 +234,7 @@ void client_clear(struct client *client)
     ph_server_conn_unref(client->conn);
     g_hash_table_unref(client->replies);
     g_ptr_array_unref(client->recalls);
+    g_ptr_array_unref(client->glimpses);
 }
 
 uint32_t client_status(struct client *client, uint64_t id)

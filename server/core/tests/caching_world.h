@@ -26,6 +26,7 @@ struct client {
     unsigned fenced;
     GHashTable *replies; /* id -> struct reply */
     GPtrArray *recalls;  /* Pohmel__RecallEvent, packed as GBytes */
+    GPtrArray *glimpses; /* Pohmel__GlimpseEvent, the same */
 };
 
 struct reply {
@@ -43,7 +44,7 @@ void world_let_run(struct world *world);
 /* A connection without a session. */
 void client_connect(struct client *client, struct world *world);
 
-enum { OPEN_CACHES = 1, OPEN_WRITES = 2, OPEN_RESUMABLE = 4, OPEN_RESUMES = 8 };
+enum { OPEN_CACHES = 1, OPEN_WRITES = 2, OPEN_RESUMABLE = 4, OPEN_RESUMES = 8, OPEN_TELLS = 16 };
 
 /* SESSION_OPEN; WHAT is of the above. The id of the request. */
 uint64_t client_open(struct client *client, uint8_t who, uint64_t number, unsigned what);
@@ -55,6 +56,8 @@ uint64_t client_transact(struct client *client, Pohmel__Change *change, uint32_t
 void client_init(struct client *client, struct world *world, uint8_t who, uint64_t number, bool caches);
 /* Its session has leases and makes changes in its cache. */
 void client_init_writing(struct client *client, struct world *world, uint8_t who, uint64_t number);
+/* The same, and it answers glimpses. */
+void client_init_telling(struct client *client, struct world *world, uint8_t who, uint64_t number);
 void client_clear(struct client *client);
 
 /* Sends a request, which is run; its id. */
