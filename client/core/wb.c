@@ -26,6 +26,7 @@ struct ph_wb *ph_wb_new(const struct ph_wb_config *config)
     ph_lru_init(&wb->handles);
     ph_lru_init(&wb->marks);
     ph_lru_init(&wb->calls);
+    ph_lru_init(&wb->vanished);
     return wb;
 }
 
@@ -83,6 +84,7 @@ void ph_wb_free(struct ph_wb *wb)
     ph_lru_clear(&wb->handles, free_handle);
     ph_lru_clear(&wb->objects, free_object);
     ph_lru_clear(&wb->marks, free_mark);
+    wb_vanished_clear(wb);
     wb_caller_unref(wb->caller);
     free(wb);
 }

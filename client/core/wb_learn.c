@@ -182,6 +182,11 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
     /* What is held exclusively is as it is here, unless a command that we sent on changed it as well. */
     bool ours = o->exclusive && o->known && !own && !o->stale && !o->suspect &&
                 (S_ISDIR(attr->mode) || attr->version == o->server_version);
+    /* A directory that is gone does not come back, and who took it away may not have known what it was. */
+    if (S_ISDIR(attr->mode) && attr->links == 0 && o->attr.links > 0) {
+        o->attr.links = 0;
+        o->attr.version++;
+    }
     /* Answers to two changes of our own overtake each other. */
     bool overtaken = own && o->known && attr->version < o->server_version;
     if (overtaken && o->busy == 1 && call->clock >= o->changed)

@@ -117,6 +117,7 @@ void wb_vanish(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call **resume
 {
     uint64_t before = o->data != NULL ? ph_wb_data_bytes(o->data) : 0;
     o->pins++;
+    wb_vanished_add(wb, o);
     while (o->op_count > 0) {
         wb->counters.cancelled++;
         wb_op_done(wb, o->ops[o->op_count - 1], PH_ST_OK, resume);
@@ -134,7 +135,16 @@ void wb_vanish(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call **resume
 static bool getattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
                     struct ph_wb_actions *actions)
 {
-    const struct wb_object *o = wb_find(wb, ((const Pohmel__GetattrRequest *) call->message)->object);
+    uint64_t object = ((const Pohmel__GetattrRequest *) call->message)->object;
+    const struct wb_object *o = wb_find(wb, object);
+    const struct ph_cached_attr *vanished = o == NULL ? wb_vanished_find(wb, object) : NULL;
+    if (vanished != NULL) {
+        struct ph_wb_answer *answer = wb_answer_attr(NULL);
+        pohmel__getattr_reply__init(&answer->message.getattr);
+        answer->message.getattr.attr = (Pohmel__Attr *) ph_cached_attr_to_wire(vanished, &answer->attr);
+        wb_answer(wb, call, answer, NULL, actions);
+        return true;
+    }
     if (o == NULL || !o->known || !wb_links_known(wb, o) ||
         (o->born && (!wb_writable(wb, o, now) || !ph_wb_is_dirty(wb, o->lru.key))))
         return false;

@@ -201,7 +201,7 @@ struct ph_wb {
     struct ph_wb_config config;
     bool open, write_back;
     uint64_t session, generation, clock;
-    struct ph_lru objects, leases, handles, marks, calls;
+    struct ph_lru objects, leases, handles, marks, calls, vanished;
     struct wb_op *first, *last; /* the log */
     struct wb_op *ready_first, *ready_last, *stalled;
     struct wb_caller *caller; /* the last one seen */
@@ -362,6 +362,13 @@ struct wb_op *wb_handle_open(struct ph_wb *wb, struct wb_handle *handle, uint64_
 void wb_data_account(struct ph_wb *wb, struct wb_object *o, uint64_t before);
 /* O has lost its last name and was never known to the server: its operations are forgotten. */
 void wb_vanish(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call **resume);
+
+/* wb_vanished.c */
+/* O vanished, with the attributes that it has now and no name. */
+void wb_vanished_add(struct ph_wb *wb, const struct wb_object *o);
+/* What OBJECT was last, if it vanished a while ago, or NULL. */
+const struct ph_cached_attr *wb_vanished_find(const struct ph_wb *wb, uint64_t object);
+void wb_vanished_clear(struct ph_wb *wb);
 
 /* wb_answer.c */
 struct ph_wb_answer {

@@ -93,6 +93,26 @@ class Freshness(MountCase):
         os.rename(one + "new", one)
         self.assertEqual(read(two), b"replaced")
 
+    def test_a_removed_directory_tells_so_wherever_it_is_held(self):
+        """Without links, and by no error: open or only held; known to the server or not; shared or not."""
+        os.mkdir(self.here + "/shared")
+        os.mkdir(self.here + "/own")
+        os.listdir(self.there + "/shared")
+        cases = [(parent, how, asked, synced) for parent in ("shared", "own") for how in (os.O_RDONLY, os.O_PATH)
+                 for asked in (False, True) for synced in (False, True)]
+        for case in cases:
+            parent, how, asked, synced = case
+            path = os.path.join(self.here, parent, "d")
+            os.mkdir(path)
+            if synced:
+                flush(self.here)
+            descriptor = os.open(path, how)
+            if asked:
+                os.fstat(descriptor)
+            os.rmdir(path)
+            self.assertEqual([os.fstat(descriptor).st_nlink for _ in range(2)], [0, 0], case)
+            os.close(descriptor)
+
     def test_moved_directories_are_seen(self):
         """From inside and outside."""
         one, two = self.pair("d")
