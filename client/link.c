@@ -117,7 +117,10 @@ static void init_core(struct ph_link *link, const struct ph_link_options *option
         .read_only = options->read_only,
         .leases = options->events != NULL,
         .write_back = options->write_back && !options->read_only,
-        .patience_ms = (uint64_t) options->patience_s * 1000,
+        .resumable = true,
+        .patience_ms = options->patience_s == PH_LINK_PATIENCE_FOREVER
+                           ? UINT64_MAX
+                           : (uint64_t) options->patience_s * 1000,
     };
     /* Random bytes cannot fail once the system has started. */
     while (getrandom(config.client, sizeof(config.client), 0) != sizeof(config.client))

@@ -27,10 +27,15 @@ struct ph_link_leases {
 struct ph_link_events {
     void (*opened)(void *data, const struct ph_link_leases *leases); /* before its first reply */
     void (*lost)(void *data); /* before its requests fail. May come twice */
+    /* the session may go on, but its leases have run out: what was promised under them is to be taken back,
+     * and is good again only from when a request was answered in it. May be followed by LOST. */
+    void (*expired)(void *data);
     void (*recall)(void *data, const Pohmel__RecallEvent *recall);
     void (*glimpse)(void *data,
                     const Pohmel__GlimpseEvent *glimpse); /* NULL where write_back is not asked for */
 };
+
+#define PH_LINK_PATIENCE_FOREVER G_MAXUINT
 
 struct ph_link_options {
     struct ph_address address;
@@ -40,7 +45,7 @@ struct ph_link_options {
     const struct ph_link_events *events; /* asks for leases; NULL: the user of the link does not cache */
     void *events_data;
     /* Seconds for which requests wait while the server cannot be reached before
-     * they are answered IO_ERROR; 0: at once. */
+     * they are answered IO_ERROR; 0: at once; PH_LINK_PATIENCE_FOREVER. */
     guint patience_s;
 };
 

@@ -95,6 +95,8 @@ void ph_link_tell(struct ph_link *link, const struct ph_client_action *action)
         return;
     if (action->kind == PH_CLIENT_LOST)
         link->events->lost(link->events_data);
+    if (action->kind == PH_CLIENT_EXPIRED)
+        link->events->expired(link->events_data);
     if (action->kind == PH_CLIENT_EVENT)
         tell_event(link, action->frame);
     if (action->kind != PH_CLIENT_OPENED)

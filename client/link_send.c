@@ -90,6 +90,7 @@ static void carry_out(struct ph_link *link, struct ph_channel *channel, const st
         break;
     case PH_CLIENT_OPENED:
     case PH_CLIENT_LOST:
+    case PH_CLIENT_EXPIRED:
     case PH_CLIENT_EVENT:
         ph_link_tell(link, action);
         break;

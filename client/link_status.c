@@ -25,6 +25,7 @@ static void add_session(GString *text, struct ph_link *link)
         opened->xattrs ? ", extended attributes" : "", opened->acls ? ", access lists" : "",
         opened->acts_as_caller ? ", acts as the caller" : ", everything belongs to one user");
     add(text, "sessions-opened", opened->generation);
+    add(text, "sessions-resumed", ph_client_counters(link->core)->resumes);
     add(text, "server-epoch", opened->epoch);
 }
 

@@ -13,7 +13,9 @@ void ph_client_send_open(struct ph_client *client, uint64_t now_ms, struct ph_cl
     message.client = (ProtobufCBinaryData){.data = client->id, .len = sizeof(client->id)};
     /* A number of its own for each try: one that the server may have opened
      * without our hearing of it is ended by the next. */
-    message.session = ++client->session_number;
+    message.session = client->kept ? client->session_number : ++client->session_number;
+    message.resume = client->resuming = client->kept;
+    message.resumable = client->want_resumable;
     message.export_name.data = (uint8_t *) client->export_name;
     message.export_name.len = strnlen(client->export_name, PH_NAME_MAX_BYTES);
     message.host.data = (uint8_t *) client->host;
@@ -24,6 +26,7 @@ void ph_client_send_open(struct ph_client *client, uint64_t now_ms, struct ph_cl
     struct ph_client_request *request =
         ph_client_own_request(PH_PURPOSE_OPEN, PH_CMD_SESSION_OPEN, &message.base);
     request->id = ++client->next_id;
+    client->open_sent_ms = now_ms;
     ph_client_send_now(client, request, now_ms, actions);
 }
 
@@ -72,6 +75,9 @@ static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply 
     const Pohmel__ExportInfo *info = reply->export_info;
     struct ph_client_opened *opened = &client->opened;
     opened->generation++;
+    client->kept = reply->resumable && client->want_resumable;
+    client->expired = false;
+    client->answered_sent_ms = client->open_sent_ms;
     opened->root = info->root;
     opened->epoch = reply->epoch;
     opened->read_only = info->read_only || client->want_read_only;
@@ -100,11 +106,29 @@ static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply 
                          client->flow.flush_slots_kept > 0 && client->payload_max == PH_PAYLOAD_MAX_BYTES;
 }
 
+void ph_client_now_open(struct ph_client *client)
+{
+    client->state = CLIENT_OPEN;
+    for (int i = 0; i < PH_QUEUE_COUNT; i++) {
+        for (struct ph_client_request *at = client->queues[i].head; at; at = at->next)
+            at->deadline_ms = UINT64_MAX; /* another loss is another wait */
+    }
+    client->open_deadline_ms = client->give_up_ms = UINT64_MAX;
+    client->backoff_ms = 0;
+    client->trouble[0] = '\0';
+    client->renewing = false;
+    client->server_leaving = false;
+    client->hopeless = false;
+}
+
 void ph_client_open_reply(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms,
                           struct ph_client_actions *actions)
 {
     if (frame->header.status != PH_ST_OK) {
-        refused(client, frame, actions);
+        if (client->resuming)
+            ph_client_resume_reply(client, frame, NULL, now_ms, actions);
+        else
+            refused(client, frame, actions);
         return;
     }
     struct ph_fault fault = {0};
@@ -117,26 +141,23 @@ void ph_client_open_reply(struct ph_client *client, struct ph_frame *frame, uint
         char text[600];
         snprintf(text, sizeof(text), "%s %s%s", client->server_name,
                  reply ? wrong : "sent a malformed answer: ", reply ? "" : fault.text);
+        client->hopeless = reply != NULL;
         ph_client_drop(client, reply ? PH_ST_STALE : PH_ST_MALFORMED, text, actions);
         ph_arena_free(arena);
         return;
     }
-    take_reply(client, reply);
-    ph_arena_free(arena);
-    if (client->opened.generation > 1)
-        client->counters.reconnects++;
-    client->state = CLIENT_OPEN;
-    for (int i = 0; i < PH_QUEUE_COUNT; i++) {
-        for (struct ph_client_request *at = client->queues[i].head; at; at = at->next)
-            at->deadline_ms = UINT64_MAX; /* another loss is another wait */
+    if (client->resuming) {
+        ph_client_resume_reply(client, frame, reply, now_ms, actions);
+        ph_arena_free(arena);
+    } else {
+        take_reply(client, reply);
+        ph_arena_free(arena);
+        if (client->opened.generation > 1)
+            client->counters.reconnects++;
+        client->ids_asked = false;
+        ph_client_now_open(client);
+        ph_client_act(actions, PH_CLIENT_OPENED);
     }
-    client->open_deadline_ms = UINT64_MAX;
-    client->backoff_ms = 0;
-    client->trouble[0] = '\0';
-    client->renewing = false;
-    client->server_leaving = false;
-    client->ids_asked = false;
-    ph_client_act(actions, PH_CLIENT_OPENED);
     ph_client_refill_ids(client, now_ms, actions);
     ph_client_pump(client, now_ms, actions);
     ph_client_closing_step(client, now_ms, actions);

@@ -57,6 +57,11 @@ struct ph_client {
     uint64_t open_deadline_ms;
     uint64_t session_number;
     struct ph_client_opened opened;
+    bool kept;     /* the session outlives its connection: it is taken up again (resume.c) */
+    bool resuming; /* SESSION_OPEN, under way, asks for that */
+    bool expired;  /* the leases of the session that is kept have run out */
+    bool hopeless; /* the server is not the one it was: nothing waits for it */
+    uint64_t open_sent_ms, give_up_ms; /* when what was sent is given up, while there is no connection */
     uint32_t message_max, payload_max;
     char trouble[600]; /* why there is no session */
 
@@ -69,7 +74,7 @@ struct ph_client {
     struct client_slot *slots;
     uint32_t *free_slots, free_slot_count; /* a stack */
 
-    bool want_leases, want_write_back;
+    bool want_leases, want_write_back, want_resumable;
     uint64_t answered_sent_ms; /* when the latest request of this session that was answered was sent */
     uint64_t last_sent_ms;     /* when the server last had a sign of life due to a request */
     bool renewing;
@@ -116,11 +121,18 @@ void ph_client_settle(struct ph_client *client, struct ph_client_request *reques
 void ph_client_send_now(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
                         struct ph_client_actions *actions);
 
+/* Sends REQUEST, which was sent over another connection and has its slot and credits, again. */
+void ph_client_send_again(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
+                          struct ph_client_actions *actions);
+
 /* Sends what may be sent. */
 void ph_client_pump(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
 
 /* Fails queued requests whose time has come. */
 void ph_client_expire(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
+
+/* Why there is no session, into TEXT of SIZE bytes. */
+void ph_client_say_trouble(const struct ph_client *client, char *text, size_t size);
 
 /* The session is over, or about to be: what belongs to it and was not sent ends NO_SESSION. */
 void ph_client_end_flushes(struct ph_client *client, struct ph_client_actions *actions);
@@ -163,9 +175,17 @@ void ph_client_tell_late(struct ph_client_request *request, struct ph_client_act
 struct ph_client_request *ph_client_own_request(enum ph_request_purpose purpose, uint16_t command,
                                                 const ProtobufCMessage *message);
 
-/* The peer broke a rule, or the session cannot be had: the connection is given up. */
+/* The peer broke a rule, or the session cannot be had: connection and session are given up. */
 void ph_client_drop(struct ph_client *client, uint32_t status, const char *text,
                     struct ph_client_actions *actions);
+
+/* The connection is given up, the session is not where it is kept. */
+void ph_client_hang_up(struct ph_client *client, uint32_t status, const char *text,
+                       struct ph_client_actions *actions);
+
+/* Ends one request that was under way, or was to be, and is in no table any more. */
+void ph_client_fail(struct ph_client *client, struct ph_client_request *request, uint32_t status,
+                    const char *text, struct ph_client_actions *actions);
 
 /* Checks whether a shutdown can go on. */
 void ph_client_closing_step(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
@@ -174,6 +194,25 @@ void ph_client_closing_step(struct ph_client *client, uint64_t now_ms, struct ph
 void ph_client_send_open(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
 void ph_client_open_reply(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms,
                           struct ph_client_actions *actions);
+
+/* resume.c: a session that outlives its connection. */
+
+/* The connection of a session that is kept broke: what was sent and not answered stays where it is. */
+void ph_client_suspend(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
+
+/* SESSION_OPEN with `resume` was answered with FRAME, well or not. */
+void ph_client_resume_reply(struct ph_client *client, const struct ph_frame *frame,
+                            const Pohmel__SessionOpenReply *reply, uint64_t now_ms,
+                            struct ph_client_actions *actions);
+
+/* Nobody waits any longer for what was sent before the connection broke, if it is time. */
+void ph_client_give_up_sent(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
+
+/* When a wait that begins now is over; UINT64_MAX for never. */
+uint64_t ph_client_patience_end(const struct ph_client *client, uint64_t now_ms);
+
+/* open.c: the session is open, new or again. */
+void ph_client_now_open(struct ph_client *client);
 
 /* ids.c: asks for ids when they run low; the answer. */
 void ph_client_refill_ids(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);

@@ -19,7 +19,8 @@ static void append(struct client_queue *queue, struct ph_client_request *request
 void ph_client_enqueue(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms)
 {
     request->state = PH_REQUEST_QUEUED;
-    request->deadline_ms = client->state == CLIENT_OPEN ? UINT64_MAX : now_ms + client->patience_ms;
+    bool waits = client->state == CLIENT_OPEN || (client->kept && request->generation != 0);
+    request->deadline_ms = waits ? UINT64_MAX : ph_client_patience_end(client, now_ms);
     append(&client->queues[request->queue], request);
     uint64_t queued = ph_client_queued(client);
     if (queued > client->counters.queued_peak)
@@ -98,15 +99,9 @@ void ph_client_settle(struct ph_client *client, struct ph_client_request *reques
         ph_client_give_back(client, request, leaves_slot_alone(status));
 }
 
-void ph_client_send_now(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
-                        struct ph_client_actions *actions)
+static void hand_out(struct ph_client *client, struct ph_client_request *request, uint8_t flags,
+                     uint64_t now_ms, struct ph_client_actions *actions)
 {
-    if (request->purpose != PH_PURPOSE_OPEN)
-        ph_client_charge(client, request);
-    request->state = PH_REQUEST_IN_FLIGHT;
-    request->deadline_ms = UINT64_MAX;
-    atomic_store_explicit(&request->wire, 0, memory_order_relaxed);
-    add_sent(client, request);
     client->last_sent_ms = request->sent_ms = now_ms;
     client->counters.requests++;
     if (request->payload)
@@ -116,12 +111,33 @@ void ph_client_send_now(struct ph_client *client, struct ph_client_request *requ
     action->request = ph_request_ref(request);
     action->header = (struct ph_frame_header){
         .kind = PH_FRAME_REQUEST,
+        .flags = flags,
         .traffic_class = request->queue == PH_QUEUE_RELEASE ? PH_CLASS_RELEASE : PH_CLASS_NORMAL,
         .command = request->command,
         .id = request->id,
         .slot = request->slot,
         .sequence = request->slot == PH_NO_SLOT ? 0 : request->sequence,
     };
+}
+
+void ph_client_send_now(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
+                        struct ph_client_actions *actions)
+{
+    if (request->purpose != PH_PURPOSE_OPEN)
+        ph_client_charge(client, request);
+    request->state = PH_REQUEST_IN_FLIGHT;
+    request->deadline_ms = UINT64_MAX;
+    atomic_store_explicit(&request->wire, 0, memory_order_relaxed);
+    add_sent(client, request);
+    hand_out(client, request, 0, now_ms, actions);
+}
+
+void ph_client_send_again(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
+                          struct ph_client_actions *actions)
+{
+    /* What was cancelled is so again behind it. */
+    atomic_fetch_and(&request->wire, ~PH_WIRE_SENT);
+    hand_out(client, request, request->slot == PH_NO_SLOT ? 0 : PH_FLAG_RETRY, now_ms, actions);
 }
 
 void ph_client_pump(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
@@ -141,8 +157,8 @@ void ph_client_pump(struct ph_client *client, uint64_t now_ms, struct ph_client_
 
 bool ph_client_belongs(const struct ph_client *client, const struct ph_client_request *request)
 {
-    return request->generation == 0 ||
-           (client->state == CLIENT_OPEN && request->generation == client->opened.generation);
+    return request->generation == 0 || ((client->state == CLIENT_OPEN || client->kept) &&
+                                        request->generation == client->opened.generation);
 }
 
 /* REQUEST, in no queue any more (its reference passes over), belongs to a session that is over. */
@@ -177,20 +193,29 @@ void ph_client_end_late(struct ph_client *client, struct ph_client_actions *acti
     }
 }
 
+void ph_client_say_trouble(const struct ph_client *client, char *text, size_t size)
+{
+    if (client->trouble[0])
+        snprintf(text, size, "%s", client->trouble);
+    else
+        snprintf(text, size, "server %s cannot be reached", client->server_name);
+}
+
 void ph_client_expire(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
     char text[600];
     for (int i = 0; i < PH_QUEUE_ENDED; i++) {
-        struct ph_client_request *head;
-        while ((head = client->queues[i].head) && head->deadline_ms <= now_ms) {
-            ph_client_unqueue(client, head);
-            if (client->trouble[0])
-                snprintf(text, sizeof(text), "%s", client->trouble);
-            else
-                snprintf(text, sizeof(text), "server %s cannot be reached", client->server_name);
-            ph_client_complete(head, PH_ST_IO_ERROR, text, actions);
+        for (struct ph_client_request *at = client->queues[i].head, *next; at; at = next) {
+            next = at->next;
+            if (at->deadline_ms == UINT64_MAX)
+                continue; /* of write-back, in a session that is kept */
+            if (at->deadline_ms > now_ms)
+                break;
+            ph_client_unqueue(client, at);
+            ph_client_say_trouble(client, text, sizeof(text));
+            ph_client_complete(at, PH_ST_IO_ERROR, text, actions);
             client->counters.failures++;
-            ph_request_unref(head);
+            ph_request_unref(at);
         }
     }
 }

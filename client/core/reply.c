@@ -132,7 +132,9 @@ static void reply(struct ph_client *client, struct ph_frame *frame, uint64_t now
         return;
     }
     client->counters.replies++;
-    if (request->sent_ms > client->answered_sent_ms)
+    /* That of an opening counts when there is a session by it; no answer of a session that is over does. */
+    if (request->purpose != PH_PURPOSE_OPEN && !session_lost(client, request, frame->header.status) &&
+        request->sent_ms > client->answered_sent_ms)
         client->answered_sent_ms = request->sent_ms;
     if (frame->payload)
         client->counters.payload_in_bytes += frame->payload->len;

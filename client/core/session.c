@@ -29,12 +29,14 @@ struct ph_client *ph_client_new(const struct ph_client_config *config, uint64_t 
     client->want_read_only = config->read_only;
     client->want_leases = config->leases;
     client->want_write_back = config->write_back;
+    client->want_resumable = config->resumable;
     client->patience_ms = config->patience_ms;
     ph_random_seed(&client->random, config->seed);
     client->state = CLIENT_DOWN;
     client->connect_at_ms = now_ms;
     client->open_deadline_ms = UINT64_MAX;
     client->close_deadline_ms = UINT64_MAX;
+    client->give_up_ms = UINT64_MAX;
     client->message_max = PH_MESSAGE_MAX_BYTES;
     client->payload_max = PH_PAYLOAD_MAX_BYTES;
     return client;
@@ -73,14 +75,10 @@ struct ph_client_request *ph_client_own_request(enum ph_request_purpose purpose,
     return request;
 }
 
-void ph_client_drop(struct ph_client *client, uint32_t status, const char *text,
-                    struct ph_client_actions *actions)
+static void disconnect(struct ph_client *client, uint32_t status, const char *text,
+                       struct ph_client_actions *actions)
 {
     snprintf(client->trouble, sizeof(client->trouble), "%s", text);
-    if (client->state == CLIENT_OPEN) {
-        ph_client_act(actions, PH_CLIENT_LOST);
-        ph_client_end_flushes(client, actions);
-    }
     struct ph_client_action *action = ph_client_act(actions, PH_CLIENT_DISCONNECT);
     action->status = status;
     action->text = copy_text(text);
@@ -93,22 +91,47 @@ void ph_client_drop(struct ph_client *client, uint32_t status, const char *text,
     client->open_deadline_ms = UINT64_MAX;
 }
 
+void ph_client_drop(struct ph_client *client, uint32_t status, const char *text,
+                    struct ph_client_actions *actions)
+{
+    if (client->state == CLIENT_OPEN || client->kept) {
+        client->kept = false;
+        ph_client_act(actions, PH_CLIENT_LOST);
+        ph_client_end_flushes(client, actions);
+    }
+    disconnect(client, status, text, actions);
+}
+
+void ph_client_hang_up(struct ph_client *client, uint32_t status, const char *text,
+                       struct ph_client_actions *actions)
+{
+    if (client->kept)
+        disconnect(client, status, text, actions);
+    else
+        ph_client_drop(client, status, text, actions);
+}
+
 void ph_client_connected(struct ph_client *client, uint32_t message_max, uint32_t payload_max,
                          uint64_t now_ms, struct ph_client_actions *actions)
 {
     if (client->state != CLIENT_CONNECTING)
         return;
-    client->message_max = message_max < PH_MESSAGE_MAX_BYTES ? message_max : PH_MESSAGE_MAX_BYTES;
-    client->payload_max = payload_max < PH_PAYLOAD_MAX_BYTES ? payload_max : PH_PAYLOAD_MAX_BYTES;
+    if (!client->kept) {
+        client->message_max = PH_MESSAGE_MAX_BYTES;
+        client->payload_max = PH_PAYLOAD_MAX_BYTES;
+        client->answered_sent_ms = 0;
+    }
+    if (message_max < client->message_max)
+        client->message_max = message_max;
+    if (payload_max < client->payload_max)
+        client->payload_max = payload_max;
     client->state = CLIENT_OPENING;
-    client->answered_sent_ms = 0;
     client->open_deadline_ms = now_ms + PH_HANDSHAKE_TIMEOUT_MS;
     ph_client_send_open(client, now_ms, actions);
 }
 
-/* Ends one request that was under way when the connection was lost. */
-static void fail_sent(struct ph_client *client, struct ph_client_request *request, uint32_t status,
-                      const char *text, struct ph_client_actions *actions)
+void ph_client_fail(struct ph_client *client, struct ph_client_request *request, uint32_t status,
+                    const char *text, struct ph_client_actions *actions)
 {
     if (request->purpose == PH_PURPOSE_RENEW)
         client->renewing = false;
@@ -133,7 +156,7 @@ static void fail_all_sent(struct ph_client *client, uint32_t status, const char 
         while (client->sent[i]) {
             struct ph_client_request *request = client->sent[i];
             ph_client_unsend(client, request);
-            fail_sent(client, request, status, text, actions);
+            ph_client_fail(client, request, status, text, actions);
         }
     }
 }
@@ -145,19 +168,22 @@ static void sort_out_queued(struct ph_client *client, uint64_t now_ms, struct ph
     for (int i = 0; i < PH_QUEUE_COUNT; i++) {
         for (struct ph_client_request *at = client->queues[i].head, *next; at; at = next) {
             next = at->next;
-            if (at->deadline_ms == UINT64_MAX)
-                at->deadline_ms = now_ms + client->patience_ms;
-            if (at->purpose == PH_PURPOSE_USER && !at->orphan)
+            bool waits = client->kept && at->generation != 0;
+            if ((at->deadline_ms == UINT64_MAX && !waits) || client->hopeless)
+                at->deadline_ms = ph_client_patience_end(client, now_ms);
+            if (at->purpose == PH_PURPOSE_USER && (!at->orphan || client->kept))
+                continue;
+            if (client->kept && at->purpose == PH_PURPOSE_IDS)
                 continue;
             ph_client_unqueue(client, at);
-            fail_sent(client, at, PH_ST_IO_ERROR, "", actions);
+            ph_client_fail(client, at, PH_ST_IO_ERROR, "", actions);
         }
     }
 }
 
-static void plan_reconnect(struct ph_client *client, bool was_open, uint64_t now_ms)
+static void plan_reconnect(struct ph_client *client, uint64_t now_ms)
 {
-    if (was_open || client->backoff_ms == 0)
+    if (client->backoff_ms == 0)
         client->backoff_ms = PH_RECONNECT_FIRST_MS;
     else if (client->backoff_ms < PH_RECONNECT_MAX_MS)
         client->backoff_ms *= 2;
@@ -188,15 +214,18 @@ void ph_client_disconnected(struct ph_client *client, const struct ph_fault *fau
         action->status = status;
         action->text = copy_text(text);
     }
-    if (was_open)
+    if (was_open && !client->kept)
         ph_client_act(actions, PH_CLIENT_LOST);
-    bool session_was_open = was_open || client->slots != NULL;
     client->state = CLIENT_DOWN;
     client->open_deadline_ms = UINT64_MAX;
-    fail_all_sent(client, PH_ST_IO_ERROR, was_open ? text : client->trouble, actions);
-    ph_client_stop_flow(client);
-    ph_client_end_flushes(client, actions);
-    plan_reconnect(client, session_was_open, now_ms);
+    if (client->kept) {
+        ph_client_suspend(client, now_ms, actions);
+    } else {
+        fail_all_sent(client, PH_ST_IO_ERROR, was_open ? text : client->trouble, actions);
+        ph_client_stop_flow(client);
+        ph_client_end_flushes(client, actions);
+    }
+    plan_reconnect(client, now_ms);
     sort_out_queued(client, now_ms, actions);
     ph_client_expire(client, now_ms, actions);
     ph_client_closing_step(client, now_ms, actions);
@@ -210,7 +239,7 @@ void ph_client_fail_all(struct ph_client *client, uint32_t status, const char *t
         while (client->queues[i].head) {
             struct ph_client_request *request = client->queues[i].head;
             ph_client_unqueue(client, request);
-            fail_sent(client, request, status, text, actions);
+            ph_client_fail(client, request, status, text, actions);
         }
     }
 }
@@ -262,7 +291,7 @@ static uint64_t renew_at_ms(const struct ph_client *client)
 /* When the leases have run out: what is kept under them must be given up by then. */
 static uint64_t leases_end_ms(const struct ph_client *client)
 {
-    if (client->state != CLIENT_OPEN || !client->opened.leases)
+    if ((client->state != CLIENT_OPEN && !client->kept) || client->expired || !client->opened.leases)
         return UINT64_MAX;
     return client->answered_sent_ms +
            (uint64_t) client->opened.lease_ttl_ms * PH_LEASE_RATE_PER_MILLE / 1000 - PH_LEASE_MARGIN_MS;
@@ -294,11 +323,30 @@ uint64_t ph_client_deadline(const struct ph_client *client)
     deadline = earliest(deadline, leases_end_ms(client));
     if (client->state == CLIENT_OPEN)
         return client->renewing || client->close_sent ? deadline : earliest(deadline, renew_at_ms(client));
+    if (client->give_up_ms < UINT64_MAX - 1)
+        deadline = earliest(deadline, client->give_up_ms);
     for (int i = 0; i < PH_QUEUE_COUNT; i++) {
-        if (client->queues[i].head)
-            deadline = earliest(deadline, client->queues[i].head->deadline_ms);
+        const struct ph_client_request *at = client->queues[i].head;
+        while (at && at->deadline_ms == UINT64_MAX)
+            at = at->next;
+        if (at)
+            deadline = earliest(deadline, at->deadline_ms);
     }
     return deadline;
+}
+
+/* What was promised under leases is over; those that nobody took are good again in a session that goes on. */
+static void leases_end(struct ph_client *client, struct ph_client_actions *actions)
+{
+    char text[256];
+    if (client->kept) {
+        client->expired = true;
+        ph_client_act(actions, PH_CLIENT_EXPIRED);
+    }
+    if (client->state != CLIENT_OPEN)
+        return;
+    snprintf(text, sizeof(text), "%s did not answer for as long as its leases last", client->server_name);
+    ph_client_hang_up(client, PH_ST_IO_ERROR, text, actions);
 }
 
 void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
@@ -312,13 +360,11 @@ void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_
         char text[256];
         snprintf(text, sizeof(text), "%s did not answer the opening of a session within %d seconds",
                  client->server_name, PH_HANDSHAKE_TIMEOUT_MS / 1000);
-        ph_client_drop(client, PH_ST_IO_ERROR, text, actions);
+        ph_client_hang_up(client, PH_ST_IO_ERROR, text, actions);
     }
-    if (now_ms >= leases_end_ms(client)) {
-        char text[256];
-        snprintf(text, sizeof(text), "%s did not answer for as long as its leases last", client->server_name);
-        ph_client_drop(client, PH_ST_IO_ERROR, text, actions);
-    }
+    if (now_ms >= leases_end_ms(client))
+        leases_end(client, actions);
+    ph_client_give_up_sent(client, now_ms, actions);
     if (client->state != CLIENT_OPEN)
         ph_client_expire(client, now_ms, actions);
     else if (!client->renewing && !client->close_sent && now_ms >= renew_at_ms(client))

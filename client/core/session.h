@@ -26,7 +26,8 @@ struct ph_client_config {
     bool read_only;
     bool leases;          /* ask for leases; recalls come as EVENT then */
     bool write_back;      /* and for EXCLUSIVE ones where nobody else holds any */
-    uint64_t patience_ms; /* how long requests wait for a session */
+    bool resumable;       /* the session is to outlive its connection */
+    uint64_t patience_ms; /* how long requests wait for a session; UINT64_MAX: for ever */
     uint64_t seed;        /* of the jitter in reconnecting */
 };
 
@@ -40,10 +41,12 @@ enum ph_client_action_kind {
     PH_CLIENT_OPENED,      /* a session is open; see ph_client_opened */
     PH_CLIENT_LATE,        /* REQUEST, which was abandoned, has come to its end: its late function is due */
     PH_CLIENT_LOST,        /* it is over: its leases must not be used any more. May come twice */
-    PH_CLIENT_EVENT,       /* FRAME is an event of the server about leases */
-    PH_CLIENT_REFUSED,     /* no session: STATUS and TEXT. It is tried again later */
-    PH_CLIENT_IDS,         /* ids came, or none are to be had: ask again */
-    PH_CLIENT_CLOSED,      /* the shutdown is complete */
+    PH_CLIENT_EXPIRED, /* its leases have run out, though it may go on: what was promised under them is over
+                        */
+    PH_CLIENT_EVENT,   /* FRAME is an event of the server about leases */
+    PH_CLIENT_REFUSED, /* no session: STATUS and TEXT. It is tried again later */
+    PH_CLIENT_IDS,     /* ids came, or none are to be had: ask again */
+    PH_CLIENT_CLOSED,  /* the shutdown is complete */
 };
 
 /* REQUEST is a reference, FRAME and TEXT belong to the action: freed by ph_client_actions_clear. */
@@ -81,7 +84,7 @@ struct ph_client_opened {
 };
 
 struct ph_client_counters {
-    uint64_t requests, transactions, replies, failures, reconnects, walks, cancels;
+    uint64_t requests, transactions, replies, failures, reconnects, resumes, walks, cancels;
     uint64_t queued_peak, in_flight_peak;
     uint64_t payload_out_bytes, payload_in_bytes;
 };
@@ -99,8 +102,9 @@ void ph_client_free(struct ph_client *client);
 void ph_client_connected(struct ph_client *client, uint32_t message_max, uint32_t payload_max,
                          uint64_t now_ms, struct ph_client_actions *actions);
 
-/* It could not be made, or ended. FAULT (status 0: the peer closed) says why.
- * What was in flight fails with IO_ERROR; what was queued waits for the next session. */
+/* It could not be made, or ended. FAULT (status 0: the peer closed) says why. Where the server keeps the
+ * session for us, all waits until it is taken up again, and nothing is told but EXPIRED. Where it does not,
+ * what was in flight fails with IO_ERROR; what was queued waits for the next session. */
 void ph_client_disconnected(struct ph_client *client, const struct ph_fault *fault, uint64_t now_ms,
                             struct ph_client_actions *actions);
 
@@ -155,6 +159,7 @@ void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_
 
 /* State, for status lines and tests. */
 bool ph_client_is_open(const struct ph_client *client);
+bool ph_client_is_kept(const struct ph_client *client); /* it is, or will be taken up again */
 
 /* When the latest of all requests of this session that were answered was sent: what the
  * time of leases counts from. Section 9.8. */

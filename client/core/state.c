@@ -6,6 +6,11 @@ bool ph_client_is_open(const struct ph_client *client)
     return client->state == CLIENT_OPEN;
 }
 
+bool ph_client_is_kept(const struct ph_client *client)
+{
+    return client->kept;
+}
+
 uint64_t ph_client_answered_sent_ms(const struct ph_client *client)
 {
     return client->answered_sent_ms;

@@ -80,8 +80,10 @@ static struct ph_client_request *find_waiting(struct ph_client *client, uint64_t
 static void send_cancel(struct ph_client *client, struct ph_client_request *request,
                         struct ph_client_actions *actions)
 {
-    if (client->state != CLIENT_OPEN)
+    if (client->state != CLIENT_OPEN) {
+        atomic_fetch_or(&request->wire, PH_WIRE_CANCEL); /* told when it is sent again */
         return;
+    }
     struct ph_client_action *action = ph_client_act(actions, PH_CLIENT_SEND_CANCEL);
     action->request = ph_request_ref(request);
     action->header = (struct ph_frame_header){.kind = PH_FRAME_CONTROL,

@@ -328,6 +328,23 @@ static void on_lost(void *data)
     }
 }
 
+/* Nothing may be served any more by those who look at no clock: pages. All else has ended by itself. What the
+ * session holds stays. */
+static void on_expired(void *data)
+{
+    struct ph_coherence *coherence = data;
+    g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(struct ph_cache_held));
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_each_kernel(coherence->cache, collect, all);
+    bool kernel = coherence->notifier != NULL;
+    pthread_mutex_unlock(&coherence->mutex);
+    for (guint i = 0; kernel && i < all->len; i++) {
+        const struct ph_cache_held *held = &g_array_index(all, struct ph_cache_held, i);
+        if (held->pages)
+            ph_drop_start(&coherence->drops, held->object, 0, true);
+    }
+}
+
 void ph_coherence_give_back(struct ph_coherence *coherence, uint64_t object, uint64_t lease, uint32_t keep)
 {
     pthread_mutex_lock(&coherence->mutex);
@@ -350,6 +367,7 @@ static void on_recall(void *data, const Pohmel__RecallEvent *recall)
 const struct ph_link_events ph_coherence_events = {
     .opened = on_opened,
     .lost = on_lost,
+    .expired = on_expired,
     .recall = on_recall,
     .glimpse = ph_coherence_on_glimpse,
 };

@@ -15,12 +15,14 @@ static void init(struct world *world, uint64_t patience_ms, bool read_only, bool
                                       .read_only = read_only,
                                       .leases = write_back,
                                       .write_back = write_back,
+                                      .resumable = true,
                                       .patience_ms = patience_ms,
                                       .seed = seed};
     world->now_ms = 1000;
     world->client = ph_client_new(&config, world->now_ms);
     world->credits = WORLD_CREDITS;
     world->slots = WORLD_SLOTS;
+    world->epoch = 1;
     world->write_back = write_back;
     memset(world->volume, 7, sizeof(world->volume));
     ph_client_actions_init(&world->actions);
@@ -114,6 +116,9 @@ static void act(struct world *world, const struct ph_client_action *action)
     case PH_CLIENT_LOST:
         world->losses++;
         break;
+    case PH_CLIENT_EXPIRED:
+        world->expiries++;
+        break;
     case PH_CLIENT_EVENT:
         world->events++;
         break;
@@ -135,6 +140,34 @@ void world_pass(struct world *world, uint64_t ms)
     world->now_ms += ms;
     ph_client_tick(world->client, world->now_ms, &world->actions);
     world_act(world);
+}
+
+void world_lose(struct world *world, const char *text)
+{
+    struct ph_fault fault = {.status = PH_ST_IO_ERROR};
+    g_strlcpy(fault.text, text, sizeof(fault.text));
+    ph_client_disconnected(world->client, &fault, world->now_ms, &world->actions);
+    world_act(world);
+    drop_sent(world);
+}
+
+struct world_asked world_asked(struct world *world)
+{
+    struct world_asked asked = {0};
+    for (GList *at = world->sent.head; at; at = at->next) {
+        const struct sent *sent = at->data;
+        if (sent->header.command != PH_CMD_SESSION_OPEN)
+            continue;
+        struct ph_fault fault = {0};
+        struct ph_arena *arena = ph_arena_new(PH_ARENA_CAP_BYTES);
+        const Pohmel__SessionOpenRequest *request = (const Pohmel__SessionOpenRequest *) ph_decode(
+            ph_command_info(PH_CMD_SESSION_OPEN)->request, sent->request->message, sent->request->message_len,
+            arena, &fault);
+        g_assert_nonnull(request);
+        asked = (struct world_asked){request->session, request->resume, request->resumable};
+        ph_arena_free(arena);
+    }
+    return asked;
 }
 
 void world_open_sent(struct world *world)
@@ -166,7 +199,9 @@ void world_open_answered(struct world *world)
     info.space = &space;
     info.volume = (ProtobufCBinaryData){.data = world->volume, .len = sizeof(world->volume)};
     Pohmel__SessionOpenReply reply = POHMEL__SESSION_OPEN_REPLY__INIT;
-    reply.epoch = 1;
+    reply.epoch = world->epoch;
+    reply.resumable = world->resumable;
+    reply.resumed = world->resumed;
     reply.lease_ttl_ms = 60000;
     reply.leases = world->write_back;
     reply.slots = world->slots;

@@ -32,7 +32,9 @@ struct world {
     uint32_t disconnect_status;
     uint8_t volume[16];
     uint32_t credits, slots;
-    bool read_only, write_back;
+    bool read_only, write_back, resumable, resumed;
+    uint64_t epoch;
+    int expiries;
 };
 
 /* Not connected; PATIENCE_MS for requests. */
@@ -51,6 +53,16 @@ void world_open(struct world *world);
 /* The two halves of it: until SESSION_OPEN is sent, and from its answer on. */
 void world_open_sent(struct world *world);
 void world_open_answered(struct world *world);
+
+/* The connection ends, for reason TEXT. */
+void world_lose(struct world *world, const char *text);
+
+/* What SESSION_OPEN, under way, says. */
+struct world_asked {
+    uint64_t session;
+    bool resume, resumable;
+};
+struct world_asked world_asked(struct world *world);
 
 /* Time passes; ticks. */
 void world_pass(struct world *world, uint64_t ms);
