@@ -132,23 +132,25 @@ static void send_action(const struct ph_action *action)
 }
 
 struct ending {
-    struct ph_store *store;
-    uint64_t session;
+    struct ph_switch *all;
+    struct ph_action action;
 };
 
 static void end_session(void *data)
 {
     g_autofree struct ending *ending = data;
+    struct ph_actions actions = {0};
 
-    ending->store->end_session(ending->store->self, ending->session);
+    ph_server_end_session(ending->all->core, &ending->action, &actions);
+    ph_perform(ending->all, &actions, TRUE);
 }
 
 static void end_session_action(struct ph_switch *all, const struct ph_action *action, gboolean may_wait)
 {
     struct ending *ending = g_new0(struct ending, 1);
 
-    ending->store = action->export->store;
-    ending->session = action->session;
+    ending->all = all;
+    ending->action = *action; /* which has no references */
     if (may_wait)
         end_session(ending);
     else

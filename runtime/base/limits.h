@@ -32,6 +32,8 @@ enum {
     PH_SMALL_FILE_MAX_BYTES = 32 * 1024, /* whose data may come with OPEN; costs no credit more */
     PH_GROUPS_MAX = 1024,
 
+    PH_CLIENT_ID_BYTES = 16, /* of SESSION_OPEN's client */
+
     /* What one session may hold at the server. */
     PH_SESSION_SLOTS = 64,
     PH_SESSION_CREDITS = 256,
@@ -66,6 +68,8 @@ enum {
     PH_LINGER_MS = 1000,            /* for a last word to reach a peer that is cut off */
     PH_SOCKET_BUFFER_BYTES = 4 * 1024 * 1024,
     PH_LEASE_TTL_MS = 20000,      /* of leases: from an answer of the server on */
+    /* For which a server keeps leases: longer by as much as a client, whose clock may be slower, uses them shorter. */
+    PH_LEASE_KEPT_MS = PH_LEASE_TTL_MS + PH_LEASE_TTL_MS / 1000 * (1000 - 980),
     PH_LEASE_LEFT_MS = 1000,      /* of leases whose client closed its end of the connection itself */
     PH_RECALL_TIMEOUT_MS = 20000, /* for the answer to a recall; who does not give it is fenced */
     PH_RECALLS_AT_ONCE = 1024,    /* recalls of one session for what concerns all of an export */

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "runtime/base/blob.h"
+#include "runtime/base/limits.h"
 #include "runtime/wire/frame.h"
 
 struct ph_server_call;
@@ -15,7 +16,7 @@ struct ph_server_export;
 enum ph_action_kind {
     PH_ACTION_SEND = 1,    /* HEADER, MESSAGE, PAYLOAD go to CONN */
     PH_ACTION_CLOSE,       /* CONN is told STATUS and closed; REASON for the log */
-    PH_ACTION_END_SESSION, /* the store of EXPORT closes all handles of SESSION; may wait */
+    PH_ACTION_END_SESSION, /* to be given to ph_server_end_session; may wait */
     PH_ACTION_RUN,         /* CALL, which was parked, is executed again, and done; may wait */
     PH_ACTION_LOG,         /* MESSAGE is text (without an end of line) for who looks after the server */
 };
@@ -29,6 +30,9 @@ struct ph_action {
     const char *reason; /* static text */
     const struct ph_server_export *export;
     uint64_t session;
+    bool listed; /* END_SESSION: it is to leave the list of sessions */
+    uint8_t client[PH_CLIENT_ID_BYTES];
+    uint64_t number; /* given by the client */
     struct ph_server_call *call;
 };
 

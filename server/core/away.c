@@ -4,9 +4,6 @@
 
 #include "server/core/private.h"
 
-/* Nobody is away for less than the time of its leases before what it has is given to others. */
-enum { KEPT_MS = PH_LEASE_TTL_MS + PH_LEASE_TTL_MS / 1000 * (1000 - PH_LEASE_RATE_PER_MILLE) };
-
 bool ph_server_is_stray(const struct ph_server_call *call)
 {
     return call->session != NULL && call->session->conn != call->conn &&
@@ -29,6 +26,8 @@ static void keep_few(struct ph_server *server, uint64_t peer)
     struct ph_session *session, *first = NULL;
     size_t of_peer = 0;
 
+    if (server->grace)
+        return; /* most of them have not come back yet */
     TAILQ_FOREACH(session, &server->away, of_away)
     {
         if (session->peer != peer)
@@ -61,20 +60,25 @@ static void drop_strays(struct ph_server *server, struct ph_session *session)
     }
 }
 
-void ph_session_leave_conn(struct ph_server *server, struct ph_session *session)
+void ph_session_put_away(struct ph_server *server, struct ph_session *session)
 {
-    session->conn->session = NULL;
-    session->conn->state = PH_CONN_ENDED;
-    session->conn = NULL;
     session->away = true;
     session->wanted = false;
     session->away_ms = server->now_ms;
     TAILQ_INSERT_TAIL(&server->away, session, of_away);
     server->away_count++;
-    drop_strays(server, session);
-    ph_server_glimpse_end_session(session);
     if (session->lease != NULL)
         ph_lease_session_away(session->lease);
+}
+
+void ph_session_leave_conn(struct ph_server *server, struct ph_session *session)
+{
+    session->conn->session = NULL;
+    session->conn->state = PH_CONN_ENDED;
+    session->conn = NULL;
+    ph_session_put_away(server, session);
+    drop_strays(server, session);
+    ph_server_glimpse_end_session(session);
     keep_few(server, session->peer); /* which is not this one: it went last */
 }
 
@@ -155,7 +159,7 @@ bool ph_session_is_wanted(struct ph_server *server, struct ph_session *session)
     if (!session->away)
         return false;
     session->wanted = true;
-    if (server->now_ms < session->away_ms + KEPT_MS)
+    if (server->now_ms < session->away_ms + PH_LEASE_KEPT_MS)
         return false;
     say(server,
         "%s lost its connection and did not come back; others wait for its locks: it is fenced "

@@ -107,6 +107,14 @@ static bool wait_for(struct ph_server_call *call, struct places *places)
     return true;
 }
 
+/* Whether CALL's session may be granted a lease on the object at PLACE. In grace only what it holds, and what
+ * it made just now: other sessions may claim the rest. Guard held. */
+static bool may_grant(const struct ph_server_call *call, const struct place *place)
+{
+    return !call->server->grace || (place->alone && call->frame->header.command == PH_CMD_TRANSACT) ||
+           ph_leases_holds(call->server->leases, call->session->lease, (*place->at)->object);
+}
+
 /* LISTED: what somebody else has exclusively, or had while it was read, is left out, and its holder is asked
  * to share it: whoever listed it is about to look at it. */
 static void grant(struct ph_server_call *call, const struct places *places, bool listed)
@@ -120,7 +128,7 @@ static void grant(struct ph_server_call *call, const struct places *places, bool
             ph_server_glimpse_hint(call->server, call->session, (*place->at)->object);
         if (taken || (listed && is_old(call, *place->at)))
             *place->at = NULL;
-        else if (call->session->lease != NULL && !place->told)
+        else if (call->session->lease != NULL && !place->told && may_grant(call, place))
             grant_one(call, place);
     }
     ph_server_leave(call->server);

@@ -117,10 +117,29 @@ void ph_lease_session_lost(struct ph_leases *leases, struct ph_lease_session *se
         return;
     }
     session->lost = true;
+    session->away = false;
     session->left = left;
     session->lost_ms = leases->now_ms;
     session->owner = NULL;
     leases->lost++;
+}
+
+void ph_lease_session_hold(struct ph_lease_session *session, uint64_t listed)
+{
+    session->listed = listed;
+}
+
+void ph_lease_sessions_left(struct ph_leases *leases, uint64_t listed)
+{
+    struct ph_lease_session *session;
+
+    for (size_t i = 0; leases->lost > 0 && i < leases->space_count; i++) {
+        LIST_FOREACH(session, &leases->space[i].all, of_space)
+        {
+            if (session->listed == listed)
+                session->listed = 0;
+        }
+    }
 }
 
 void ph_lease_session_away(struct ph_lease_session *session)
@@ -372,6 +391,39 @@ bool ph_leases_keep_shared(struct ph_leases *leases, struct ph_lease_session *se
     ph_lease_recall_more(leases, session); /* it may be wanted altogether by now */
     ph_lease_settle(leases);
     return true;
+}
+
+uint64_t ph_leases_reclaim(struct ph_leases *leases, struct ph_lease_session *session, uint64_t object,
+                           enum ph_lease_mode mode, bool *fresh)
+{
+    struct ph_lease_object *entry = ph_lease_object_find(leases, session->space, object);
+    struct ph_lease *lease, *own = NULL;
+
+    *fresh = false;
+    if (entry != NULL) {
+        LIST_FOREACH(lease, &entry->holders, of_object)
+        {
+            if (lease->session != session &&
+                (lease->mode == PH_LEASE_EXCLUSIVE || mode == PH_LEASE_EXCLUSIVE))
+                return 0;
+            own = lease->session == session ? lease : own;
+        }
+    }
+    if (own != NULL && own->mode >= mode)
+        return own->id;
+    *fresh = true;
+    if (own == NULL)
+        own = ph_lease_add(leases, session, session->space, object, mode);
+    else if (!ph_lease_is_recalled(own))
+        ph_lease_renew(leases, own, mode);
+    else
+        own = NULL;
+    return own == NULL ? 0 : own->id;
+}
+
+bool ph_leases_is_earlier(const struct ph_leases *leases, size_t space, uint64_t id)
+{
+    return id >> PH_LEASE_ID_COUNT_BITS < leases->space[space].epoch;
 }
 
 void ph_leases_changed_outside(struct ph_leases *leases, size_t space, uint64_t object)

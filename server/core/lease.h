@@ -136,6 +136,12 @@ void ph_lease_session_end(struct ph_leases *leases, struct ph_lease_session *ses
  * itself, so that the client has ended or knows: they stay for PH_LEASE_LEFT_MS at most. */
 void ph_lease_session_lost(struct ph_leases *leases, struct ph_lease_session *session, bool left);
 
+/* When SESSION is lost its leases stay until ph_lease_sessions_left is told LISTED (not 0) as well. */
+void ph_lease_session_hold(struct ph_lease_session *session, uint64_t listed);
+
+/* Sessions that were to be held for LISTED may expire. */
+void ph_lease_sessions_left(struct ph_leases *leases, uint64_t listed);
+
 /* Its connection broke, but it may come back: it keeps what it holds, and recalls reach it then. It is fenced
  * when its leases have expired and somebody waits for one of them. */
 void ph_lease_session_away(struct ph_lease_session *session);
@@ -239,6 +245,15 @@ bool ph_leases_holds_alone(const struct ph_leases *leases, const struct ph_lease
  * the limit on leases is reached. */
 bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
                        struct ph_lease_session *session, uint64_t object, enum ph_lease_mode mode);
+
+/* After a start: SESSION held MODE on OBJECT before. The id of the lease that it has from now on, or had
+ * claimed before; 0 where another session's stands in the way, or a limit is reached. *FRESH: it is a new
+ * one. */
+uint64_t ph_leases_reclaim(struct ph_leases *leases, struct ph_lease_session *session, uint64_t object,
+                           enum ph_lease_mode mode, bool *fresh);
+
+/* Whether ID was granted before this start of export SPACE. */
+bool ph_leases_is_earlier(const struct ph_leases *leases, size_t space, uint64_t id);
 
 /* The mode that SESSION holds under ID; NONE where that is not current. */
 enum ph_lease_mode ph_leases_mode(const struct ph_leases *leases, const struct ph_lease_session *session,

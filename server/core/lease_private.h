@@ -48,6 +48,7 @@ struct ph_lease_session {
     bool answered;        /* since the last tick */
     uint64_t answered_ms; /* tick that dated the last answer */
     uint64_t lost_ms;
+    uint64_t listed; /* not 0: it is kept until ph_lease_sessions_left is told this number */
     bool left;                     /* its client closed the connection */
     struct ph_lease_list held;     /* least recently used first */
     struct ph_lease_list recalled; /* the oldest recall first */

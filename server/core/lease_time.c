@@ -3,13 +3,10 @@
 #include "runtime/base/mutant.h"
 #include "server/core/lease_private.h"
 
-/* The server waits longer by as much as the client, whose clock may be slower, waits shorter. */
-enum { LEASE_KEPT_MS = PH_LEASE_TTL_MS + PH_LEASE_TTL_MS / 1000 * (1000 - PH_LEASE_RATE_PER_MILLE) };
-
 /* When what SESSION, which is lost, left behind is over. The tick may be a moment behind the loss. */
 static uint64_t expiry_ms(const struct ph_lease_session *session)
 {
-    uint64_t end_ms = session->answered_ms + LEASE_KEPT_MS;
+    uint64_t end_ms = session->answered_ms + PH_LEASE_KEPT_MS;
     uint64_t left_ms = session->lost_ms + PH_LEASE_LEFT_MS;
 
     if (PH_MUTANT(FENCED_EARLY))
@@ -47,7 +44,7 @@ static void tick_session(struct ph_leases *leases, struct ph_lease_session *sess
     /* Its leases stay until it knows by its own clock that it has lost them. */
     if (is_mute(session, now_ms))
         leases->hooks.fence(leases->hooks.data, session);
-    if (!session->lost || now_ms < expiry_ms(session))
+    if (!session->lost || session->listed != 0 || now_ms < expiry_ms(session))
         return;
     leases->hooks.expired(leases->hooks.data, session);
     ph_lease_session_end(leases, session);

@@ -33,14 +33,40 @@ static void tell_session(const struct ph_session *session, bool resumed, Pohmel_
     reply->watched = session->caches && session->entry->export->watched;
 }
 
+/* The session, about to be opened, enters the list of the store, where that has one. */
+static uint32_t enter_list(struct ph_server_call *call, const Pohmel__SessionOpenRequest *request,
+                           struct ph_session_wish *wish)
+{
+    const struct ph_store *store = wish->entry->export->store;
+    struct ph_store_session stored = {.number = wish->number,
+                                      .read_only = wish->read_only,
+                                      .leases = request->leases,
+                                      .write_back = request->write_back};
+    uint32_t status;
+
+    if (store->enter_session == NULL)
+        return PH_ST_OK;
+    ph_server_enter(call->server, &call->actions);
+    status = ph_session_may_open(call->conn, wish, &call->call.fault);
+    ph_server_leave(call->server);
+    if (status != PH_ST_OK)
+        return status;
+    memcpy(stored.client, wish->client, sizeof(stored.client));
+    for (size_t i = 0; i < request->host.len && request->host.data[i] != 0; i++)
+        stored.host[i] = (char) request->host.data[i];
+    status = store->enter_session(store->self, &stored, &call->call.fault);
+    wish->listed = status == PH_ST_OK;
+    return status;
+}
+
 static uint32_t session_open(void *self, struct ph_call *call, const Pohmel__SessionOpenRequest *request,
                              Pohmel__SessionOpenReply *reply)
 {
     struct ph_server *server = self;
     const struct ph_export_entry *entry =
         ph_server_find_export(server, request->export_name.data, request->export_name.len, &call->fault);
-    const struct ph_session_wish wish = {request->client.data, request->session, entry, request->read_only,
-                                         request->resumable};
+    struct ph_session_wish wish = {request->client.data, request->session,   entry,
+                                   request->read_only,   request->resumable, false};
     struct ph_store *store;
     uint32_t status;
 
@@ -61,6 +87,10 @@ static uint32_t session_open(void *self, struct ph_call *call, const Pohmel__Ses
     reply->lease_ttl_ms = PH_LEASE_TTL_MS;
     reply->slots = PH_SESSION_SLOTS;
     reply->credits = PH_SESSION_CREDITS;
+    if (!request->resume && request->resumable)
+        status = enter_list(of(call), request, &wish);
+    if (status != PH_ST_OK)
+        return status;
     ph_server_enter(server, &of(call)->actions);
     if (request->resume)
         status = ph_session_resume(of(call), &wish, &call->fault);
@@ -71,6 +101,8 @@ static uint32_t session_open(void *self, struct ph_call *call, const Pohmel__Ses
     if (status == PH_ST_OK)
         tell_session(of(call)->conn->session, request->resume, reply);
     ph_server_leave(server);
+    if (status != PH_ST_OK && wish.listed)
+        store->leave_session(store->self, wish.client, wish.number);
     return status;
 }
 
@@ -320,6 +352,8 @@ static uint32_t take_lock(struct ph_call *call, const struct ph_lock_want *want,
 
     if (session->ended || ph_server_is_stray(running))
         return PH_ST_NO_SESSION;
+    if (running->server->grace && (wait || !session->claims))
+        return ph_server_wait_for_grace(running);
     if (entry == NULL || entry->object != want->object)
         return ph_fault_set(&call->fault, PH_ST_BAD_HANDLE, "the handle is not open on that object");
     if (!access_suffices(entry, want))
@@ -390,6 +424,12 @@ static uint32_t lock_test(void *self, struct ph_call *call, const Pohmel__LockTe
     if (!make_want(call, &want, request->range))
         return refuse_range(call);
     ph_server_enter(server, &of(call)->actions);
+    if (server->grace && !session->ended && !ph_server_is_stray(of(call))) {
+        uint32_t status = ph_server_wait_for_grace(of(call));
+
+        ph_server_leave(server);
+        return status;
+    }
     reply->conflict = !session->ended && ph_locks_test(server->locks, &session->locks, &want, &found);
     ph_server_leave(server);
     if (!reply->conflict)
@@ -421,6 +461,8 @@ static uint32_t acquire(struct ph_server_call *call, const Pohmel__LeaseAcquireR
 
     if (session->ended || ph_server_is_stray(call))
         return PH_ST_NO_SESSION;
+    if (call->server->grace)
+        return ph_server_wait_for_grace(call);
     if (!granted)
         granted = ph_leases_acquire(leases, &call->claim, session->lease, request->object,
                                     (enum ph_lease_mode) request->mode);
@@ -514,7 +556,6 @@ static uint32_t lease_release(void *self, struct ph_call *call, const Pohmel__Le
     return PH_ST_OK;
 }
 
-/* Reclaiming has no handlers: it is answered UNSUPPORTED in this version. */
 const struct ph_session_ops ph_server_session_ops = {
     .session_open = session_open,
     .session_close = session_close,
@@ -527,4 +568,6 @@ const struct ph_session_ops ph_server_session_ops = {
     .lease_acquire = lease_acquire,
     .lease_release = lease_release,
     .glimpse_answer = ph_server_glimpse_answer,
+    .reclaim = ph_server_reclaim,
+    .reclaim_done = ph_server_reclaim_done,
 };

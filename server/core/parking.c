@@ -38,7 +38,7 @@ void ph_server_unpark(struct ph_server_call *call, uint32_t status)
         ph_leases_claim_end(call->server->leases, &call->claim);
         ph_server_glimpse_forget(call);
     }
-    call->waits = false;
+    call->waits = call->in_grace = false;
     call->verdict = status;
     if (call->settled)
         run_again(call);
@@ -102,12 +102,27 @@ static bool must_not_wait(const struct ph_server_call *call, const struct ph_cha
            ph_leases_holds(call->server->leases, own, plan->wants[0].object);
 }
 
+/* Whether its session has all objects of PLAN exclusively, so that no other session can claim one of them.
+ * Guard held. */
+static bool is_all_own(const struct ph_server_call *call, const struct ph_change_plan *plan)
+{
+    const struct ph_lease_session *own = call->session->lease;
+    size_t count = 0;
+
+    while (own != NULL && count < plan->count && plan->wants[count].object != PH_LEASE_ALL &&
+           ph_leases_holds_alone(call->server->leases, own, plan->wants[count].object))
+        count++;
+    return count == plan->count;
+}
+
 uint32_t ph_server_claim(struct ph_server_call *call, const struct ph_change_plan *plan)
 {
     uint32_t status = PH_ST_OK;
 
     ph_server_enter(call->server, &call->actions);
-    if (must_not_wait(call, plan)) {
+    if (call->server->grace && !call->session->ended && !is_all_own(call, plan)) {
+        status = ph_server_wait_for_grace(call);
+    } else if (must_not_wait(call, plan)) {
         ph_leases_claim_end(call->server->leases, &call->claim);
         ph_leases_claim_at_once(call->server->leases, &call->claim, call->session->lease,
                                 plan->wants[0].object);
@@ -133,6 +148,8 @@ bool ph_server_reading_waits(struct ph_server_call *call)
     struct ph_server *server = call->server;
     struct ph_lease_want want = {0};
 
+    if (ph_server_is_grace(server) && ph_server_grace_parks(call))
+        return true;
     if (call->session == NULL || !ph_leases_exclusive(server->leases))
         return false;
     want.object = object_to_claim(frame);

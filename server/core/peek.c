@@ -9,6 +9,7 @@ enum {
     FIELD_READ_OBJECT = 2, /* of all requests that read; LOOKUP's is called parent */
     FIELD_READ_LENGTH = 5,
     FIELD_OPEN_ACCESS = 4,
+    FIELD_OPEN_REOPEN = 8,
     FIELD_TRANSACT_CHANGES = 1,
     FIELD_WRITE_STABLE = 8,
 };
@@ -129,6 +130,11 @@ bool ph_peek_slow(uint16_t command, const uint8_t *message, size_t len)
 bool ph_peek_opens_to_write(uint16_t command, const uint8_t *message, size_t len)
 {
     return command == PH_CMD_OPEN && (largest(message, len, FIELD_OPEN_ACCESS) & ACCESS_WRITE) != 0;
+}
+
+bool ph_peek_reopens(uint16_t command, const uint8_t *message, size_t len)
+{
+    return command == PH_CMD_OPEN && largest(message, len, FIELD_OPEN_REOPEN) != 0;
 }
 
 uint64_t ph_peek_read_object(uint16_t command, const uint8_t *message, size_t len)

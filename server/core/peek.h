@@ -24,4 +24,7 @@ uint64_t ph_peek_read_object(uint16_t command, const uint8_t *message, size_t le
 /* Whether an OPEN asks to write. */
 bool ph_peek_opens_to_write(uint16_t command, const uint8_t *message, size_t len);
 
+/* Whether a message of OPEN has `reopen`. */
+bool ph_peek_reopens(uint16_t command, const uint8_t *message, size_t len);
+
 #endif

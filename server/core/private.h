@@ -26,6 +26,10 @@ struct ph_server {
     struct ph_server_guard guard;
     uint64_t seed, last_session;
     bool shutting_down;
+    bool grace;        /* atomic */
+    size_t claimants;  /* sessions of before the start that have not said that they are done */
+    size_t leaving;    /* sessions that have ended, and are in the list still */
+    uint64_t grace_ms; /* until when; 0 before the first tick */
     size_t running, session_count, away_count;
     uint64_t now_ms;         /* as the last tick said */
     struct ph_table clients; /* sessions, by client */
@@ -84,8 +88,6 @@ struct ph_server_conn {
     LIST_ENTRY(ph_server_conn) of_server;
 };
 
-enum { PH_CLIENT_ID_BYTES = 16 };
-
 struct ph_session {
     struct ph_table_node node; /* by client */
     uint8_t client[PH_CLIENT_ID_BYTES];
@@ -95,6 +97,8 @@ struct ph_session {
     struct ph_server_conn *conn; /* NULL while it is away */
     uint64_t peer;               /* of its last connection */
     bool ended;
+    bool listed;                    /* in the list of the store */
+    bool claims;                    /* of before the start; not done with what it claims */
     bool resumable;                 /* it outlives its connection */
     bool away;                      /* its connection broke; it may be taken up again */
     bool wanted;                    /* while it was away somebody wanted a lock that it has */
@@ -131,6 +135,7 @@ struct ph_server_call {
     struct ph_glimpse glimpse;         /* what it asked of who has its object exclusively */
     uint64_t since;                    /* what it reads is not older than this, by the clock of the leases */
     unsigned attempts;                 /* times that a name belonged to another object than expected */
+    bool in_grace;                     /* it waits for the end of the grace; guard */
     bool plain_rename;                 /* the store cannot be told that a name must be free */
     bool parked;                       /* it is to be executed again */
     bool waits;                        /* until its claim goes; guard */
@@ -263,11 +268,20 @@ struct ph_session_wish {
     uint64_t number;
     const struct ph_export_entry *entry;
     bool read_only, resumable;
+    bool listed; /* it is in the list of the store already */
 };
+
+/* Whether ph_session_open would not refuse it. Guard held. */
+uint32_t ph_session_may_open(struct ph_server_conn *conn, const struct ph_session_wish *wish,
+                             struct ph_fault *fault);
 
 /* Opens a session on CONN, ending an older one of the client. Guard held. Returns a status. */
 uint32_t ph_session_open(struct ph_server_conn *conn, const struct ph_session_wish *wish,
                          struct ph_fault *fault);
+
+/* A session of before this start: it is away. Guard held. */
+void ph_session_restore(struct ph_server *server, const struct ph_session_wish *wish,
+                        const struct ph_store_session *stored);
 
 /* The session of CLIENT, or NULL. Guard held. */
 struct ph_session *ph_session_find(struct ph_server *server, const uint8_t client[PH_CLIENT_ID_BYTES]);
@@ -283,6 +297,9 @@ void ph_session_end(struct ph_server *server, struct ph_session *session, bool l
 void ph_session_call_done(struct ph_server *server, struct ph_session *session, struct ph_server_call *call);
 
 /* ---- away.c: sessions that outlive their connection. Guard held for all of them. ---- */
+
+/* SESSION, which has no connection, is away from now on. */
+void ph_session_put_away(struct ph_server *server, struct ph_session *session);
 
 /* The connection of SESSION is gone: it is away from now on. What it was waiting for there is dropped, but
  * for transactions. */
@@ -308,6 +325,38 @@ bool ph_server_is_stray(const struct ph_server_call *call);
 
 /* SESSION, which is away, has a lock that somebody wants. True when it has ended therefore. */
 bool ph_session_is_wanted(struct ph_server *server, struct ph_session *session);
+
+/* ---- grace.c: the time after a start ---- */
+
+/* Takes over the sessions that were there before the start. */
+void ph_server_begin_grace(struct ph_server *server);
+
+/* It is server->now_ms. Guard held. */
+void ph_server_tick_grace(struct ph_server *server);
+
+/* SESSION claims nothing more: it is done, or has ended. Guard held. */
+void ph_session_claims_no_more(struct ph_server *server, struct ph_session *session);
+
+/* A session that has ended is not in the list any more. Guard held. */
+void ph_server_left_list(struct ph_server *server, uint64_t session);
+
+/* Whether it is grace. Any thread, without the guard: true may be a moment late. */
+static inline bool ph_server_is_grace(const struct ph_server *server)
+{
+    return __atomic_load_n(&server->grace, __ATOMIC_ACQUIRE);
+}
+
+/* CALL is to be executed again when the grace is over. Guard held; returns PENDING, or CANCELLED. */
+uint32_t ph_server_wait_for_grace(struct ph_server_call *call);
+
+/* Whether CALL, which reads, may not go before the grace is over; it is parked then. */
+bool ph_server_grace_parks(struct ph_server_call *call);
+
+/* Handlers of RECLAIM and RECLAIM_DONE. reclaim.c */
+uint32_t ph_server_reclaim(void *self, struct ph_call *call, const Pohmel__ReclaimRequest *request,
+                           Pohmel__ReclaimReply *reply);
+uint32_t ph_server_reclaim_done(void *self, struct ph_call *call, const Pohmel__ReclaimDoneRequest *request,
+                                Pohmel__ReclaimDoneReply *reply);
 
 /* Sessions that are away end, when it is time. */
 void ph_sessions_tick(struct ph_server *server);

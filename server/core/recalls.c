@@ -134,6 +134,7 @@ void ph_server_tick(struct ph_server *server, uint64_t now_ms, struct ph_actions
     ph_server_glimpse_tick(server);
     ph_leases_tick(server->leases, now_ms);
     ph_sessions_tick(server);
+    ph_server_tick_grace(server);
     if (server->shutting_down)
         ph_server_unpark_all(server, NULL, PH_ST_SHUTTING_DOWN);
     ph_server_leave(server);

@@ -36,6 +36,7 @@ struct ph_server *ph_server_new(const struct ph_server_export *exports, size_t c
     LIST_INIT(&server->sessions);
     TAILQ_INIT(&server->away);
     TAILQ_INIT(&server->glimpses);
+    ph_server_begin_grace(server);
     return server;
 }
 

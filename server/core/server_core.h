@@ -18,6 +18,10 @@
  * `resume`; it ends when somebody wants a lease or a lock of it that is past its time, when there are too
  * many like it, or after PH_AWAY_MAX_MS.
  *
+ * Restarts. Sessions that are resumable are in a list of the store, and away when the server starts. As long
+ * as they may come back and claim what they held (grace), nobody is served what one of them may hold: such
+ * calls are parked.
+ *
  * Credits. A request costs ph_credit_cost() from its arrival until its reply.
  * A connection may have PH_SESSION_CREDITS in use; whoever sends more is told
  * NO_CREDIT and cut off. A lock that waits gives its credits back at once (the waits have a limit
@@ -101,6 +105,14 @@ void ph_server_execute(struct ph_server_call *call);
 /* CALL was executed: its answer is recorded and handed out, or it is parked. The caller must not touch it
  * afterwards. */
 void ph_server_done(struct ph_server_call *call, struct ph_actions *actions);
+
+/* Does what ACTION, an END_SESSION, says, and what follows from it: its session's handles are closed, and it
+ * is not in the list any more that outlives the server. May wait. */
+void ph_server_end_session(struct ph_server *server, const struct ph_action *action,
+                           struct ph_actions *actions);
+
+/* Whether the server waits for sessions of before its start, and serves nobody else. */
+bool ph_server_in_grace(struct ph_server *server);
 
 /* OBJECT (0: all objects) of the export EXPORT_INDEX was changed by somebody else than this server: all
  * leases on it are taken back. */

@@ -59,6 +59,9 @@ static void free_session(struct ph_server *server, struct ph_session *session)
 
     action->export = session->entry->export;
     action->session = session->id;
+    action->listed = session->listed;
+    memcpy(action->client, session->client, sizeof(action->client));
+    action->number = session->number;
     for (size_t i = 0; i < PH_SESSION_SLOTS; i++)
         ph_slot_clear(&session->slots[i]);
     ph_handles_clear(&session->handles);
@@ -85,17 +88,21 @@ void ph_session_end(struct ph_server *server, struct ph_session *session, bool l
     session->ended = true;
     server->session_count--;
     ph_session_not_away(server, session);
+    server->leaving += session->listed;
     LIST_REMOVE(session, of_server);
     ph_table_remove(&server->clients, &session->node);
     ph_locks_end_session(server->locks, &session->locks);
     ph_server_unpark_all(server, session, PH_ST_NO_SESSION);
     ph_server_glimpse_end_session(session);
     session->lease = NULL;
+    if (lease != NULL && session->listed)
+        ph_lease_session_hold(lease, session->id);
     if (lease != NULL && lost)
         ph_lease_session_lost(server->leases, lease, left);
     else if (lease != NULL)
         ph_lease_session_end(server->leases, lease);
     unlink_conn(session);
+    ph_session_claims_no_more(server, session);
     if (session->running == 0)
         free_session(server, session);
 }
@@ -146,9 +153,8 @@ static bool make_room(struct ph_server *server, uint64_t peer)
     return true;
 }
 
-static struct ph_session *add_session(struct ph_server_conn *conn, const struct ph_session_wish *wish)
+static struct ph_session *add_session(struct ph_server *server, const struct ph_session_wish *wish)
 {
-    struct ph_server *server = conn->server;
     struct ph_session *session = PH_CORE_NEW(struct ph_session);
 
     memcpy(session->client, wish->client, PH_CLIENT_ID_BYTES);
@@ -157,8 +163,7 @@ static struct ph_session *add_session(struct ph_server_conn *conn, const struct 
     session->entry = wish->entry;
     session->read_only = wish->read_only || wish->entry->export->read_only;
     session->resumable = wish->resumable;
-    session->conn = conn;
-    session->peer = conn->peer;
+    session->listed = wish->listed;
     session->handles.seed = server->seed;
     LIST_INIT(&session->calls);
     TAILQ_INIT(&session->asked);
@@ -169,17 +174,43 @@ static struct ph_session *add_session(struct ph_server_conn *conn, const struct 
     return session;
 }
 
-uint32_t ph_session_open(struct ph_server_conn *conn, const struct ph_session_wish *wish,
-                         struct ph_fault *fault)
+void ph_session_restore(struct ph_server *server, const struct ph_session_wish *wish,
+                        const struct ph_store_session *stored)
 {
-    struct ph_server *server = conn->server;
-    struct ph_session *session = ph_session_find(server, wish->client);
+    struct ph_session *session = add_session(server, wish);
+
+    for (size_t i = 0; i < PH_SESSION_SLOTS; i++)
+        session->slots[i].any = true;
+    if (stored->leases) {
+        ph_server_session_caches(server, session, (const uint8_t *) stored->host, strlen(stored->host));
+        session->writes_back = session->caches && stored->write_back && !session->read_only;
+    }
+    session->claims = true;
+    ph_session_put_away(server, session);
+}
+
+uint32_t ph_session_may_open(struct ph_server_conn *conn, const struct ph_session_wish *wish,
+                             struct ph_fault *fault)
+{
+    const struct ph_session *session = ph_session_find(conn->server, wish->client);
 
     if (conn->closed)
         return ph_fault_set(fault, PH_ST_NO_SESSION, "the connection was closed meanwhile");
     if (session != NULL && wish->number <= session->number)
         return ph_fault_set(fault, PH_ST_BUSY,
                             "the client has a session of this or a higher number open already");
+    return PH_ST_OK;
+}
+
+uint32_t ph_session_open(struct ph_server_conn *conn, const struct ph_session_wish *wish,
+                         struct ph_fault *fault)
+{
+    struct ph_server *server = conn->server;
+    struct ph_session *session = ph_session_find(server, wish->client);
+    uint32_t status = ph_session_may_open(conn, wish, fault);
+
+    if (status != PH_ST_OK)
+        return status;
     if (session != NULL) {
         struct ph_server_conn *older = session->conn;
 
@@ -192,7 +223,9 @@ uint32_t ph_session_open(struct ph_server_conn *conn, const struct ph_session_wi
         return ph_fault_set(fault, PH_ST_LIMIT,
                             "the server keeps as many sessions as it may (%d, and %d for one machine)",
                             PH_SESSIONS_MAX, PH_PEER_SESSIONS_MAX);
-    conn->session = add_session(conn, wish);
+    conn->session = add_session(server, wish);
+    conn->session->conn = conn;
+    conn->session->peer = conn->peer;
     conn->state = PH_CONN_OPEN;
     return PH_ST_OK;
 }

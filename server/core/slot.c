@@ -39,6 +39,10 @@ static enum ph_slot_verdict admit_again(struct ph_slot *slot, const struct ph_fr
 enum ph_slot_verdict ph_slot_admit(struct ph_slot *slot, const struct ph_frame_header *header, uint32_t cost,
                                    struct ph_fault *fault)
 {
+    if (slot->any) {
+        slot->any = false;
+        slot->sequence = header->sequence - 1;
+    }
     if (header->sequence == slot->sequence)
         return admit_again(slot, header, cost, fault);
     if (header->sequence != slot->sequence + 1)

@@ -16,6 +16,7 @@ enum { PH_SLOT_RECORD_MAX_BYTES = 64 * 1024 };
 
 struct ph_slot {
     uint32_t sequence; /* of the last transaction; 0 before the first */
+    bool any;          /* whichever sequence number comes is the next one: it is not known */
     bool busy;         /* it is being executed */
     bool recorded;     /* it was answered with what stands below */
     bool too_large;    /* it was answered, but the answer was not kept */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "server/store/posix_internal.h"
+#include "server/store/state_sessions.h"
 
 enum { SPARE_FDS = 256, STATE_MODE = 0700 };
 
@@ -201,6 +202,7 @@ static void store_free(struct ph_posix_store *store)
     ph_objects_clear(store);
     if (store->root_fd >= 0)
         close(store->root_fd);
+    ph_state_sessions_close(store->session_list);
     ph_state_db_close(store->db);
     if (store->state_lock_fd >= 0)
         close(store->state_lock_fd);
@@ -265,7 +267,10 @@ static bool state_open(struct ph_posix_store *store, const struct ph_posix_optio
     struct ph_identity identity = ph_identity_of(root);
     struct ph_state_root known = {options->directory, identity.ino, identity.btime_ns};
     store->db = ph_state_db_open(options->state_dir, &known, error);
-    return store->db != NULL;
+    if (store->db == NULL)
+        return false;
+    store->session_list = ph_state_sessions_open(options->state_dir, ph_state_db_volume(store->db), error);
+    return store->session_list != NULL;
 }
 
 /* Descriptors are what directories and handles cost; as many as the system lets us have. */
@@ -368,6 +373,9 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
         .now = posix_now,
         .transact = posix_transact,
         .close = ph_posix_close,
+        .enter_session = ph_posix_enter_session,
+        .leave_session = ph_posix_leave_session,
+        .sessions = ph_posix_sessions,
         .end_session = ph_posix_end_session,
         .free = posix_free,
     };

@@ -92,6 +92,7 @@ struct ph_posix_store {
     uint32_t objects_max, dirs_max, handles_max;
     dev_t dev; /* of the root */
     struct ph_state_db *db;
+    struct ph_state_sessions *session_list;
     int state_lock_fd;
     struct ph_object *root;
     int root_fd;
@@ -250,6 +251,11 @@ uint32_t ph_store_handle_open(struct ph_posix_store *store, struct ph_call *call
                               struct ph_object *object, int fd, uint32_t access);
 uint32_t ph_posix_close(void *self, uint64_t session, uint64_t handle);
 void ph_posix_end_session(void *self, uint64_t session);
+
+/* posix_session.c: as of struct ph_store. */
+uint32_t ph_posix_enter_session(void *self, const struct ph_store_session *session, struct ph_fault *fault);
+void ph_posix_leave_session(void *self, const uint8_t client[PH_CLIENT_ID_BYTES], uint64_t number);
+size_t ph_posix_sessions(void *self, struct ph_store_session *out, size_t max);
 /* COUNT ids from FIRST on may be used by this session and are not in use. INVALID else. */
 uint32_t ph_ids_check(struct ph_posix_store *store, struct ph_call *call, uint64_t first, uint32_t count);
 uint64_t ph_ids_allocate(struct ph_posix_store *store, uint64_t count); /* of the store's own; 0: none left */

@@ -9,7 +9,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "runtime/base/limits.h"
+
 #include "ph_dispatch.h" /* generated: struct ph_store_ops, ph_dispatch_change */
+
+/* A session in the list that outlives the server. */
+struct ph_store_session {
+    uint8_t client[PH_CLIENT_ID_BYTES];
+    uint64_t number;
+    bool read_only, leases, write_back;
+    char host[PH_HOST_MAX_BYTES + 1]; /* as the client calls itself; "" for nothing */
+};
 
 struct ph_store {
     const struct ph_store_ops *ops; /* NULL members are answered UNSUPPORTED by the dispatcher */
@@ -33,6 +43,18 @@ struct ph_store {
 
     /* Closes one handle of a session. An unknown handle is closed already. */
     uint32_t (*close)(void *self, uint64_t session, uint64_t handle);
+
+    /* Puts SESSION into the list, in the place of one of the same client with a smaller number; it is there
+     * after the end of this process, however it ends. Returns a status. NULL, like the next two, where the
+     * store has no list: sessions end with the server then. */
+    uint32_t (*enter_session)(void *self, const struct ph_store_session *session, struct ph_fault *fault);
+
+    /* Takes the session NUMBER of CLIENT out, as lastingly. One that is not there is fine. */
+    void (*leave_session)(void *self, const uint8_t client[PH_CLIENT_ID_BYTES], uint64_t number);
+
+    /* The list as it was when the store was opened: up to MAX into OUT; returns how many. Empty where what
+     * was answered to them may be lost (the machine lost power). */
+    size_t (*sessions)(void *self, struct ph_store_session *out, size_t max);
 
     /* The session is over: closes all its handles. */
     void (*end_session)(void *self, uint64_t session);

@@ -38,6 +38,16 @@ static void take_frame(struct client *client, const struct ph_action *action)
     g_hash_table_insert(client->replies, GSIZE_TO_POINTER(action->header.id), reply);
 }
 
+static void perform(struct world *world, struct ph_actions *actions);
+
+static void end_session(struct world *world, const struct ph_action *action)
+{
+    struct ph_actions actions = {0};
+
+    ph_server_end_session(world->server, action, &actions);
+    perform(world, &actions);
+}
+
 static void perform(struct world *world, struct ph_actions *actions)
 {
     for (size_t i = 0; i < actions->count; i++) {
@@ -52,7 +62,7 @@ static void perform(struct world *world, struct ph_actions *actions)
             client->close_status = action->status;
             break;
         case PH_ACTION_END_SESSION:
-            action->export->store->end_session(action->export->store->self, action->session);
+            end_session(world, action);
             break;
         case PH_ACTION_RUN:
             g_queue_push_tail(&world->runs, action->call);
@@ -93,6 +103,16 @@ void world_init(struct world *world)
     world->server = ph_server_new(&world->export, 1, &guard, 4711);
     g_queue_init(&world->runs);
     world_tick(world, 1000);
+}
+
+void world_restart(struct world *world, uint64_t now_ms)
+{
+    const struct ph_server_guard guard = stepped_guard(&world->inside);
+
+    ph_server_free(world->server);
+    ph_fake_store_restart(world->fake);
+    world->server = ph_server_new(&world->export, 1, &guard, 4712);
+    world_tick(world, now_ms);
 }
 
 void world_clear(struct world *world)

@@ -36,6 +36,8 @@ struct reply {
 
 void world_init(struct world *world);
 void world_clear(struct world *world);
+/* The server is killed, its clients gone before, and started again. */
+void world_restart(struct world *world, uint64_t now_ms);
 void world_tick(struct world *world, uint64_t now_ms);
 
 /* Lets the calls that were held run. */

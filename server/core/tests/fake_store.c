@@ -7,13 +7,14 @@
 
 #include "runtime/base/limits.h"
 
-enum { FILES_MAX = 256, HANDLES_MAX = 1024, FILE_BYTES = 4096 };
+enum { FILES_MAX = 256, HANDLES_MAX = 1024, FILE_BYTES = 4096, LIST_MAX = 64 };
 
 struct file {
     uint64_t object;
     char name[PH_NAME_MAX_BYTES + 1];
     uint8_t data[FILE_BYTES];
     size_t len;
+    uint64_t version;
 };
 
 struct handle {
@@ -23,6 +24,9 @@ struct handle {
 
 struct ph_fake_store {
     struct ph_store interface;
+    uint64_t epoch;
+    struct ph_store_session list[LIST_MAX];
+    unsigned listed;
     pthread_mutex_t mutex;
     pthread_cond_t let_go;
     bool free_to_go;
@@ -92,6 +96,7 @@ static void fill_attr(struct ph_arena *arena, Pohmel__Attr *attr, uint64_t objec
     attr->object = object;
     attr->mode = file == NULL ? S_IFDIR | 0755 : S_IFREG | 0644;
     attr->size = file == NULL ? 0 : file->len;
+    attr->version = file == NULL ? 0 : file->version;
     attr->accessed = make_time(arena);
     attr->modified = make_time(arena);
     attr->changed = make_time(arena);
@@ -114,7 +119,9 @@ static uint32_t describe(void *self, struct ph_arena *arena, Pohmel__ExportInfo 
 
 static uint64_t epoch(void *self)
 {
-    return 1;
+    const struct ph_fake_store *fake = self;
+
+    return fake->epoch;
 }
 
 static uint32_t ids_grant(void *self, struct ph_call *call, const Pohmel__IdsGrantRequest *request,
@@ -385,6 +392,80 @@ static void end_session(void *self, uint64_t session)
     pthread_mutex_unlock(&fake->mutex);
 }
 
+static uint32_t enter_session(void *self, const struct ph_store_session *session, struct ph_fault *fault)
+{
+    struct ph_fake_store *fake = self;
+    unsigned at = 0;
+
+    pthread_mutex_lock(&fake->mutex);
+    while (at < fake->listed && memcmp(fake->list[at].client, session->client, sizeof(session->client)) != 0)
+        at++;
+    if (at < LIST_MAX)
+        fake->list[at] = *session;
+    fake->listed += at == fake->listed && at < LIST_MAX;
+    pthread_mutex_unlock(&fake->mutex);
+    return at < LIST_MAX ? PH_ST_OK : ph_fault_set(fault, PH_ST_IO_ERROR, "the list is full");
+}
+
+static void leave_session(void *self, const uint8_t client[PH_CLIENT_ID_BYTES], uint64_t number)
+{
+    struct ph_fake_store *fake = self;
+
+    pthread_mutex_lock(&fake->mutex);
+    for (unsigned i = 0; i < fake->listed; i++) {
+        if (memcmp(fake->list[i].client, client, PH_CLIENT_ID_BYTES) == 0 && fake->list[i].number == number)
+            fake->list[i] = fake->list[--fake->listed];
+    }
+    pthread_mutex_unlock(&fake->mutex);
+}
+
+static size_t sessions(void *self, struct ph_store_session *out, size_t max)
+{
+    struct ph_fake_store *fake = self;
+    size_t count;
+
+    pthread_mutex_lock(&fake->mutex);
+    count = fake->listed < max ? fake->listed : max;
+    memcpy(out, fake->list, count * sizeof(*out));
+    pthread_mutex_unlock(&fake->mutex);
+    return count;
+}
+
+void ph_fake_store_keep_list(struct ph_fake_store *fake)
+{
+    fake->interface.enter_session = enter_session;
+    fake->interface.leave_session = leave_session;
+    fake->interface.sessions = sessions;
+}
+
+void ph_fake_store_restart(struct ph_fake_store *fake)
+{
+    memset(fake->handle, 0, sizeof(fake->handle));
+    fake->handles = 0;
+    fake->epoch++;
+}
+
+void ph_fake_store_change(struct ph_fake_store *fake, uint64_t object)
+{
+    pthread_mutex_lock(&fake->mutex);
+    find_object(fake, object)->version++;
+    pthread_mutex_unlock(&fake->mutex);
+}
+
+unsigned ph_fake_store_listed(struct ph_fake_store *fake)
+{
+    return fake->listed;
+}
+
+bool ph_fake_store_lists(struct ph_fake_store *fake, uint8_t who, uint64_t number)
+{
+    for (unsigned i = 0; i < fake->listed; i++) {
+        if (fake->list[i].client[0] == who && fake->list[i].number == number)
+            return true;
+    }
+    return false;
+}
+
 struct ph_fake_store *ph_fake_store_new(void)
 {
     struct ph_fake_store *fake = calloc(1, sizeof(*fake));
@@ -394,6 +475,7 @@ struct ph_fake_store *ph_fake_store_new(void)
     pthread_mutex_init(&fake->mutex, NULL);
     pthread_cond_init(&fake->let_go, NULL);
     fake->next_id = PH_OBJECT_GIVEN_FIRST;
+    fake->epoch = 1;
     fake->interface = (struct ph_store){
         .ops = &ops,
         .self = fake,

@@ -15,6 +15,20 @@ struct ph_fake_store *ph_fake_store_new(void);
 struct ph_store *ph_fake_store_interface(struct ph_fake_store *fake);
 void ph_fake_store_free(struct ph_fake_store *fake);
 
+/* It keeps a list of sessions. To be said before a server uses it. */
+void ph_fake_store_keep_list(struct ph_fake_store *fake);
+
+/* The server that used it has ended without a word: handles are gone, the list is as it was, and the epoch is
+ * raised. */
+void ph_fake_store_restart(struct ph_fake_store *fake);
+
+/* Sessions in the list; whether NUMBER of client {WHO} is one. */
+unsigned ph_fake_store_listed(struct ph_fake_store *fake);
+bool ph_fake_store_lists(struct ph_fake_store *fake, uint8_t who, uint64_t number);
+
+/* Somebody else changes OBJECT: its version grows. */
+void ph_fake_store_change(struct ph_fake_store *fake, uint64_t object);
+
 /* Commands that hang go on, now and later. */
 void ph_fake_store_let_go(struct ph_fake_store *fake);
 

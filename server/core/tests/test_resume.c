@@ -395,6 +395,39 @@ static void test_very_many_sessions(void)
     tear_down(&pair);
 }
 
+/* The promise: who is pushed out while others wait for what it holds is not asked, nor fenced, once more. */
+static void test_pushed_out_while_wanted(void)
+{
+    enum { MANY = PH_PEER_AWAY_SESSIONS_MAX + 1 };
+    struct pair pair;
+    uint64_t id;
+
+    set_up(&pair);
+    client_acquire(&pair.one, FILE_A, PH_LEASE_EXCLUSIVE);
+    world_tick(&pair.world, START_MS);
+    break_one(&pair);
+    id = client_getattr(&pair.two, FILE_A, NULL);
+    for (uint64_t i = 0; i < MANY; i++) {
+        struct client other;
+        Pohmel__SessionOpenRequest open = POHMEL__SESSION_OPEN_REQUEST__INIT;
+        uint8_t name[16] = {99, (uint8_t) i, (uint8_t) (i >> 8)};
+
+        client_connect(&other, &pair.world);
+        open.client = (ProtobufCBinaryData){sizeof(name), name};
+        open.session = 1;
+        open.resumable = true;
+        g_assert_cmpuint(client_status(&other, client_send(&other, PH_CMD_SESSION_OPEN, &open.base)), ==,
+                         PH_ST_OK);
+        client_clear(&other);
+    }
+    g_assert_cmpuint(resume_one(&pair), ==, PH_ST_NO_SESSION);
+    world_tick(&pair.world, START_MS + PH_LEASE_TTL_MS);
+    g_assert_cmpuint(client_status(&pair.two, id), ==, PH_PENDING);
+    world_tick(&pair.world, EXPIRED_MS);
+    g_assert_cmpuint(client_status(&pair.two, id), ==, PH_ST_OK);
+    tear_down(&pair);
+}
+
 /* The promise: a machine has so many sessions, and is told in words that these are all. */
 static void test_limit_of_one_machine(void)
 {
@@ -448,6 +481,7 @@ int main(int argc, char **argv)
     g_test_add_func("/resume/who-takes-what-up", test_who_takes_what_up);
     g_test_add_func("/resume/a-newer-session-ends-who-is-away", test_newer_session_ends_who_is_away);
     g_test_add_func("/resume/very-many-sessions", test_very_many_sessions);
+    g_test_add_func("/resume/pushed-out-while-wanted", test_pushed_out_while_wanted);
     g_test_add_func("/resume/limit-of-one-machine", test_limit_of_one_machine);
     return g_test_run();
 }
