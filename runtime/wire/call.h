@@ -14,7 +14,12 @@
 struct ph_call {
     uint64_t session; /* server-wide number of the session, 0 before it is open */
     const uint8_t
-        *client;     /* 16 bytes that name the client for as long as it lives; NULL where nobody knows */
+        *client; /* 16 bytes that name the client for as long as it lives; NULL where nobody knows */
+    /* Of a transaction in a slot: the session's number as its client knows it, slot and sequence number, and
+     * checksum of the request. SEQUENCE 0: it is in none. */
+    uint64_t session_number;
+    uint32_t slot, sequence, request_crc;
+    void *record;    /* of the store, while it executes the transaction */
     bool write_back; /* the session makes changes in its cache: attributes are to tell whether they are plain
                       */
     void *context;   /* of the session layer; the store never looks at it */

@@ -11,7 +11,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "server/store/posix_internal.h"
+#include "server/store/posix_recover.h"
 #include "server/store/state_sessions.h"
 
 enum { SPARE_FDS = 256, STATE_MODE = 0700 };
@@ -189,12 +189,24 @@ static uint32_t posix_transact(void *self, struct ph_call *call, const Pohmel__T
     pohmel__change_result__init(result);
     reply->results[0] = result;
     reply->n_results = 1;
-    return ph_dispatch_change(&posix_ops, store, call, request->changes[0], result);
+    ph_store_journal_begin(store, call, request->changes[0]);
+    uint32_t status = ph_dispatch_change(&posix_ops, store, call, request->changes[0], result);
+    ph_store_journal_end(store, call, status, reply);
+    return status;
+}
+
+static void posix_end_session(void *self, uint64_t session)
+{
+    struct ph_posix_store *store = self;
+    if (store->journal != NULL)
+        ph_journal_forget_served(store->journal, session);
+    ph_posix_end_session(self, session);
 }
 
 /* ---- Opening ---- */
 
-static void store_free(struct ph_posix_store *store)
+/* STABLE: all that was done is. */
+static void store_free(struct ph_posix_store *store, bool stable)
 {
     ph_creds_server();
     ph_store_handles_clear(store);
@@ -203,6 +215,7 @@ static void store_free(struct ph_posix_store *store)
     if (store->root_fd >= 0)
         close(store->root_fd);
     ph_state_sessions_close(store->session_list);
+    ph_journal_close(store->journal, stable);
     ph_state_db_close(store->db);
     if (store->state_lock_fd >= 0)
         close(store->state_lock_fd);
@@ -212,9 +225,7 @@ static void store_free(struct ph_posix_store *store)
 static void posix_free(void *self)
 {
     struct ph_posix_store *store = self;
-    if (!store->read_only)
-        syncfs(store->root_fd);
-    store_free(store);
+    store_free(store, !store->read_only && syncfs(store->root_fd) == 0);
 }
 
 static bool failed(GError **error, const char *format, const char *what, const char *why)
@@ -331,6 +342,19 @@ static void root_enter(struct ph_posix_store *store, const struct statx *stx)
     store->pins++;
 }
 
+/* What the last server was killed over is settled before anybody is served. */
+static void journal_open(struct ph_posix_store *store, const struct ph_posix_options *options)
+{
+    g_autoptr(GError) error = NULL;
+    if (store->read_only || options->no_journal)
+        return;
+    store->journal = ph_journal_open(options->state_dir, ph_state_db_volume(store->db), false, &error);
+    if (store->journal == NULL)
+        g_warning("%s", error->message);
+    else
+        ph_store_recover(store);
+}
+
 static bool store_start(struct ph_posix_store *store, const struct ph_posix_options *options, GError **error)
 {
     struct statx stx;
@@ -345,6 +369,7 @@ static bool store_start(struct ph_posix_store *store, const struct ph_posix_opti
     store->plain_filesystem = ph_plain_filesystem(store->root_fd);
     if (store->size_limit != 0 && !ph_space_walk(store, error))
         return false;
+    journal_open(store, options);
     return ph_hidden_open(store, error);
 }
 
@@ -362,7 +387,7 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
     ph_objects_init(store);
     ph_store_handles_init(store);
     if (!store_start(store, options, error)) {
-        store_free(store);
+        store_free(store, false);
         return NULL;
     }
     /* The handle that others see lives as long as the store does. */
@@ -372,11 +397,14 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
         .epoch = posix_epoch,
         .now = posix_now,
         .transact = posix_transact,
+        .recorded = ph_posix_recorded,
+        .forget_session = ph_posix_forget_session,
+        .continued = ph_posix_continued,
         .close = ph_posix_close,
         .enter_session = ph_posix_enter_session,
         .leave_session = ph_posix_leave_session,
         .sessions = ph_posix_sessions,
-        .end_session = ph_posix_end_session,
+        .end_session = posix_end_session,
         .free = posix_free,
     };
     store->shell = shape;

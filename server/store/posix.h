@@ -15,6 +15,7 @@ struct ph_posix_options {
     bool read_only;
     uint64_t size_limit;  /* bytes that the export may hold; 0 for what the filesystem holds */
     uint32_t stores;      /* that share this program's descriptors; 0 for this one alone */
+    bool no_journal;      /* a server that is killed is not to know what it was doing: to compare */
     uint32_t objects_max; /* objects kept in memory without being in use; 0 for a million */
 };
 

@@ -26,7 +26,7 @@ static uint32_t make_check(struct ph_posix_store *store, struct ph_call *call, u
 {
     uint32_t status = ph_state_check(store, call);
     if (status == PH_ST_OK)
-        status = ph_ids_check(store, call, object, 1);
+        status = ph_ids_check(store, call, object, 1, false);
     return status == PH_ST_OK ? ph_space_check(store, call, 0) : status;
 }
 
@@ -210,6 +210,44 @@ static uint32_t create_existing(struct ph_posix_store *store, struct ph_call *ca
     return status;
 }
 
+/* The name that is taken is that of the object which was to be made, under the id that only its maker knows:
+ * a server that was killed made it and could not say so. False: it is another one. */
+static bool made_before(struct ph_posix_store *store, struct ph_call *call, const struct ph_named *named,
+                        uint64_t id, uint32_t type, Pohmel__Attr **attr)
+{
+    struct statx stx;
+    struct ph_object *object = ph_object_by_id(store, id);
+    bool same = false;
+    if (object != NULL && ph_statx(named->dir->fd, named->name, &stx) == 0) {
+        struct ph_identity there = ph_identity_of(&stx);
+        same = ph_identity_same(&there, &object->identity) && (stx.stx_mode & S_IFMT) == type &&
+               ph_attr_new(store, call, object, &stx, false, attr) == PH_ST_OK;
+    }
+    ph_object_unref(store, object);
+    return same;
+}
+
+/* The same of a file, which its owner may open again as he made it. */
+static uint32_t created_before(struct ph_posix_store *store, struct ph_call *call,
+                               const Pohmel__CreateRequest *request, const struct ph_named *named,
+                               Pohmel__CreateResult *result)
+{
+    struct ph_object *object = NULL;
+    struct ph_fd *reach = NULL;
+    if (!made_before(store, call, named, request->object, S_IFREG, &result->attr))
+        return PH_ST_INVALID;
+    object = ph_object_by_id(store, request->object);
+    uint32_t status = object != NULL ? ph_object_fd(store, object, &reach) : PH_ST_STALE;
+    if (status == PH_ST_OK)
+        status = existing_open(store, call, request, object, reach->fd);
+    if (status == PH_ST_OK)
+        call->fault = (struct ph_fault){0};
+    result->created = status == PH_ST_OK;
+    ph_fd_unref(reach);
+    ph_object_unref(store, object);
+    return status;
+}
+
 static uint32_t create_named(struct ph_posix_store *store, struct ph_call *call,
                              const Pohmel__CreateRequest *request, const struct ph_named *named,
                              Pohmel__CreateResult *result)
@@ -219,6 +257,8 @@ static uint32_t create_named(struct ph_posix_store *store, struct ph_call *call,
     uint32_t status = content_take(call, request, &content);
     if (status == PH_ST_OK)
         status = make_check(store, call, request->object);
+    if (status == PH_ST_INVALID && created_before(store, call, request, named, result) == PH_ST_OK)
+        return PH_ST_OK;
     if (status == PH_ST_OK && content.len > 0)
         status = ph_space_check(store, call, content.len);
     if (status == PH_ST_NO_SPACE && !request->exclusive) /* what is there may still be opened */
@@ -280,6 +320,11 @@ static uint32_t make_named(struct ph_posix_store *store, struct ph_call *call, c
     struct statx stx;
     struct ph_object *object = NULL;
     uint32_t status = make_check(store, call, making->object);
+    if (status == PH_ST_INVALID &&
+        made_before(store, call, named, making->object, making->mode & S_IFMT, &result->attr)) {
+        call->fault = (struct ph_fault){0};
+        return PH_ST_OK;
+    }
     if (status == PH_ST_OK)
         status = ph_store_become(store, caller);
     if (status != PH_ST_OK)

@@ -83,25 +83,36 @@ uint32_t ph_posix_seek(void *self, struct ph_call *call, const Pohmel__SeekReque
 
 /* ---- WRITE ---- */
 
-/* One write at OFFSET or, appending, wherever the end is; *OFFSET tells where it
- * went. The descriptor's own position is used by appends only, under its lock:
- * the kernel leaves it behind the bytes, whoever else appends. */
-static ssize_t write_bytes(struct ph_handle *handle, const Pohmel__WriteRequest *request,
-                           const uint8_t *bytes, size_t len, uint64_t *offset)
+/* The descriptor's own position is used by appends only, under its lock: the kernel leaves it behind the
+ * bytes, whoever else appends. Where the end was is noted before. */
+static ssize_t append_bytes(struct ph_posix_store *store, struct ph_call *call, struct ph_handle *handle,
+                            struct iovec part, int flags, uint64_t *offset)
+{
+    pthread_mutex_t *appending = &store->appending[handle->object->id % G_N_ELEMENTS(store->appending)];
+    struct stat st;
+    pthread_mutex_lock(appending);
+    pthread_mutex_lock(&handle->position_lock);
+    if (call->record != NULL && fstat(handle->fd->fd, &st) == 0)
+        ph_store_journal_note(store, call, NULL, NULL, (uint64_t) st.st_size);
+    ssize_t got = pwritev2(handle->fd->fd, &part, 1, -1, flags | RWF_APPEND);
+    int failed = errno;
+    off_t behind = lseek(handle->fd->fd, 0, SEEK_CUR);
+    pthread_mutex_unlock(&handle->position_lock);
+    pthread_mutex_unlock(appending);
+    errno = failed;
+    *offset = got > 0 && behind >= got ? (uint64_t) (behind - got) : 0;
+    return got;
+}
+
+/* One write at OFFSET or, appending, wherever the end is; *OFFSET tells where it went. */
+static ssize_t write_bytes(struct ph_posix_store *store, struct ph_call *call, struct ph_handle *handle,
+                           const Pohmel__WriteRequest *request, const uint8_t *bytes, uint64_t *offset)
 {
     int flags = request->stable & STABLE_ALL ? RWF_SYNC : request->stable & STABLE_DATA ? RWF_DSYNC : 0;
+    size_t len = request->length, done = 0;
     struct iovec part = {(void *) bytes, len};
-    size_t done = 0;
-    if (request->append) {
-        pthread_mutex_lock(&handle->position_lock);
-        ssize_t got = pwritev2(handle->fd->fd, &part, 1, -1, flags | RWF_APPEND);
-        int failed = errno;
-        off_t behind = lseek(handle->fd->fd, 0, SEEK_CUR);
-        pthread_mutex_unlock(&handle->position_lock);
-        errno = failed;
-        *offset = got > 0 && behind >= got ? (uint64_t) (behind - got) : 0;
-        return got;
-    }
+    if (request->append)
+        return append_bytes(store, call, handle, part, flags, offset);
     *offset = request->offset;
     while (done < len) {
         part = (struct iovec){(void *) (bytes + done), len - done};
@@ -189,7 +200,7 @@ uint32_t ph_posix_write(void *self, struct ph_call *call, const Pohmel__WriteReq
     if (status == PH_ST_OK) {
         uint64_t offset = request->offset;
         ssize_t written =
-            request->length == 0 ? 0 : write_bytes(handle, request, bytes, request->length, &offset);
+            request->length == 0 ? 0 : write_bytes(store, call, handle, request, bytes, &offset);
         if (written < 0)
             status = ph_store_errno(call, "write");
         result->written = written > 0 ? (uint32_t) written : 0;

@@ -379,7 +379,7 @@ static bool held_by_other(struct ph_posix_store *store, uint64_t first, uint64_t
     return false;
 }
 
-static bool id_in_use(struct ph_posix_store *store, uint64_t id)
+bool ph_id_in_use(struct ph_posix_store *store, uint64_t id)
 {
     struct ph_state_row row;
     pthread_mutex_lock(&store->lock);
@@ -388,7 +388,8 @@ static bool id_in_use(struct ph_posix_store *store, uint64_t id)
     return known || ph_state_db_by_id(store->db, id, &row);
 }
 
-uint32_t ph_ids_check(struct ph_posix_store *store, struct ph_call *call, uint64_t first, uint32_t count)
+uint32_t ph_ids_check(struct ph_posix_store *store, struct ph_call *call, uint64_t first, uint32_t count,
+                      bool again)
 {
     uint64_t end = first + count;
     bool allowed = first >= PH_OBJECT_GIVEN_FIRST && end <= PH_OBJECT_GIVEN_END && end > first, fresh = false;
@@ -409,8 +410,8 @@ uint32_t ph_ids_check(struct ph_posix_store *store, struct ph_call *call, uint64
         }
     }
     pthread_mutex_unlock(&store->sessions_lock);
-    for (uint64_t id = first; allowed && !fresh && id < end; id++)
-        allowed = !id_in_use(store, id);
+    for (uint64_t id = first; allowed && !fresh && !again && id < end; id++)
+        allowed = !ph_id_in_use(store, id);
     if (allowed)
         return PH_ST_OK;
     return ph_fault_set(&call->fault, PH_ST_INVALID,

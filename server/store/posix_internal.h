@@ -16,6 +16,7 @@
 #include "ph_dispatch.h"
 #include "runtime/base/limits.h"
 #include "runtime/wire/call.h"
+#include "server/store/journal.h"
 #include "server/store/posix_creds.h"
 #include "server/store/state_db.h"
 #include "server/store/store.h"
@@ -93,6 +94,7 @@ struct ph_posix_store {
     dev_t dev; /* of the root */
     struct ph_state_db *db;
     struct ph_state_sessions *session_list;
+    struct ph_journal *journal; /* NULL where there is none */
     int state_lock_fd;
     struct ph_object *root;
     int root_fd;
@@ -110,6 +112,9 @@ struct ph_posix_store {
      * before the file appears until its id is known; whoever finds a file
      * that is not known waits for them. */
     pthread_rwlock_t making[64];
+
+    /* Appends of one file follow each other, so that its end tells afterwards which were made. */
+    pthread_mutex_t appending[64];
 
     pthread_mutex_t sessions_lock;
     GHashTable *sessions, *clients;
@@ -163,6 +168,8 @@ struct ph_object *ph_object_made(struct ph_posix_store *store, struct ph_object 
                                  const struct statx *stx, uint64_t id);
 /* Id of an entry of a listing that was not looked at any closer. */
 uint64_t ph_object_id_of_entry(struct ph_posix_store *store, uint64_t dev, uint64_t ino);
+/* Objects of COUNT ids (0 for none) that memory knows are known after a restart as well. */
+void ph_objects_remember(struct ph_posix_store *store, const uint64_t *ids, size_t count);
 /* OBJECT can be reached as NAME below PARENT from now on. */
 void ph_object_rename(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent,
                       const char *name);
@@ -236,6 +243,20 @@ void ph_victim_keep(struct ph_posix_store *store, const struct ph_named *named, 
 void ph_victim_end(struct ph_posix_store *store, const struct ph_named *named, struct ph_victim *victim,
                    bool gone);
 
+/* posix_journal.c. */
+/* CHANGE of CALL is about to be executed; what it will have to do with is remembered across a restart. */
+void ph_store_journal_begin(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Change *change);
+/* It was, and is answered STATUS and REPLY. */
+void ph_store_journal_end(struct ph_posix_store *store, struct ph_call *call, uint32_t status,
+                          const Pohmel__TransactReply *reply);
+/* Before the effect: what names stand for (either may be NULL), and a number that the command goes by. */
+void ph_store_journal_note(struct ph_posix_store *store, struct ph_call *call, const struct ph_victim *victim,
+                           const struct ph_victim *replaced, uint64_t number);
+bool ph_posix_recorded(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
+                       Pohmel__TransactReply *reply);
+void ph_posix_forget_session(void *self, const uint8_t *client, uint64_t number);
+bool ph_posix_continued(void *self);
+
 /* posix_handle.c: sessions. */
 void ph_store_handles_init(struct ph_posix_store *store);
 void ph_store_handles_clear(struct ph_posix_store *store);
@@ -256,8 +277,11 @@ void ph_posix_end_session(void *self, uint64_t session);
 uint32_t ph_posix_enter_session(void *self, const struct ph_store_session *session, struct ph_fault *fault);
 void ph_posix_leave_session(void *self, const uint8_t client[PH_CLIENT_ID_BYTES], uint64_t number);
 size_t ph_posix_sessions(void *self, struct ph_store_session *out, size_t max);
-/* COUNT ids from FIRST on may be used by this session and are not in use. INVALID else. */
-uint32_t ph_ids_check(struct ph_posix_store *store, struct ph_call *call, uint64_t first, uint32_t count);
+/* COUNT ids from FIRST on may be used by this session and, unless AGAIN, are not in use. INVALID else. */
+uint32_t ph_ids_check(struct ph_posix_store *store, struct ph_call *call, uint64_t first, uint32_t count,
+                      bool again);
+/* ID is that of an object. */
+bool ph_id_in_use(struct ph_posix_store *store, uint64_t id);
 uint64_t ph_ids_allocate(struct ph_posix_store *store, uint64_t count); /* of the store's own; 0: none left */
 
 /* posix_attr.c. */

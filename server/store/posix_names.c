@@ -201,6 +201,7 @@ static uint32_t take_name(struct ph_posix_store *store, struct ph_call *call, co
     if (status != PH_ST_OK)
         return status;
     ph_victim_keep(store, named, &victim);
+    ph_store_journal_note(store, call, &victim, NULL, 0);
     status = ph_store_become(store, caller);
     bool gone =
         status == PH_ST_OK && unlinkat(named->dir->fd, named->name, directory ? AT_REMOVEDIR : 0) == 0;
@@ -308,8 +309,10 @@ static uint32_t rename_named(struct ph_posix_store *store, struct ph_call *call,
     if (status == PH_ST_OK && replaced.object != NULL && !exchange && !same &&
         !(request->flags & RENAME_NOREPLACE))
         ph_victim_keep(store, to, &replaced);
-    if (status == PH_ST_OK)
+    if (status == PH_ST_OK) {
+        ph_store_journal_note(store, call, &moved, &replaced, 0);
         status = ph_store_become(store, request->caller);
+    }
     if (status == PH_ST_OK) {
         done = renameat2(from->dir->fd, from->name, to->dir->fd, to->name, request->flags) == 0;
         if (!done)

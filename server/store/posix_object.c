@@ -249,6 +249,8 @@ void ph_objects_init(struct ph_posix_store *store)
     for (size_t i = 0; i < G_N_ELEMENTS(store->making); i++)
         pthread_rwlock_init(&store->making[i], &fair);
     pthread_rwlockattr_destroy(&fair);
+    for (size_t i = 0; i < G_N_ELEMENTS(store->appending); i++)
+        pthread_mutex_init(&store->appending[i], NULL);
     store->by_id = g_hash_table_new(g_int64_hash, g_int64_equal);
     store->by_identity = g_hash_table_new(identity_hash, identity_equal);
     g_queue_init(&store->idle);
@@ -270,6 +272,8 @@ void ph_objects_clear(struct ph_posix_store *store)
     g_hash_table_unref(store->by_identity);
     for (size_t i = 0; i < G_N_ELEMENTS(store->making); i++)
         pthread_rwlock_destroy(&store->making[i]);
+    for (size_t i = 0; i < G_N_ELEMENTS(store->appending); i++)
+        pthread_mutex_destroy(&store->appending[i]);
     pthread_mutex_destroy(&store->lock);
 }
 
@@ -469,6 +473,18 @@ uint64_t ph_object_id_of_entry(struct ph_posix_store *store, uint64_t dev, uint6
     if (id == 0 && plain_id(store, dev, ino))
         id = ino;
     return id;
+}
+
+void ph_objects_remember(struct ph_posix_store *store, const uint64_t *ids, size_t count)
+{
+    pthread_mutex_lock(&store->lock);
+    for (size_t i = 0; i < count; i++) {
+        struct ph_object *object =
+            ids[i] > PH_OBJECT_ROOT ? g_hash_table_lookup(store->by_id, &ids[i]) : NULL;
+        if (object != NULL && !object->persisted && object->parent != NULL)
+            row_put_with_parents(store, object);
+    }
+    pthread_mutex_unlock(&store->lock);
 }
 
 void ph_object_rename(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent,

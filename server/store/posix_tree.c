@@ -32,7 +32,7 @@ static void made_free(struct ph_posix_store *store, GArray *all)
     g_array_unref(all);
 }
 
-/* Makes the directory NAMED or takes the one that is there. */
+/* Makes the directory NAMED or takes the one that is there. ID 0: none can be made. */
 static uint32_t path_step(struct ph_posix_store *store, struct ph_call *call,
                           const Pohmel__MkpathRequest *request, const struct ph_named *named, uint64_t id,
                           struct ph_object **object, bool *created)
@@ -42,11 +42,13 @@ static uint32_t path_step(struct ph_posix_store *store, struct ph_call *call,
     pthread_rwlock_t *making = &store->making[named->parent->id % G_N_ELEMENTS(store->making)];
     mode_t mode = ph_creds_umask(request->mode, request->umask);
     pthread_rwlock_rdlock(making);
-    *created = mkdirat(named->dir->fd, named->name, mode) == 0;
-    if (!*created && errno != EEXIST)
+    *created = id != 0 && mkdirat(named->dir->fd, named->name, mode) == 0;
+    if (id != 0 && !*created && errno != EEXIST)
         status = ph_store_errno(call, "make a directory");
     else if (ph_statx(named->dir->fd, named->name, &stx) != 0)
-        status = ph_store_errno(call, "look a name up");
+        status = id == 0 && errno == ENOENT ? ph_fault_set(&call->fault, PH_ST_INVALID,
+                                                           "the ids for directories of the path are in use")
+                                            : ph_store_errno(call, "look a name up");
     else if (*created)
         *object = ph_object_made(store, named->parent, named->name, &stx, id);
     pthread_rwlock_unlock(making);
@@ -65,19 +67,29 @@ static uint32_t path_step(struct ph_posix_store *store, struct ph_call *call,
     return ph_fault_set(&call->fault, PH_ST_NO_OBJECTS, "the new directory could not be entered");
 }
 
+/* The next id from ID on that is nobody's, a server that was killed may have made a part of the path; 0: none
+ * is left. */
+static uint64_t id_next(struct ph_posix_store *store, const Pohmel__MkpathRequest *request, uint64_t id)
+{
+    uint64_t end = request->first_object + request->n_names;
+    while (id < end && ph_id_in_use(store, id))
+        id++;
+    return id < end ? id : 0;
+}
+
 static uint32_t path_make(struct ph_posix_store *store, struct ph_call *call,
                           const Pohmel__MkpathRequest *request, GArray *all, struct ph_object **last)
 {
-    uint64_t parent = request->parent;
+    uint64_t parent = request->parent, id = request->first_object;
     uint32_t status = PH_ST_OK;
     for (size_t i = 0; i < request->n_names && status == PH_ST_OK; i++) {
         struct made step = {0};
         bool created = false;
         status = ph_named_begin(store, call, request->caller, parent, &request->names[i], PH_ST_NOT_PERMITTED,
                                 &step.named);
+        id = id != 0 ? id_next(store, request, id) : 0;
         if (status == PH_ST_OK)
-            status = path_step(store, call, request, &step.named, request->first_object + all->len,
-                               &step.object, &created);
+            status = path_step(store, call, request, &step.named, id, &step.object, &created);
         if (status == PH_ST_OK) {
             ph_object_unref(store, *last);
             *last = ph_object_ref(store, step.object);
@@ -102,7 +114,7 @@ uint32_t ph_posix_mkpath(void *self, struct ph_call *call, const Pohmel__MkpathR
     if (status == PH_ST_OK)
         status = ph_state_check(store, call);
     if (status == PH_ST_OK)
-        status = ph_ids_check(store, call, request->first_object, (uint32_t) request->n_names);
+        status = ph_ids_check(store, call, request->first_object, (uint32_t) request->n_names, true);
     if (status == PH_ST_OK)
         status = ph_space_check(store, call, 0);
     if (status != PH_ST_OK)
@@ -160,8 +172,10 @@ uint32_t ph_posix_rmtree(void *self, struct ph_call *call, const Pohmel__RmtreeR
         status = ph_victim_find(store, call, &named, request->object, &victim);
     if (status == PH_ST_OK)
         status = ph_tree_inspect(store, call, request->caller, &named, &names);
-    if (status == PH_ST_OK)
+    if (status == PH_ST_OK) {
+        ph_store_journal_note(store, call, &victim, NULL, names);
         status = tree_take(store, call, &named, &victim);
+    }
     if (status == PH_ST_OK) {
         ph_dir_changed(store, named.parent, named.dir->fd);
         result->removed = names;

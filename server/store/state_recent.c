@@ -129,9 +129,9 @@ bool ph_state_recent_read(const char *directory, const uint8_t *volume, uint64_t
 
 /* ---- Writing. ---- */
 
-/* Where what was allocated stays allocated: elsewhere writing to it may need room anew, and
- * a full disk would end the server by SIGBUS if the file was mapped. */
-static bool allocation_lasts(int fd)
+/* Elsewhere writing to it may need room anew, and a full disk would end the server by SIGBUS if the file
+ * was mapped. */
+bool ph_state_allocation_lasts(int fd)
 {
     struct statfs fs;
     if (fstatfs(fd, &fs) != 0)
@@ -166,7 +166,7 @@ static int file_open(struct recent_file *file, const char *path, size_t bytes)
         (void) !ftruncate(file->fd, 0); /* what it got of a full disk */
         return failed;
     }
-    if (allocation_lasts(file->fd)) {
+    if (ph_state_allocation_lasts(file->fd)) {
         void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
         file->map = map != MAP_FAILED ? map : NULL;
     }

@@ -57,6 +57,9 @@ bool ph_state_recent_crowded(const struct ph_state_recent *recent);
  * must be empty: it is, after `done` for the take before. Returns the number of the last change. */
 uint64_t ph_state_recent_take(struct ph_state_recent *recent);
 
+/* Whether what is allocated of the file FD stays allocated, so that it can be mapped. */
+bool ph_state_allocation_lasts(int fd);
+
 /* What was taken is committed: its file is emptied. */
 void ph_state_recent_done(struct ph_state_recent *recent);
 

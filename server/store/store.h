@@ -41,6 +41,21 @@ struct ph_store {
     uint32_t (*transact)(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
                          Pohmel__TransactReply *reply);
 
+    /* Whether an earlier run of the server executed the transaction of CALL (client, session number, slot,
+     * sequence number, checksum) and answered it, or would have; fills in REPLY, with attributes as they were
+     * then, and opens the handle of a CREATE again. It is to be asked before `transact`, and before any lease
+     * is taken back for it. NULL for a store that remembers none: a transaction is then executed again. */
+    bool (*recorded)(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
+                     Pohmel__TransactReply *reply);
+
+    /* Session NUMBER of CLIENT (16 bytes), which was not served in this run, is over: what is recorded of it
+     * goes. NULL for a store that records nothing. */
+    void (*forget_session)(void *self, const uint8_t *client, uint64_t number);
+
+    /* Whether all that the last run answered is still so. If not (power was lost, say), sessions of before
+     * must not be taken up again. NULL for a store that cannot tell. */
+    bool (*continued)(void *self);
+
     /* Closes one handle of a session. An unknown handle is closed already. */
     uint32_t (*close)(void *self, uint64_t session, uint64_t handle);
 
