@@ -27,7 +27,8 @@ struct ph_config {
     char *state_dir;  /* NULL for the default */
     unsigned workers; /* 0 for as many as there are processors */
     bool verbose;
-    bool no_watch; /* changes of other programs are not looked for */
+    bool no_journal; /* what a killed server was doing is not to be known: to compare */
+    bool no_watch;   /* changes of other programs are not looked for */
 };
 
 enum {

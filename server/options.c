@@ -7,7 +7,7 @@ struct options {
     char **exports, **listen;
     char *state_dir, *config_file, *size_limit;
     int workers;
-    gboolean read_only, verbose, no_watch, version;
+    gboolean read_only, verbose, no_watch, no_journal, version;
 };
 
 typedef struct options options_t;
@@ -108,6 +108,7 @@ static gboolean apply(struct ph_config *config, const struct options *options, G
     for (guint i = 0; options->read_only && i < config->exports->len; i++)
         ((struct ph_export_config *) config->exports->pdata[i])->read_only = true;
     config->verbose = config->verbose || options->verbose;
+    config->no_journal = options->no_journal;
     config->no_watch = config->no_watch || options->no_watch;
     if (options->size_limit != NULL && !apply_size_limit(config, options->size_limit, error))
         return FALSE;
@@ -133,6 +134,8 @@ static gboolean parse(char **arguments, struct options *options, GError **error)
          "N"},
         {"no-watch", 0, 0, G_OPTION_ARG_NONE, &options->no_watch,
          "Do not look for changes that other programs make in the exports", NULL},
+        {"no-journal", 0, 0, G_OPTION_ARG_NONE, &options->no_journal,
+         "For measurements: do not keep what a server that is killed was doing", NULL},
         {"verbose", 'v', 0, G_OPTION_ARG_NONE, &options->verbose, "Log connections and refused commands",
          NULL},
         {"version", 'V', 0, G_OPTION_ARG_NONE, &options->version, "Show the version", NULL},

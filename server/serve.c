@@ -137,6 +137,7 @@ static gboolean open_stores(struct serving *serving, GError **error)
         g_autofree char *above = g_path_get_dirname(export->state_dir);
         struct ph_posix_options options = {
             .directory = export->directory,
+            .no_journal = serving->config->no_journal,
             .state_dir = export->state_dir,
             .read_only = export->read_only,
             .size_limit = export->size_limit,

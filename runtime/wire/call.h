@@ -16,7 +16,8 @@ struct ph_call {
     const uint8_t
         *client; /* 16 bytes that name the client for as long as it lives; NULL where nobody knows */
     /* Of a transaction in a slot: the session's number as its client knows it, slot and sequence number, and
-     * checksum of the request. SEQUENCE 0: it is in none. */
+     * checksum of the request. */
+    bool in_slot;
     uint64_t session_number;
     uint32_t slot, sequence, request_crc;
     void *record;    /* of the store, while it executes the transaction */

@@ -49,6 +49,7 @@ struct ph_server_call *ph_server_call_new(struct ph_server_conn *conn, struct ph
         call->call.write_back = call->session->writes_back;
         call->call.session_number = call->session->number;
         if (frame->header.command == PH_CMD_TRANSACT) {
+            call->call.in_slot = true;
             call->call.slot = frame->header.slot;
             call->call.sequence = frame->header.sequence;
             call->call.request_crc = frame->header.body_crc;

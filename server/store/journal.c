@@ -255,7 +255,8 @@ static uint64_t now_ns(void)
 void ph_journal_begin(struct ph_journal *journal, struct ph_journal_record *record,
                       struct ph_journal_intent *intent)
 {
-    struct intent_part part = {0};
+    struct intent_part part;
+    part.spare = 0;
     intent->number = atomic_fetch_add(&journal->number, 1);
     intent->time_ns = now_ns();
     intent->name_len = (uint8_t) strlen(intent->name);
@@ -293,11 +294,14 @@ void ph_journal_note(struct ph_journal *journal, struct ph_journal_record *recor
 void ph_journal_answer(struct ph_journal *journal, struct ph_journal_record *record, const uint8_t *bytes,
                        size_t len)
 {
-    struct answer_part part = {.part.number = number_of(record), .len = (uint32_t) len};
+    struct answer_part part;
     if (len > sizeof part.bytes) {
         ph_journal_drop(journal, record);
         return;
     }
+    part.part = (struct part){.number = number_of(record)};
+    part.len = (uint32_t) len;
+    part.spare = 0;
     memcpy(part.bytes, bytes, len);
     size_t whole = offsetof(struct answer_part, bytes) + len;
     part.part.crc = crc_of(journal, &part, whole);
@@ -319,7 +323,7 @@ bool ph_journal_intent(const struct ph_journal_record *record, struct ph_journal
     memset(intent, 0, sizeof *intent);
     memcpy(intent, part.fixed, sizeof part.fixed);
     size_t len = offsetof(struct intent_part, names) + intent->name_len + intent->to_name_len;
-    if (intent->sequence == 0 ||
+    if (intent->command == 0 ||
         part.crc !=
             ph_crc32c(record->area->seed, (const uint8_t *) &part + sizeof part.crc, len - sizeof part.crc))
         return false;

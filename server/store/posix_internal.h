@@ -184,12 +184,6 @@ void ph_object_removed(struct ph_posix_store *store, struct ph_object *object, b
 void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *object, struct ph_fd *pin);
 /* Nobody is left who could reach what was lately removed: lets go of its descriptors. */
 void ph_objects_forget_removed(struct ph_posix_store *store);
-/* The directory, with a reference, that is to be made stable for the object's name to be so, which it was
- * given as its *NAMED-th one; NULL where that is stable. What has no data of its own never is by itself. */
-struct ph_object *ph_object_unstable_name(struct ph_posix_store *store, struct ph_object *object,
-                                          uint32_t *named);
-/* That directory was made stable afterwards. */
-void ph_object_name_is_stable(struct ph_posix_store *store, struct ph_object *object, uint32_t named);
 bool ph_object_is_open(struct ph_posix_store *store, struct ph_object *object);
 
 /* posix_resolve.c: reaching objects. */

@@ -158,7 +158,7 @@ void ph_store_journal_begin(struct ph_posix_store *store, struct ph_call *call, 
 {
     struct ph_journal_intent intent = {.sequence = call->sequence, .request_crc = call->request_crc};
     call->record = NULL;
-    if (store->journal == NULL || call->sequence == 0 || call->client == NULL)
+    if (store->journal == NULL || !call->in_slot || call->client == NULL)
         return;
     intent.command = (uint16_t) change->command_case;
     if (!made_put(&intent, change) && !name_change_put(&intent, change) &&
@@ -257,7 +257,7 @@ bool ph_posix_recorded(void *self, struct ph_call *call, const Pohmel__TransactR
     struct ph_fault fault = {0};
     const uint8_t *bytes;
     size_t len;
-    if (store->journal == NULL || call->sequence == 0 || call->client == NULL || request->n_changes != 1)
+    if (store->journal == NULL || !call->in_slot || call->client == NULL || request->n_changes != 1)
         return false;
     struct ph_journal_record *record =
         ph_journal_find(store->journal, call->client, call->session_number, call->slot);

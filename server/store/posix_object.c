@@ -586,27 +586,6 @@ void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *obje
     ph_fd_unref(pin);
 }
 
-struct ph_object *ph_object_unstable_name(struct ph_posix_store *store, struct ph_object *object,
-                                          uint32_t *named)
-{
-    struct ph_object *parent = NULL;
-    pthread_mutex_lock(&store->lock);
-    *named = object->named;
-    if (object->named != object->named_stable || !(S_ISREG(object->type) || S_ISDIR(object->type)))
-        parent = object->parent;
-    if (parent != NULL)
-        ref_locked(store, parent);
-    pthread_mutex_unlock(&store->lock);
-    return parent;
-}
-
-void ph_object_name_is_stable(struct ph_posix_store *store, struct ph_object *object, uint32_t named)
-{
-    pthread_mutex_lock(&store->lock);
-    object->named_stable = named;
-    pthread_mutex_unlock(&store->lock);
-}
-
 bool ph_object_is_open(struct ph_posix_store *store, struct ph_object *object)
 {
     pthread_mutex_lock(&store->lock);

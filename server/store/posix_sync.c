@@ -1,0 +1,103 @@
+/* SYNC: data, names and ids that survive the loss of power. */
+#include <unistd.h>
+
+#include "server/store/posix_internal.h"
+
+/* The directory, with a reference, that is to be made stable for the object's name to be so, which it was
+ * given as its *NAMED-th one; NULL where that is stable. What has no data of its own never is by itself. */
+static struct ph_object *unstable_name(struct ph_posix_store *store, struct ph_object *object,
+                                       uint32_t *named)
+{
+    struct ph_object *parent = NULL;
+    pthread_mutex_lock(&store->lock);
+    *named = object->named;
+    if (object->named != object->named_stable || !(S_ISREG(object->type) || S_ISDIR(object->type)))
+        parent = object->parent;
+    if (parent != NULL)
+        parent->refs++; /* not idle: it has a child */
+    pthread_mutex_unlock(&store->lock);
+    return parent;
+}
+
+/* That directory was made stable afterwards. */
+static void name_is_stable(struct ph_posix_store *store, struct ph_object *object, uint32_t named)
+{
+    pthread_mutex_lock(&store->lock);
+    object->named_stable = named;
+    pthread_mutex_unlock(&store->lock);
+}
+
+static uint32_t sync_fd(struct ph_call *call, const Pohmel__SyncRequest *request, int fd)
+{
+    int failed = request->tree ? syncfs(fd) : request->data_only ? fdatasync(fd) : fsync(fd);
+    return failed ? ph_store_errno(call, "make data stable") : PH_ST_OK;
+}
+
+static uint32_t sync_object(struct ph_posix_store *store, struct ph_call *call,
+                            const Pohmel__SyncRequest *request, struct ph_object *object)
+{
+    struct ph_fd *reach = NULL;
+    char path[32];
+    /* What has no data is made stable with the directory that holds it. */
+    if (!S_ISREG(object->type) && !S_ISDIR(object->type))
+        return PH_ST_OK;
+    uint32_t status = ph_object_fd(store, object, &reach);
+    if (status != PH_ST_OK)
+        return status;
+    ph_creds_server();
+    ph_proc_path(reach->fd, path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    status = fd >= 0 ? sync_fd(call, request, fd) : ph_store_errno(call, "open an object to make it stable");
+    if (fd >= 0)
+        close(fd);
+    ph_fd_unref(reach);
+    return status;
+}
+
+/* The names under which OBJECT is reached, as far as they were given since they were made stable last. */
+static uint32_t sync_names(struct ph_posix_store *store, struct ph_call *call,
+                           const Pohmel__SyncRequest *request, struct ph_object *object)
+{
+    struct ph_object *at = ph_object_ref(store, object);
+    uint32_t status = PH_ST_OK;
+    for (int depth = 0; at != NULL && depth < PH_STORE_DEPTH_MAX; depth++) {
+        uint32_t named;
+        struct ph_object *parent = unstable_name(store, at, &named);
+        if (parent != NULL)
+            status = sync_object(store, call, request, parent);
+        if (parent != NULL && status == PH_ST_OK)
+            name_is_stable(store, at, named);
+        ph_object_unref(store, at);
+        at = parent;
+        if (status != PH_ST_OK)
+            break;
+    }
+    ph_object_unref(store, at);
+    return status;
+}
+
+uint32_t ph_posix_sync(void *self, struct ph_call *call, const Pohmel__SyncRequest *request,
+                       Pohmel__Nothing *reply)
+{
+    struct ph_posix_store *store = self;
+    struct ph_handle *handle = NULL;
+    uint64_t ticket = ph_state_db_sync_begin(store->db);
+    struct ph_object *object = NULL;
+    uint32_t status;
+    if (request->handle != 0) {
+        status = ph_store_handle_get(store, call, request->handle, request->object, 0, &handle);
+        if (status == PH_ST_OK)
+            status = sync_fd(call, request, handle->fd->fd);
+    } else {
+        object = ph_object_by_id(store, request->object);
+        status = object != NULL ? sync_object(store, call, request, object)
+                                : ph_store_stale(call, request->object);
+        if (status == PH_ST_OK && !request->tree)
+            status = sync_names(store, call, request, object);
+    }
+    if (!ph_state_db_sync_wait(store->db, ticket) && status == PH_ST_OK)
+        status = ph_fault_set(&call->fault, PH_ST_IO_ERROR, "the server cannot write its state database");
+    ph_store_handle_unref(store, handle);
+    ph_object_unref(store, object);
+    return status;
+}

@@ -1,0 +1,175 @@
+/* A server that is killed at any step of any change: the change is sent again in its slot, and has happened
+ * once. A child opens the store and makes the change; it is traced, and killed at its Nth system call. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+
+#include "ph_commands.h"
+#include "server/store/tests/killed_scenes.h"
+
+enum { SESSION_NUMBER = 5, SLOT = 3, STEPS_MAX = 400, CANNOT_TRACE = 77 };
+
+static const uint8_t client[16] = "a client of test";
+
+/* ---- One step ---- */
+
+/* What a client knows before it sends the change; after a restart it looks again. */
+static void scene_find(struct scene *scene)
+{
+    struct fixture *fx = &scene->fx;
+    fx_ok(fx, fx_lookup(fx, PH_OBJECT_ROOT, "dir"));
+    if (scene->dir == 0)
+        scene->dir = fx->attr->object;
+    g_assert_cmpuint(fx->attr->object, ==, scene->dir);
+    if (fx_lookup(fx, scene->dir, "file") == PH_ST_OK && scene->file == 0)
+        scene->file = fx->attr->object;
+}
+
+static void scene_begin(struct scene *scene, scene_fn request)
+{
+    struct fixture *fx = &scene->fx;
+    memset(scene, 0, sizeof *scene);
+    fx_setup(fx);
+    fx->call.client = client;
+    fx->call.session_number = SESSION_NUMBER;
+    g_autofree char *dir = fx_path(fx, "dir");
+    g_assert_cmpint(mkdir(dir, 0755), ==, 0);
+    fx_put(fx, "dir/file", "content");
+    fx_put(fx, "dir/other", "other content");
+    g_autofree char *file = fx_path(fx, "dir/file"), *empty = fx_path(fx, "dir/empty"),
+                    *below = fx_path(fx, "dir/tree/below");
+    g_assert_cmpint(mkdir(empty, 0755), ==, 0);
+    g_assert_cmpint(g_mkdir_with_parents(below, 0755), ==, 0);
+    fx_put(fx, "dir/tree/below/leaf", "x");
+    setxattr(file, "user.old", "x", 1, 0);
+    scene->id = fx_id(fx);
+    for (int i = 0; i < 2; i++) /* MKPATH takes three */
+        fx_id(fx);
+    pohmel__change__init(&scene->change);
+    scene_find(scene);
+    fx_close(fx);
+    request(scene);
+}
+
+static void scene_open(struct scene *scene)
+{
+    struct fixture *fx = &scene->fx;
+    fx->call.in_slot = false;
+    if (scene->opens && scene->file != 0)
+        fx_open_object(fx, scene->file, KILLED_HANDLE, 3);
+}
+
+static uint32_t scene_send(struct scene *scene)
+{
+    struct fixture *fx = &scene->fx;
+    Pohmel__Change *changes[1] = {&scene->change};
+    Pohmel__TransactRequest request = POHMEL__TRANSACT_REQUEST__INIT;
+    request.changes = changes;
+    request.n_changes = 1;
+    fx_begin(fx);
+    fx->call.payload_in = scene->payload;
+    fx->call.slot = SLOT;
+    fx->call.in_slot = true;
+    fx->call.sequence = 1;
+    fx->call.request_crc = 4711;
+    pohmel__transact_reply__init(&scene->reply);
+    scene->replayed = fx->store->recorded(fx->store->self, &fx->call, &request, &scene->reply);
+    uint32_t status =
+        scene->replayed ? PH_ST_OK : fx->store->transact(fx->store->self, &fx->call, &request, &scene->reply);
+    fx->call.in_slot = false;
+    fx->call.payload_in = NULL;
+    return status;
+}
+
+/* Lets the child, which is about to be stopped, make STEPS steps, and kills it. True when it came to its end
+ * before. */
+static bool child_step(pid_t child, int steps)
+{
+    int status = 0, stops = 0;
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT_TRACE)
+        return g_test_skip("needs the right to trace"), true;
+    g_assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+    bool ended = false;
+    for (; stops < 2 * steps && !ended; stops++) { /* a call begins and ends */
+        g_assert_cmpint(ptrace(PTRACE_SYSCALL, child, NULL, NULL), ==, 0);
+        g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+        g_assert_true(WIFSTOPPED(status));
+        ended = WSTOPSIG(status) == SIGUSR1; /* not of a system call: it is done */
+    }
+    kill(child, SIGKILL);
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    return ended;
+}
+
+static pid_t child_start(struct scene *scene)
+{
+    pid_t child = fork();
+    g_assert_cmpint(child, >=, 0);
+    if (child != 0)
+        return child;
+    fx_open(&scene->fx);
+    scene_find(scene);
+    scene_open(scene);
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+        _exit(CANNOT_TRACE);
+    raise(SIGSTOP);
+    uint32_t status = scene_send(scene);
+    if (status != PH_ST_OK)
+        g_printerr("%s %s\n", ph_status_name(status), scene->fx.call.fault.text);
+    raise(status == PH_ST_OK ? SIGUSR1 : SIGABRT);
+    _exit(1);
+}
+
+static void quiet(const char *domain, GLogLevelFlags level, const char *message, gpointer ignored)
+{
+}
+
+/* Kills at every step; what was told to be done has been done once when it was sent again, and its answer is
+ * known after another restart. */
+static void sweep(gconstpointer given)
+{
+    const struct killed_test *test = given;
+    guint handler = g_log_set_handler(NULL, G_LOG_LEVEL_MESSAGE, quiet, NULL);
+    bool ended = false;
+    int replays = 0;
+    for (int steps = 0; !ended; steps++) {
+        struct scene scene;
+        g_assert_cmpint(steps, <, STEPS_MAX);
+        scene_begin(&scene, test->request);
+        ended = child_step(child_start(&scene), steps);
+        fx_open(&scene.fx);
+        scene_find(&scene);
+        scene_open(&scene);
+        uint32_t status = scene_send(&scene);
+        if (status != PH_ST_OK)
+            g_error("%s, step %d: %s %s", test->name, steps, ph_status_name(status),
+                    scene.fx.call.fault.text);
+        replays += scene.replayed;
+        if (ended && !scene.unrecorded)
+            g_assert_true(scene.replayed);
+        test->expect(&scene);
+        if (ended && !scene.unrecorded) {
+            fx_close(&scene.fx);
+            fx_open(&scene.fx);
+            fx_ok(&scene.fx, scene_send(&scene));
+            g_assert_true(scene.replayed);
+        }
+        fx_teardown(&scene.fx);
+        ph_blob_unref(scene.payload);
+    }
+    g_test_message("%d answers from the journal", replays);
+    g_log_remove_handler(NULL, handler);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    for (size_t i = 0; i < killed_tests_count; i++) {
+        g_autofree char *path = g_strconcat("/killed/once-whatever-step/", killed_tests[i].name, NULL);
+        g_test_add_data_func(path, &killed_tests[i], sweep);
+    }
+    return g_test_run();
+}
