@@ -31,7 +31,8 @@ static void test_table_tells_what_the_idl_says(void)
     g_assert_true(lookup->request == &ph_rule_lookup_request);
     g_assert_cmpuint(ph_command_info(PH_CMD_READ)->reply_payload_max, ==, 1048576);
     g_assert_true(ph_command_info(PH_CMD_RECALL)->event);
-    g_assert_true(ph_command_info(PH_CMD_RECLAIM)->reserved);
+    g_assert_true(ph_command_info(PH_CMD_INVALIDATE)->reserved);
+    g_assert_false(ph_command_info(PH_CMD_RECLAIM)->reserved);
 }
 
 static void test_a_command_answers_its_own_and_the_common_statuses(void)
