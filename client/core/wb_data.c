@@ -9,7 +9,7 @@
 #include "runtime/base/limits.h"
 
 enum {
-    KEEP_MIN_BYTES = 32 * 1024,              /* a payload of this size is kept, a smaller one is copied */
+    KEEP_MIN_BYTES = 32 * 1024,              /* a payload of this size may be kept, a smaller one is copied */
     BUFFER_MAX_BYTES = PH_PAYLOAD_MAX_BYTES, /* up to which a buffer grows: more is not sent in one piece */
 };
 
@@ -89,11 +89,21 @@ static void make_room(struct ph_wb_extent *extent, uint32_t len)
 static struct ph_wb_extent *growing(const struct ph_wb_data *data, uint64_t offset, uint32_t len)
 {
     struct ph_wb_extent *extent = offset > 0 ? ph_wb_extents_at(&data->dirty, offset - 1) : NULL;
-    if (!extent || ph_wb_extent_end(extent) != offset || !is_own(data, extent))
+    bool grows = extent && (is_own(data, extent) || extent->grows == data->dirty.stamp);
+    if (!grows || ph_wb_extent_end(extent) != offset)
         return NULL;
     if (extent->blob->len != (size_t) extent->start + extent->len || extent->len > BUFFER_MAX_BYTES - len)
         return NULL;
-    return extent;
+    /* What was kept is not copied for a few bytes more. */
+    return is_own(data, extent) || extent->blob->capacity - extent->blob->len >= len ? extent : NULL;
+}
+
+/* Room for what LEN bytes at OFFSET may become: behind a full buffer comes another one. */
+static size_t room_for(const struct ph_wb_data *data, uint64_t offset, uint32_t len)
+{
+    const struct ph_wb_extent *before = offset > 0 ? ph_wb_extents_at(&data->dirty, offset - 1) : NULL;
+    bool behind = before && ph_wb_extent_end(before) == offset && before->len > BUFFER_MAX_BYTES - len;
+    return behind ? BUFFER_MAX_BYTES : len;
 }
 
 static void write_copied(struct ph_wb_data *data, uint64_t offset, const uint8_t *bytes, uint32_t len)
@@ -117,7 +127,7 @@ static void write_copied(struct ph_wb_data *data, uint64_t offset, const uint8_t
         data->dirty.bytes += len;
         return;
     }
-    struct ph_blob *blob = new_blob(len);
+    struct ph_blob *blob = new_blob(room_for(data, offset, len));
     memcpy(blob->data, bytes, len);
     blob->len = len;
     ph_wb_extents_insert(&data->dirty, offset, blob, 0, len, data->dirty.stamp);
@@ -129,12 +139,14 @@ void ph_wb_data_write(struct ph_wb_data *data, uint64_t offset, struct ph_blob *
     assert(payload->len <= UINT32_MAX && offset <= (UINT64_C(1) << 63) - payload->len);
     uint32_t len = (uint32_t) payload->len;
     bool worth = len >= KEEP_MIN_BYTES && len >= payload->capacity / 2;
-    if (!worth && len <= BUFFER_MAX_BYTES) {
+    /* Half a buffer is copied once here, or with the other half when both are sent. */
+    if (len <= BUFFER_MAX_BYTES && (!worth || (len <= BUFFER_MAX_BYTES / 2 && growing(data, offset, len)))) {
         write_copied(data, offset, payload->data, len);
         return;
     }
     ph_wb_extents_erase(&data->dirty, offset, offset + len);
-    ph_wb_extents_insert(&data->dirty, offset, payload, 0, len, 0);
+    /* What comes behind it, as the rest of a write that lies badly in its pages does, finds room there. */
+    ph_wb_extents_insert(&data->dirty, offset, payload, 0, len, 0)->grows = data->dirty.stamp;
 }
 
 void ph_wb_data_cut(struct ph_wb_data *data, uint64_t size)
@@ -262,6 +274,12 @@ bool ph_wb_data_next(const struct ph_wb_data *data, uint64_t *cursor, size_t max
     *cursor = from + len;
     *payload = len == alone ? slice(first, from, (uint32_t) len) : join(&data->sending, from, (size_t) len);
     return true;
+}
+
+void ph_wb_data_arrived(struct ph_wb_data *data, uint64_t offset, uint64_t len)
+{
+    assert(data->is_sending);
+    ph_wb_extents_erase(&data->sending, offset, end_of(offset, len));
 }
 
 void ph_wb_data_sent(struct ph_wb_data *data)

@@ -26,9 +26,10 @@ uint64_t ph_wb_data_bytes(const struct ph_wb_data *data);
 /* Of these the dirty ones. */
 uint64_t ph_wb_data_dirty_bytes(const struct ph_wb_data *data);
 
-/* All of PAYLOAD (any length up to 2^32 - 1) becomes dirty at OFFSET, over what was there. A large one is
- * kept by a reference of its own, without a copy, and its bytes must not be changed any more; small ones are
- * copied. The caller keeps its reference. */
+/* All of PAYLOAD (any length up to 2^32 - 1) becomes dirty at OFFSET, over what was there. A large one that
+ * fills most of its capacity is kept by a reference of its own, without a copy, and its bytes must not be
+ * changed any more; what is written behind it may go into the room that it has left (its len grows), so
+ * nobody else may be using it. Small ones are copied. The caller keeps its reference. */
 void ph_wb_data_write(struct ph_wb_data *data, uint64_t offset, struct ph_blob *payload);
 
 /* Forgets everything at SIZE and beyond: dirty bytes are dropped; those being sent go on being sent, but
@@ -53,6 +54,9 @@ void ph_wb_data_take(struct ph_wb_data *data);
  * changed. Returns false, *OFFSET and *PAYLOAD untouched, when there is no more. */
 bool ph_wb_data_next(const struct ph_wb_data *data, uint64_t *cursor, size_t max, uint64_t *offset,
                      struct ph_blob **payload);
+
+/* LEN bytes at OFFSET of what is being sent are on the server: they are dropped. */
+void ph_wb_data_arrived(struct ph_wb_data *data, uint64_t offset, uint64_t len);
 
 /* What was being sent is on the server: it is dropped. */
 void ph_wb_data_sent(struct ph_wb_data *data);

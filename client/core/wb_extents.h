@@ -16,6 +16,7 @@ struct ph_wb_extent {
     uint32_t start, len; /* in the blob; LEN is never 0 */
     uint32_t weight;     /* never less than those of the extents below */
     uint32_t stamp;      /* that of the tree: the bytes may still be changed in place */
+    uint32_t grows;      /* that of the tree: more may be put behind them in the blob */
 };
 
 /* All zero but STAMP: empty. */

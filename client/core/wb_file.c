@@ -7,7 +7,11 @@
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
-enum { BLOCK_BYTES = 512, BLOCKS_PER_PAGE = 8 };
+enum {
+    BLOCK_BYTES = 512,
+    BLOCKS_PER_PAGE = 8,
+    STREAM_PIECES = 8, /* with so many full ones dirty a file is sent, while more is written */
+};
 
 static uint64_t blocks_of(uint64_t bytes)
 {
@@ -77,6 +81,11 @@ bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     op->which |= PH_SET_MODIFIED;
     o->used_until_ms = now->ms + WB_USED_MS;
     answer_written(wb, call, o, offset, request->length, actions);
+    if (!op->due &&
+        ph_wb_data_dirty_bytes(o->data) >= STREAM_PIECES * (uint64_t) wb->config.payload_max_bytes) {
+        wb_op_due(wb, op);
+        wb_pump(wb, now, actions);
+    }
     return true;
 }
 

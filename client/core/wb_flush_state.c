@@ -224,6 +224,15 @@ static const Pohmel__Attr *attr_of(const Pohmel__TransactReply *reply)
                : NULL;
 }
 
+/* Each piece makes room as it arrives: who waits for room goes on piece by piece. */
+static void arrived(struct ph_wb *wb, struct wb_object *o, const Pohmel__WriteRequest *write)
+{
+    uint64_t before = ph_wb_data_bytes(o->data);
+    ph_wb_data_arrived(o->data, write->offset, write->length);
+    wb_data_account(wb, o, before);
+    o->server_size = MAX_OF(o->server_size, write->offset + write->length);
+}
+
 void wb_state_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
                        const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
@@ -240,7 +249,8 @@ void wb_state_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct p
         const Pohmel__WriteRequest *write = &call->outgoing->message.write;
         if (result == NULL || result->written < write->length)
             status = PH_ST_NO_SPACE;
-        o->server_size = MAX_OF(o->server_size, write->offset + write->length);
+        else
+            arrived(wb, o, write);
     } else if (status == PH_ST_OK && call->step == WB_STEP_FINAL && op->writes) {
         o->server_size = op->size;
     }
@@ -252,4 +262,5 @@ void wb_state_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct p
     if (op->status == PH_ST_OK)
         op->status = status;
     step(wb, op, now, actions);
+    wb_resume(wb, NULL, now, actions);
 }

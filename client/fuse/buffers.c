@@ -113,5 +113,7 @@ struct ph_blob *ph_buffers_steal(const void *data, size_t len)
     struct ph_blob *blob = ph_blob_wrap((uint8_t *) (uintptr_t) data, len, release_stolen, stolen);
     if (blob == NULL)
         release_stolen(stolen);
+    else
+        blob->capacity = (size_t) ((uint8_t *) stolen->buffer + stolen->pool->size - blob->data);
     return blob;
 }

@@ -191,6 +191,51 @@ static void test_limit_holds_writers(void)
     wb_steps_end(&steps);
 }
 
+enum { PIECE = 65536 }; /* payload_max_bytes of these worlds */
+
+static void test_large_files_are_sent_early(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "f", 10, "x");
+    wb_open(&steps, 10, 7);
+    wb_world_settle(&steps.world);
+    for (uint64_t i = 0; i < 7; i++)
+        wb_world_drop(wb_write_later(&steps, 10, 7, i * PIECE, PIECE));
+    g_assert_cmpuint(steps.world.sent->len, ==, 0);
+    struct wb_asked *last = wb_write_later(&steps, 10, 7, UINT64_C(7) * PIECE, PIECE);
+    g_assert_true(last->done);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_OPEN), ==, 1);
+    wb_world_settle(&steps.world);
+    g_assert_cmpuint(wb_model_node(steps.world.server, 10)->data->len, ==, 8 * PIECE);
+    wb_world_drop(last);
+    wb_steps_end(&steps);
+}
+
+static void test_pieces_make_room(void)
+{
+    struct wb_steps steps;
+    struct wb_asked *writes[4];
+    wb_steps_begin(&steps, 2 * PIECE + 4000);
+    wb_steps_file(&steps, "f", 10, "x");
+    wb_open(&steps, 10, 7);
+    wb_world_settle(&steps.world);
+    for (uint64_t i = 0; i < 4; i++)
+        writes[i] = wb_write_later(&steps, 10, 7, i * PIECE, PIECE);
+    g_assert_true(writes[2]->done);
+    g_assert_false(writes[3]->done);
+    wb_world_tick(&steps.world, 10);
+    wb_world_deliver(&steps.world, wb_world_find(&steps.world, PH_CMD_OPEN));
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_WRITE), ==, 2);
+    wb_world_deliver(&steps.world, wb_world_find(&steps.world, PH_CMD_WRITE));
+    g_assert_true(writes[3]->done);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_model_node(steps.world.server, 10)->data->len, ==, 4 * PIECE);
+    for (int i = 0; i < 4; i++)
+        wb_world_drop(writes[i]);
+    wb_steps_end(&steps);
+}
+
 static void test_cancel_of_what_waits(void)
 {
     struct wb_steps steps;
@@ -246,6 +291,8 @@ int main(int argc, char **argv)
     g_test_add_func("/wb/a new file is one CREATE with data and attributes", test_create_is_one_command);
     g_test_add_func("/wb/made and removed sends nothing", test_made_and_removed_sends_nothing);
     g_test_add_func("/wb/what was not sent yet is made under its last name", test_rename_sends_the_last_name);
+    g_test_add_func("/wb/a large file is sent while it is written", test_large_files_are_sent_early);
+    g_test_add_func("/wb/each piece that arrives lets a writer go on", test_pieces_make_room);
     g_test_add_func("/wb/a directory is made before what is in it", test_directory_before_what_is_in_it);
     g_test_add_func("/wb/a name is taken away before it is made again",
                     test_remove_before_making_the_name_again);

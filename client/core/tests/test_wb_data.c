@@ -5,6 +5,7 @@
 #include "client/core/wb_data.h"
 
 #define KIB 1024
+#define MIB (UINT64_C(1024) * KIB)
 #define FAR_END (UINT64_C(1) << 63)
 
 enum { SPAN = 64 * KIB, SEEDS = 2000, STEPS = 60, PIECES_MAX = 4096 };
@@ -342,6 +343,64 @@ static void test_kept_without_copy(void)
     ph_wb_data_free(data);
 }
 
+static void test_the_rest_of_a_write(void)
+{
+    struct ph_wb_data *data = ph_wb_data_new();
+    struct ph_blob *payload = payload_new(64 * KIB, 7);
+    payload->len = 60 * KIB; /* there is room behind */
+    ph_wb_data_write(data, 0, payload);
+    write_bytes(data, 60 * KIB, 100, 8);
+    ph_wb_data_take(data);
+    struct ph_blob *piece = only_piece(data, MIB, 0);
+    g_assert_true(piece == payload);
+    g_assert_cmpuint(piece->len, ==, 60 * KIB + 100);
+    g_assert_cmpuint(piece->data[60 * KIB - 1], ==, 7);
+    g_assert_cmpuint(piece->data[60 * KIB], ==, 8);
+    write_bytes(data, 60 * KIB + 100, 100, 9); /* it is on its way: nothing is put into it any more */
+    g_assert_cmpuint(piece->len, ==, 60 * KIB + 100);
+    ph_blob_unref(piece);
+    ph_blob_unref(payload);
+    ph_wb_data_free(data);
+    g_assert_cmpint(payloads_alive, ==, 0);
+}
+
+/* Pieces that arrived are not read here any more, and do not come back. */
+static void test_arrived(void)
+{
+    struct ph_wb_data *data = ph_wb_data_new();
+    write_bytes(data, 0, 64 * KIB, 1);
+    write_bytes(data, 64 * KIB, 64 * KIB, 2);
+    ph_wb_data_take(data);
+    write_bytes(data, 10, 10, 3);
+    ph_wb_data_arrived(data, 0, 64 * KIB);
+    g_assert_cmpuint(ph_wb_data_bytes(data), ==, 64 * KIB + 10);
+    g_assert_false(ph_wb_data_covers(data, 0, 10));
+    g_assert_true(ph_wb_data_covers(data, 10, 10));
+    g_assert_true(ph_wb_data_covers(data, 64 * KIB, 64 * KIB));
+    ph_wb_data_unsent(data);
+    g_assert_cmpuint(ph_wb_data_dirty_bytes(data), ==, 64 * KIB + 10);
+    ph_wb_data_free(data);
+    g_assert_cmpint(payloads_alive, ==, 0);
+}
+
+/* A stream of writes becomes pieces of full size, without being copied again. */
+static void test_a_stream_fills_buffers(void)
+{
+    struct ph_wb_data *data = ph_wb_data_new();
+    uint64_t cursor = 0, offset = 0;
+    struct ph_blob *piece;
+    for (uint64_t at = 0; at < 3 * MIB; at += 24 * KIB)
+        write_bytes(data, at, 24 * KIB, 1);
+    g_assert_cmpint(payloads_alive, ==, 0);
+    ph_wb_data_take(data);
+    for (unsigned pieces = 0; ph_wb_data_next(data, &cursor, MIB, &offset, &piece); pieces++) {
+        g_assert_cmpuint(pieces, <, 4);
+        g_assert_true(cursor >= 3 * MIB || piece->len > MIB - 24 * KIB);
+        ph_blob_unref(piece);
+    }
+    ph_wb_data_free(data);
+}
+
 static void test_little_holds_little(void)
 {
     struct ph_wb_data *data = ph_wb_data_new();
@@ -489,6 +548,9 @@ int main(int argc, char **argv)
     g_test_add_func("/client/wb_data/appends", test_appends);
     g_test_add_func("/client/wb_data/sent_bytes_stay", test_sent_bytes_stay);
     g_test_add_func("/client/wb_data/kept_without_copy", test_kept_without_copy);
+    g_test_add_func("/client/wb_data/the_rest_of_a_write_goes_behind_it", test_the_rest_of_a_write);
+    g_test_add_func("/client/wb_data/what_arrived_makes_room", test_arrived);
+    g_test_add_func("/client/wb_data/a_stream_fills_buffers", test_a_stream_fills_buffers);
     g_test_add_func("/client/wb_data/little_holds_little", test_little_holds_little);
     g_test_add_func("/client/wb_data/joined", test_joined);
     g_test_add_func("/client/wb_data/cut_while_sending", test_cut_while_sending);
