@@ -287,6 +287,19 @@ static void strengthen(struct ph_leases *leases, struct ph_lease *lease)
         ph_lease_renew(leases, lease, PH_LEASE_EXCLUSIVE);
 }
 
+/* Whether CLAIM, which runs, changes OBJECT, that others wanted lately. */
+static bool is_fought(const struct ph_leases *leases, const struct ph_lease_claim *claim, size_t space,
+                      uint64_t object)
+{
+    if (claim == NULL || claim->state != PH_LEASE_RUNNING ||
+        leases->now_ms >= ph_lease_slot(leases, space, object)->fought_until_ms)
+        return false;
+    for (unsigned i = 0; i < claim->count; i++)
+        if (claim->key[i].object == object && claim->key[i].purpose == PH_LEASE_TO_CHANGE)
+            return true;
+    return false;
+}
+
 static uint64_t grant(struct ph_leases *leases, struct ph_lease_session *session,
                       const struct ph_lease_claim *claim, uint64_t object, uint64_t since, bool alone,
                       enum ph_lease_mode *mode)
@@ -307,6 +320,8 @@ static uint64_t grant(struct ph_leases *leases, struct ph_lease_session *session
     }
     lease = entry == NULL ? NULL : ph_lease_of(entry, session);
     if (lease != NULL && ph_lease_is_recalled(lease))
+        return 0;
+    if (lease == NULL && is_fought(leases, claim, session->space, object))
         return 0;
     if (lease == NULL) {
         alone = alone && entry == NULL;

@@ -179,7 +179,8 @@ bool ph_leases_taken(const struct ph_leases *leases, const struct ph_lease_sessi
 /* A lease for attributes of OBJECT that were read at SINCE or later by the command of CLAIM (NULL for one
  * without): the one that the session holds already, or a new SHARED one. Returns its id, its
  * mode in *MODE; 0 for none: somebody else has it exclusively, or waits; another command changed it
- * since; it is being recalled; or a limit is reached. */
+ * since; it is being recalled; CLAIM changes it, and a lease on it was recalled a moment ago; or a limit is
+ * reached. */
 uint64_t ph_leases_grant(struct ph_leases *leases, struct ph_lease_session *session,
                          const struct ph_lease_claim *claim, uint64_t object, uint64_t since,
                          enum ph_lease_mode *mode);

@@ -71,12 +71,18 @@ struct ph_lease_space {
     LIST_HEAD(, ph_lease_session) all;
 };
 
-enum { PH_LEASE_SLOTS = 65536 };
+enum {
+    PH_LEASE_SLOTS = 65536,
+    /* For so long after a recall who changes an object is given no lease with the answer: the next to change
+     * it would have to take that back first. */
+    PH_LEASE_FOUGHT_MS = 1000,
+};
 
 /* Changes of the objects that share a hash. */
 struct ph_lease_slot {
-    uint64_t changed; /* clock */
-    uint64_t yielded; /* clock, when an EXCLUSIVE lease ended or became SHARED last */
+    uint64_t changed;         /* clock */
+    uint64_t yielded;         /* clock, when an EXCLUSIVE lease ended or became SHARED last */
+    uint64_t fought_until_ms; /* a lease was recalled lately */
     size_t running;
 };
 

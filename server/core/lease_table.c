@@ -214,6 +214,8 @@ void ph_lease_recall(struct ph_leases *leases, struct ph_lease *lease, enum ph_l
     unlist(lease);
     lease->keep = (unsigned) keep & 3;
     lease->recalled_ms = leases->now_ms;
+    ph_lease_slot(leases, lease->object->space, lease->object->object)->fought_until_ms =
+        leases->now_ms + PH_LEASE_FOUGHT_MS;
     enlist(lease);
     ph_lease_touch(leases, lease->object);
     if (!session->lost)

@@ -69,6 +69,41 @@ static void test_changed_since_it_was_read(void)
     tear_down(&world);
 }
 
+/* Where two change a file in turn, a lease that goes out with each answer is one to be taken back for the
+ * next. */
+static void test_what_is_fought_over(void)
+{
+    struct world world;
+    struct ph_lease_claim change;
+    enum ph_lease_mode mode;
+
+    set_up(&world);
+    uint64_t held = grant(&world, world.one, FILE_A);
+    g_assert_false(claim(&world, &change, world.two, FILE_A, true));
+    g_assert_true(ph_leases_release(world.leases, world.one, held));
+    uint64_t since = ph_leases_clock(world.leases);
+    g_assert_cmpuint(ph_leases_grant(world.leases, world.two, &change, FILE_A, since, &mode), ==, 0);
+    g_assert_cmpuint(mode, ==, PH_LEASE_NONE);
+    g_assert_cmpuint(ph_leases_grant(world.leases, world.two, &change, FILE_B, since, &mode), !=, 0);
+    ph_leases_claim_end(world.leases, &change);
+    /* Who reads gets one, and keeps it when it changes the file. */
+    g_assert_cmpuint(grant(&world, world.one, FILE_A), !=, 0);
+    g_assert_true(claim(&world, &change, world.one, FILE_A, true));
+    since = ph_leases_clock(world.leases);
+    held = ph_leases_grant(world.leases, world.one, &change, FILE_A, since, &mode);
+    g_assert_cmpuint(held, !=, 0);
+    ph_leases_claim_end(world.leases, &change);
+    g_assert_true(ph_leases_release(world.leases, world.one, held));
+    /* The fight is forgotten. */
+    for (uint64_t ms = TICK_MS; ms <= 2000; ms += TICK_MS)
+        ph_leases_tick(world.leases, ms);
+    g_assert_true(claim(&world, &change, world.two, FILE_A, true));
+    since = ph_leases_clock(world.leases);
+    g_assert_cmpuint(ph_leases_grant(world.leases, world.two, &change, FILE_A, since, &mode), !=, 0);
+    ph_leases_claim_end(world.leases, &change);
+    tear_down(&world);
+}
+
 static void test_change_waits_for_all_others(void)
 {
     struct world world;
@@ -387,6 +422,7 @@ int main(int argc, char **argv)
     g_test_add_func("/lease/shared-by-many", test_shared_by_many);
     g_test_add_func("/lease/ids-are-never-used-twice", test_ids_are_never_used_twice);
     g_test_add_func("/lease/none-where-it-was-changed-since-it-was-read", test_changed_since_it_was_read);
+    g_test_add_func("/lease/none-with-a-change-of-what-is-fought-over", test_what_is_fought_over);
     g_test_add_func("/lease/a-change-waits-for-all-others", test_change_waits_for_all_others);
     g_test_add_func("/lease/recalled-once", test_recalled_once);
     g_test_add_func("/lease/reading-waits-for-exclusive-only", test_reading_waits_for_exclusive_only);
