@@ -202,7 +202,9 @@ static bool may_go(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *n
         struct wb_object *o = all[i];
         if (o != NULL && o->dead && !(op->uncertain && o == goes_by(op)))
             *status = PH_ST_STALE;
-        if (o != NULL && wb->write_back && o->born && !o->exclusive && !o->unleased && !o->dead) {
+        /* Whoever opens a file changes nothing. */
+        if (o != NULL && op->kind != WB_OPEN && wb->write_back && o->born && !o->exclusive && !o->unleased &&
+            !o->dead) {
             wb_mark(wb, o->lru.key)->hot_until_ms = 0;
             wb_want(wb, o->lru.key, now, actions);
             goes = false;
@@ -339,6 +341,7 @@ static void opened(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct p
         return;
     handle->op = NULL;
     handle->open = status == PH_ST_OK;
+    handle->refused = !handle->open;
     if (!handle->closing)
         return;
     if (handle->open)

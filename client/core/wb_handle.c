@@ -35,18 +35,36 @@ void wb_handle_free(struct ph_wb *wb, struct wb_handle *handle)
     wb_unpin(wb, o);
 }
 
-struct wb_op *wb_handle_open(struct ph_wb *wb, struct wb_handle *handle, uint64_t now_ms)
+/* The operation, not sent yet, that takes the last name of O. */
+static struct wb_op *removal_of(const struct wb_object *o)
 {
-    if (handle->open || handle->op != NULL)
-        return handle->op;
+    struct wb_op *last = wb_last_of(o);
+    bool takes = last != NULL && !last->sent &&
+                 (last->kind == WB_REMOVE || (last->kind == WB_RENAME && last->objects[1] == o));
+    return takes && o->attr.links == 0 ? last : NULL;
+}
+
+static struct wb_op *open_op(struct ph_wb *wb, struct wb_handle *handle, struct wb_op *before,
+                             uint64_t now_ms)
+{
     handle->caller->refs++;
     struct wb_op *op = wb_op_new(wb, WB_OPEN, handle->caller, now_ms);
     op->handle = handle->lru.key;
     op->access = handle->access;
-    wb_op_about(wb, op, handle->object);
+    if (before != NULL)
+        wb_op_before(wb, op, handle->object, before);
+    else
+        wb_op_about(wb, op, handle->object);
     wb_op_append(wb, op);
     handle->op = op;
     return op;
+}
+
+struct wb_op *wb_handle_open(struct ph_wb *wb, struct wb_handle *handle, uint64_t now_ms)
+{
+    if (handle->open || handle->refused || handle->op != NULL)
+        return handle->op;
+    return open_op(wb, handle, NULL, now_ms);
 }
 
 /* What is dirty here is opened here; what is not may as well bring its data along. */
@@ -61,7 +79,13 @@ bool wb_local_open(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb
         !ph_wb_is_dirty(wb, o->lru.key) ||
         ph_may_access(request->caller, o->attr.mode, o->attr.uid, o->attr.gid, o->plain, mask) != PH_MAY_YES)
         return false;
+    /* Who found the name before it was taken may open the file all the same, as long as the server has it. */
+    struct wb_op *removal = removal_of(o);
+    if (o->attr.links == 0 && removal == NULL)
+        return false;
     wb_handle_add(wb, o, request->handle, request->access, request->caller);
+    if (removal != NULL)
+        open_op(wb, o->handles, removal, now->ms);
     struct ph_wb_answer *answer = wb_answer_attr(o);
     pohmel__open_reply__init(&answer->message.open);
     answer->message.open.attr = answer->found[0];

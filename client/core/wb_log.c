@@ -96,6 +96,22 @@ void wb_op_about(struct ph_wb *wb, struct wb_op *op, struct wb_object *o)
     push(&o->ops, &o->op_count, &o->op_capacity, op);
 }
 
+void wb_op_before(struct ph_wb *wb, struct wb_op *op, struct wb_object *o, struct wb_op *later)
+{
+    size_t at = 0;
+    (void) wb;
+    while (at < o->op_count && o->ops[at] != later)
+        at++;
+    o->pins++;
+    op->objects[0] = o;
+    if (at > 0)
+        wb_op_depend(op, o->ops[at - 1]);
+    push(&o->ops, &o->op_count, &o->op_capacity, op);
+    memmove(&o->ops[at + 1], &o->ops[at], (o->op_count - 1 - at) * sizeof(o->ops[0]));
+    o->ops[at] = op;
+    wb_op_depend(later, op);
+}
+
 void wb_op_in(struct ph_wb *wb, struct wb_op *op, struct wb_object *directory, const void *name, size_t len)
 {
     int which = op->dirs[0].directory == NULL ? 0 : 1;

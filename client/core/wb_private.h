@@ -113,6 +113,7 @@ struct wb_handle {
     struct wb_caller *caller;
     uint32_t access;
     bool open;                         /* at the server */
+    bool refused;                      /* the server would not open it: it is not asked again */
     bool closing;                      /* to be closed as soon as it is */
     struct wb_op *op;                  /* that opens it, or NULL */
     struct wb_handle *next, *previous; /* of the object */
@@ -265,6 +266,8 @@ bool wb_space(struct ph_wb *wb, uint64_t bytes, uint64_t objects, const struct p
 struct wb_op *wb_op_new(struct ph_wb *wb, enum wb_op_kind kind, struct wb_caller *caller, uint64_t now_ms);
 void wb_op_about(struct ph_wb *wb, struct wb_op *op, struct wb_object *o); /* up to twice */
 void wb_op_in(struct ph_wb *wb, struct wb_op *op, struct wb_object *directory, const void *name, size_t len);
+/* OP is about O, and goes before LATER, which is about O as well and was not sent yet. Instead of about. */
+void wb_op_before(struct ph_wb *wb, struct wb_op *op, struct wb_object *o, struct wb_op *later);
 void wb_op_append(struct ph_wb *wb, struct wb_op *op); /* after about and in */
 void wb_op_depend(struct wb_op *op, struct wb_op *on);
 void wb_op_due(struct ph_wb *wb, struct wb_op *op); /* and all that it waits for */

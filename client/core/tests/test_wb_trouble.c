@@ -328,6 +328,37 @@ static void test_own_link_is_not_taken_for_others(void)
     wb_steps_end(&steps);
 }
 
+static void test_opened_before_it_is_removed(void)
+{
+    struct wb_steps steps;
+    uint64_t handle = 5;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "f", 10, "old");
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "f"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_open(&steps, 10, handle), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    g_assert_true(g_hash_table_contains(steps.world.server->handles, &handle));
+    const char *opened = strstr(steps.history->str, "OPEN"), *removed = strstr(steps.history->str, "REMOVE");
+    g_assert_true(opened != NULL && removed != NULL && opened < removed);
+    wb_steps_end(&steps);
+}
+
+static void test_what_cannot_be_opened_is_not_asked_for_again(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    wb_world_deliver(&steps.world, wb_world_find(&steps.world, PH_CMD_CREATE));
+    wb_world_refuse(&steps.world, wb_world_find(&steps.world, PH_CMD_OPEN), PH_ST_STALE);
+    uint64_t lease = lease_of(&steps, 10);
+    wb_world_recall(&steps.world, 10, lease);
+    settle_and_drop(&steps, wb_release(&steps, lease), PH_ST_OK);
+    g_assert_null(strstr(steps.history->str, "OPEN"));
+    wb_steps_end(&steps);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -337,6 +368,10 @@ int main(int argc, char **argv)
     g_test_add_func("/wb/a directory is given back when what was made in it without a lease is whole",
                     test_release_of_the_directory_waits_for_what_got_no_lease);
     g_test_add_func("/wb/leases of our own are given back here", test_own_ids_are_released_here);
+    g_test_add_func("/wb/what is opened while its removal waits is open before it is removed",
+                    test_opened_before_it_is_removed);
+    g_test_add_func("/wb/what the server would not open is not asked for again",
+                    test_what_cannot_be_opened_is_not_asked_for_again);
     g_test_add_func("/wb/no space for a file is told, and others go on", test_no_space_for_a_file);
     g_test_add_func("/wb/what depends on a failure fails", test_dependents_fail);
     g_test_add_func("/wb/no space for data is told once", test_no_space_for_data);
