@@ -38,6 +38,8 @@ static const char help[] =
     "                          make changes here and send them later, or send each at once\n"
     "       flush_age=TIME     changes are sent after that long at the latest (default 5s)\n"
     "       dirty_limit=SIZE   writers wait while more than that is not sent (default 256M)\n"
+    "       mmap=strict, mmap=flush\n"
+    "                          what is stored into a mapping shows elsewhere at once, or when flushed\n"
     "       patience=SECONDS   how long requests wait for a server that cannot be reached\n"
     "                          before they fail (default 5; 0: not at all)\n"
     "       allow_other, noallow_other\n"
@@ -116,6 +118,7 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
     int signal_fd = catch_signals();
     struct ph_session *session = NULL;
     struct ph_coherence *coherence = ph_coherence_new(options->cache);
+    ph_coherence_set_mappings(coherence, options->mmap_flush);
     struct ph_writeback *writeback = new_writeback(options, coherence);
     struct ph_link *link = open_link(options, coherence, &error);
     if (link != NULL) {

@@ -104,7 +104,7 @@ struct ph_cache_object *ph_cache_object(struct ph_cache *cache, uint64_t object)
 
 void ph_cache_settle(struct ph_cache *cache, struct ph_cache_object *o)
 {
-    bool idle = !o->lease && !o->kernel && !o->running && !o->in_reply && !o->opens;
+    bool idle = !o->lease && !o->kernel && !o->running && !o->in_reply && !o->opens && !o->writers;
     if (!idle) {
         if (o->list == &cache->idle)
             ph_cache_list_remove(o);
@@ -258,6 +258,25 @@ bool ph_cache_is_going_back(const struct ph_cache *cache, uint64_t object)
 {
     const struct ph_cache_object *o = ph_cache_find(cache, object);
     return o != NULL && o->lease != 0 && o->giving != PH_CACHE_KEPT;
+}
+
+bool ph_cache_is_exclusive(const struct ph_cache *cache, uint64_t object)
+{
+    const struct ph_cache_object *o = ph_cache_find(cache, object);
+    return ph_cache_is_usable(cache, o) && o->mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
+}
+
+void ph_cache_writers(struct ph_cache *cache, uint64_t object, int by)
+{
+    struct ph_cache_object *o = ph_cache_object(cache, object);
+    o->writers += (uint32_t) by;
+    ph_cache_settle(cache, o);
+}
+
+bool ph_cache_has_writers(const struct ph_cache *cache, uint64_t object)
+{
+    const struct ph_cache_object *o = ph_cache_find(cache, object);
+    return o != NULL && o->writers > 0;
 }
 
 bool ph_cache_is_held(const struct ph_cache *cache, uint64_t object)

@@ -246,6 +246,15 @@ bool ph_cache_is_leased(const struct ph_cache *cache, uint64_t object, uint64_t 
  * kernel has dropped what it covers. */
 bool ph_cache_is_held(const struct ph_cache *cache, uint64_t object);
 
+/* Whether it is held EXCLUSIVE, and not on its way back. */
+bool ph_cache_is_exclusive(const struct ph_cache *cache, uint64_t object);
+
+/* One writer more (BY 1) or less (-1) of OBJECT here who may map it and store into its pages. As long as
+ * there are any, SHARED is not kept of an EXCLUSIVE lease that is recalled: pages could be stored into
+ * without anybody being asked. */
+void ph_cache_writers(struct ph_cache *cache, uint64_t object, int by);
+bool ph_cache_has_writers(const struct ph_cache *cache, uint64_t object);
+
 /* Whether it is on its way back. */
 bool ph_cache_is_going_back(const struct ph_cache *cache, uint64_t object);
 

@@ -181,7 +181,8 @@ void ph_cache_recall(struct ph_cache *cache, uint64_t object, uint64_t lease, ui
         return;
     cache->counters.recalls++;
     struct ph_cache_object *o = ph_cache_object(cache, object);
-    if (o->lease == lease && o->giving == PH_CACHE_KEPT && keep >= POHMEL__LEASE_MODE__MODE_SHARED) {
+    if (o->lease == lease && o->giving == PH_CACHE_KEPT && keep >= POHMEL__LEASE_MODE__MODE_SHARED &&
+        !(o->writers && o->mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE)) {
         downgrade(cache, o);
         return;
     }

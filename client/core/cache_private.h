@@ -63,6 +63,7 @@ struct ph_cache_object {
     uint32_t targeting;                      /* those that rest on what its names stand for */
     uint32_t in_reply;                       /* replies being written */
     uint32_t opens;                          /* of the file, that the server does not know of */
+    uint32_t writers;                        /* that may store into its pages */
     uint8_t mode;                            /* LeaseMode */
     uint8_t giving;                          /* enum ph_cache_giving */
     bool attr_told;                          /* to the kernel, with a timeout */

@@ -23,8 +23,10 @@ static void acquired(void *data, const struct ph_reply *reply)
         ph_coherence_told(request->mount->coherence, &told, false);
     }
     /* One of our own that is on its way back is in the way: that passes. All else does not. */
-    if (acquired == NULL && reply->status != PH_ST_NO_LEASE)
-        request->tries = PH_ACQUIRE_TRIES;
+    if (acquired == NULL && reply->status != PH_ST_NO_LEASE) {
+        request->tries = request->read.yielding ? PH_ACQUIRE_TRIES : 0;
+        request->read.yielding = true; /* a shared one may be had */
+    }
     ph_request_again(request);
     request->go(request);
 }
@@ -32,8 +34,10 @@ static void acquired(void *data, const struct ph_reply *reply)
 void ph_request_acquire(struct ph_request *request, void (*go)(struct ph_request *request))
 {
     Pohmel__LeaseAcquireRequest message = POHMEL__LEASE_ACQUIRE_REQUEST__INIT;
+    bool exclusive = request->tracked && !request->read.yielding &&
+                     ph_coherence_has_writer(request->mount->coherence, request->object);
     request->go = go;
     message.object = request->object;
-    message.mode = POHMEL__LEASE_MODE__MODE_SHARED;
+    message.mode = exclusive ? POHMEL__LEASE_MODE__MODE_EXCLUSIVE : POHMEL__LEASE_MODE__MODE_SHARED;
     ph_request_sent(request, ph_send_lease_acquire(request->mount->stub, &message, NULL, acquired, request));
 }

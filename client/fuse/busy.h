@@ -20,6 +20,7 @@ struct ph_busy_read {
     bool sent;
     bool covered; /* by a lease */
     bool parked;
+    bool yielding; /* it has given up asking for an EXCLUSIVE lease */
     struct ph_busy_read *next, **link;
 };
 

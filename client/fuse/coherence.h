@@ -20,6 +20,22 @@ struct ph_coherence;
 /* Knows nothing; CACHING or not, the calls are the same. Never NULL. */
 struct ph_coherence *ph_coherence_new(bool caching);
 
+/* What is stored into mappings shows elsewhere when it is flushed (FLUSHES), or at once. Before the mount is
+ * used; without it, at once. */
+void ph_coherence_set_mappings(struct ph_coherence *coherence, bool flushes);
+
+/* Whether it shows at once: whoever writes goes past the pages, and pages of a file that is open for reading
+ * and writing are held under an EXCLUSIVE lease. Only where the kernel can map files that go past the pages.
+ */
+bool ph_coherence_maps_strictly(const struct ph_coherence *coherence);
+
+/* OBJECT was opened for reading and writing, and can be mapped so as soon as that is answered; was closed. */
+void ph_coherence_writer_begin(struct ph_coherence *coherence, uint64_t object);
+void ph_coherence_writer_end(struct ph_coherence *coherence, uint64_t object);
+
+/* Whether there is one. */
+bool ph_coherence_has_writer(struct ph_coherence *coherence, uint64_t object);
+
 /* Nothing uses it any more. NULL is fine. */
 void ph_coherence_free(struct ph_coherence *coherence);
 
@@ -194,7 +210,7 @@ bool ph_coherence_is_hot(struct ph_coherence *coherence, uint64_t object);
 /* How a read is to go. */
 enum ph_read_way {
     PH_READ_GO, /* send it: a lease covers it, which does not leave before it has ended; or there are none */
-    PH_READ_ACQUIRE, /* ask for a lease, then see again */
+    PH_READ_ACQUIRE, /* ask for a lease, EXCLUSIVE where somebody may store into the pages; then see again */
     /* a lease is on its way back, or what is to be read is being written: READ's wake is called when that is
      * over; then see again */
     PH_READ_PARKED,

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "client/fuse/coherence_private.h"
+#include "client/fuse/hook.h"
 
 bool ph_coherence_holds(struct ph_coherence *coherence, uint64_t object)
 {
@@ -55,6 +56,9 @@ static enum ph_read_way way_of(struct ph_coherence *coherence, uint64_t object, 
     if (ph_cache_is_going_back(coherence->cache, object) && !coherence->drops.ending &&
         ph_busy_read_park(coherence->busy, read))
         return PH_READ_PARKED;
+    if (!read->yielding && !coherence->drops.ending && ph_cache_has_writers(coherence->cache, object) &&
+        !ph_cache_is_exclusive(coherence->cache, object))
+        return PH_READ_ACQUIRE;
     ph_busy_read_sent(coherence->busy, object, read, true);
     ph_cache_pages(coherence->cache, object, ph_coherence_now(coherence));
     return PH_READ_GO;
@@ -91,7 +95,9 @@ bool ph_coherence_read_at_hand(struct ph_coherence *coherence, uint64_t object,
 {
     pthread_mutex_lock(&coherence->mutex);
     uint64_t now_ms = ph_coherence_now(coherence);
-    bool right = ph_cache_unchanged(coherence->cache, object, ask, now_ms);
+    bool right =
+        ph_cache_unchanged(coherence->cache, object, ask, now_ms) &&
+        (!ph_cache_has_writers(coherence->cache, object) || ph_cache_is_exclusive(coherence->cache, object));
     if (right) {
         ph_busy_read_begin(coherence->busy, object, read);
         ph_busy_read_sent(coherence->busy, object, read, true);
@@ -165,11 +171,46 @@ bool ph_coherence_asks_attr(struct ph_coherence *coherence, uint64_t object)
     return asks;
 }
 
+void ph_coherence_set_mappings(struct ph_coherence *coherence, bool flushes)
+{
+    coherence->flushes = flushes;
+}
+
+bool ph_coherence_maps_strictly(const struct ph_coherence *coherence)
+{
+    return coherence->caching && !coherence->flushes && ph_hook_maps_direct();
+}
+
+void ph_coherence_writer_begin(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_writers(coherence->cache, object, 1);
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+void ph_coherence_writer_end(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_writers(coherence->cache, object, -1);
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+bool ph_coherence_has_writer(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    bool has = ph_cache_has_writers(coherence->cache, object);
+    pthread_mutex_unlock(&coherence->mutex);
+    return has;
+}
+
 bool ph_coherence_keeps_pages(struct ph_coherence *coherence, uint64_t object)
 {
     pthread_mutex_lock(&coherence->mutex);
     /* That it goes on with those that it has brings none: reads and writes through pages do. */
     bool keeps = ph_cache_is_leased(coherence->cache, object, ph_coherence_now(coherence));
+    /* Pages that are there can be stored into without being read again. */
+    if (ph_cache_has_writers(coherence->cache, object))
+        keeps = keeps && ph_cache_is_exclusive(coherence->cache, object);
     pthread_mutex_unlock(&coherence->mutex);
     return keeps;
 }

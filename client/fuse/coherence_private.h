@@ -8,6 +8,7 @@
 
 struct ph_coherence {
     bool caching; /* fixed */
+    bool flushes; /* fixed: mappings are flushed, not exact */
     pthread_mutex_t mutex;
     struct ph_cache *cache;
     struct ph_busy *busy;

@@ -108,6 +108,18 @@ static bool is_ignored(const char *option)
     return false;
 }
 
+static gboolean parse_mmap(const char *option, struct ph_mount_options *out, GError **error)
+{
+    const char *text = strchr(option, '=') + 1;
+    if (!g_str_equal(text, "strict") && !g_str_equal(text, "flush"))
+        return fail(error,
+                    "option mmap: '%s' is neither 'strict' (what is stored into a mapping shows elsewhere at "
+                    "once) nor 'flush' (it does at msync, munmap and close)",
+                    text);
+    out->mmap_flush = g_str_equal(text, "flush");
+    return TRUE;
+}
+
 static gboolean take_option(struct state *state, const char *option, GError **error)
 {
     guint64 number;
@@ -128,6 +140,8 @@ static gboolean take_option(struct state *state, const char *option, GError **er
     } else if (g_str_has_prefix(option, "dirty_limit=")) {
         return parse_unit("dirty_limit", option, sizes, DIRTY_LIMIT_MAX_BYTES, &state->out->dirty_limit_bytes,
                           error);
+    } else if (g_str_has_prefix(option, "mmap=")) {
+        return parse_mmap(option, state->out, error);
     } else if (g_str_has_prefix(option, "patience=")) {
         if (!parse_number("patience", strchr(option, '=') + 1, 0, PATIENCE_MAX_S, &number, error))
             return FALSE;

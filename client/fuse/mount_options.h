@@ -24,6 +24,7 @@ struct ph_mount_options {
     bool read_only;
     bool cache;      /* under leases */
     bool write_back; /* changes are made here and sent later */
+    bool mmap_flush; /* what is stored into a mapping shows elsewhere when it is flushed */
     guint64 flush_age_ms, dirty_limit_bytes;
     guint patience_s;
     char *kernel; /* options for the kernel, "rw,suid,..." */

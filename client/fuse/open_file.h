@@ -27,6 +27,7 @@ struct ph_open {
     bool direct;                 /* goes past the kernel's pages; fixed once open */
     bool directory;              /* fixed */
     struct ph_opener opener;     /* of files that were opened here */
+    bool writer;                 /* the coherence knows of a writer; fixed once open */
     _Atomic uint64_t generation; /* of the session that the handle belongs to */
 
     /* Of coherence_open.c: a file that is open here only, with others of its object. */

@@ -59,6 +59,9 @@ bool ph_open_here(fuse_req_t req, uint64_t object, int flags)
     struct ph_mount *mount = ph_mount_of(req);
     if ((flags & O_ACCMODE) != O_RDONLY || (flags & (O_TRUNC | O_DIRECT)) != 0 || !leases_tell_all(mount))
         return false;
+    /* Past the pages, then, which are for those who may store into them. */
+    if (ph_coherence_maps_strictly(mount->coherence) && ph_coherence_has_writer(mount->coherence, object))
+        return false;
     struct ph_open *open = ph_open_new(mount, object, 0);
     Pohmel__Caller caller = caller_of(req, &open->opener.groups);
     open->opener.uid = caller.uid;

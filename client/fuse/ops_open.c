@@ -43,9 +43,26 @@ static bool keeps_pages(struct ph_mount *mount, const Pohmel__Attr *attr)
  * be mapped all the same: a write would show in the pages of this mount before others can see it. */
 static bool goes_direct(const struct ph_mount *mount, uint64_t object, unsigned flags)
 {
+    bool strict = ph_coherence_maps_strictly(mount->coherence);
     if ((flags & O_ACCMODE) == O_RDONLY)
-        return mount->caching && ph_hook_maps_direct() && ph_coherence_is_hot(mount->coherence, object);
-    return (flags & O_APPEND) != 0 || (mount->caching && ph_hook_maps_direct());
+        return mount->caching && ph_hook_maps_direct() &&
+               (ph_coherence_is_hot(mount->coherence, object) ||
+                (strict && ph_coherence_has_writer(mount->coherence, object)));
+    return (flags & O_APPEND) != 0 || strict;
+}
+
+/* A handle through which pages can be mapped and stored into is made known before the kernel has it. */
+static void announce_writer(const struct ph_mount *mount, struct ph_open *open, unsigned flags)
+{
+    open->writer = (flags & O_ACCMODE) == O_RDWR && ph_coherence_maps_strictly(mount->coherence);
+    if (open->writer)
+        ph_coherence_writer_begin(mount->coherence, open->object);
+}
+
+static void forget_writer(const struct ph_mount *mount, const struct ph_open *open)
+{
+    if (open->writer)
+        ph_coherence_writer_end(mount->coherence, open->object);
 }
 
 /* An open that brought nothing; the server may have it open all the same. */
@@ -70,6 +87,8 @@ static void open_done(void *data, const struct ph_reply *reply)
     struct fuse_file_info info = {.fh = (uint64_t) (uintptr_t) open};
     struct ph_told told;
     ph_coherence_learn(mount->coherence, &request->ask, opened->attr, &told);
+    if (S_ISREG(opened->attr->mode))
+        announce_writer(mount, open, request->flags);
     info.keep_cache = S_ISREG(opened->attr->mode) && keeps_pages(mount, opened->attr);
     info.direct_io = S_ISREG(opened->attr->mode) && goes_direct(mount, opened->attr->object, request->flags);
     open->direct = info.direct_io;
@@ -80,6 +99,7 @@ static void open_done(void *data, const struct ph_reply *reply)
     }
     ph_request_settle(request);
     if (fuse_reply_open(request->req, &info) != 0) {
+        forget_writer(mount, open);
         ph_open_send_close(mount, open->object, open->handle);
         ph_open_unref(open);
     }
@@ -139,12 +159,14 @@ static void reply_create(struct ph_request *request, const Pohmel__Attr *attr, b
     if (!created)
         entry.attr_timeout = 0; /* the kernel would take them whatever it has heard since */
     struct fuse_file_info info = {.fh = (uint64_t) (uintptr_t) open};
+    announce_writer(mount, open, request->flags);
     info.keep_cache = keeps_pages(mount, attr);
     info.direct_io = goes_direct(mount, attr->object, request->flags);
     open->direct = info.direct_io;
     ph_request_settle(request);
     bool failed = fuse_reply_create(request->req, &entry, &info) != 0;
     if (failed) {
+        forget_writer(mount, open);
         ph_open_send_close(mount, open->object, open->handle);
         ph_open_unref(open);
     }
@@ -280,6 +302,7 @@ void ph_op_release(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *inf
         send_unlock(mount, open->object, info->lock_owner, true);
     if (alive && open->handle != 0)
         ph_open_send_close(mount, open->object, open->handle);
+    forget_writer(mount, open);
     fuse_reply_err(req, 0);
     ph_open_unref(open);
 }

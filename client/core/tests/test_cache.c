@@ -211,6 +211,26 @@ static void test_exclusive_recalled_to_shared_is_kept(void)
     ph_cache_free(b.cache);
 }
 
+/* Pages that are there could be stored into under it, without anybody being asked. */
+static void test_shared_is_not_kept_where_pages_are_stored_into(void)
+{
+    struct bench b;
+    set_up(&b);
+    ph_cache_kernel_add(b.cache, FILE_ID, 1);
+    learn_mode(&b, ph_cache_ask(b.cache, 0), FILE_ID, 7, 101, EXCLUSIVE);
+    g_assert_true(ph_cache_is_exclusive(b.cache, FILE_ID));
+    ph_cache_writers(b.cache, FILE_ID, 1);
+    g_assert_true(ph_cache_has_writers(b.cache, FILE_ID));
+    ph_cache_recall(b.cache, FILE_ID, 101, SHARED);
+    g_assert_false(ph_cache_is_exclusive(b.cache, FILE_ID));
+    expect_drop(&b, FILE_ID, 101);
+    ph_cache_dropped(b.cache, FILE_ID, 101);
+    expect_release(&b, 101);
+    ph_cache_writers(b.cache, FILE_ID, -1);
+    g_assert_false(ph_cache_has_writers(b.cache, FILE_ID));
+    ph_cache_free(b.cache);
+}
+
 static void test_rule_19_newer_attributes_win(void)
 {
     struct bench b;
@@ -366,6 +386,8 @@ int main(int argc, char **argv)
     g_test_add_func("/cache/kernel-that-forgot-needs-no-drop", test_kernel_that_forgot_needs_no_drop);
     g_test_add_func("/cache/newer-grant-goes-back-with-the-older", test_newer_grant_goes_back_with_the_older);
     g_test_add_func("/cache/exclusive-recalled-to-shared-is-kept", test_exclusive_recalled_to_shared_is_kept);
+    g_test_add_func("/cache/shared-is-not-kept-where-pages-are-stored-into",
+                    test_shared_is_not_kept_where_pages_are_stored_into);
     g_test_add_func("/cache/rule-19-newer-attributes-win", test_rule_19_newer_attributes_win);
     g_test_add_func("/cache/change-behind-the-server", test_change_behind_the_server_gives_the_lease_up);
     g_test_add_func("/cache/lost-session-is-never-used", test_lost_session_is_never_used);

@@ -29,6 +29,8 @@ static const struct mistake mistakes[] = {
     {"pohmelfs -o ro,bogus=1,rw host:/x /mnt", "unknown mount option 'bogus=1'"},
     {"pohmelfs -o patience=long host:/x /mnt", "option patience: 'long' is not a number from 0 to 86400"},
     {"pohmelfs -o patience=-1 host:/x /mnt", "is not a number"},
+    {"pohmelfs -o mmap=always host:/x /mnt", "option mmap: 'always' is neither 'strict'"},
+    {"pohmelfs -o mmap host:/x /mnt", "unknown mount option 'mmap'"},
     {"pohmelfs -o port=0 host:/x /mnt", "option port: '0' is not a number from 1 to 65535"},
     {"pohmelfs -o port=65536 host:/x /mnt", "is not a number from 1 to 65535"},
     {"pohmelfs host:/x /mnt -o", "option -o needs an argument"},
