@@ -152,6 +152,14 @@ uint32_t ph_store_handle_get(struct ph_posix_store *store, struct ph_call *call,
                                         (unsigned long long) number);
 }
 
+/* Keeps a small file that was replaced in reach when its last handle is closed: NULL for others. */
+static struct ph_fd *pin_for(const struct ph_handle *handle)
+{
+    struct statx stx;
+    bool small = ph_statx(handle->fd->fd, "", &stx) == 0 && stx.stx_size <= PH_STORE_REPLACED_MAX_BYTES;
+    return small ? ph_fd_ref(handle->fd) : NULL;
+}
+
 /* Takes the handle from its object; the last one of a removed object ends it. */
 static void object_release(struct ph_posix_store *store, struct ph_handle *handle)
 {
@@ -164,11 +172,12 @@ static void object_release(struct ph_posix_store *store, struct ph_handle *handl
         *link = handle->next;
     bool last = object->handles == NULL && object->removed;
     bool orphan = last && object->orphan;
+    bool sought = last && object->sought;
     pthread_mutex_unlock(&store->lock);
     if (orphan)
         ph_orphan_unlink(store, object->id);
     if (last)
-        ph_object_removed(store, object, false, NULL);
+        ph_object_removed(store, object, false, sought ? pin_for(handle) : NULL);
 }
 
 void ph_store_handle_unref(struct ph_posix_store *store, struct ph_handle *handle)

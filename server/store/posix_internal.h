@@ -27,10 +27,11 @@
 enum {
     PH_STORE_OBJECTS_MAX = 1000000,    /* objects in memory without being in use */
     PH_STORE_PINS_MAX = 1024,          /* descriptors held for objects that have links but no known name */
-    PH_STORE_LATELY_REMOVED_MAX = 512, /* removed directories and special files that can still be reached */
-    PH_STORE_RANGES_MAX = 4096,        /* ranges of ids that one client may hold */
-    PH_STORE_DEPTH_MAX = 2048,         /* directories between an object and the root */
-    PH_STORE_IDS_AHEAD = 1 << 20,      /* ids made durable at a time */
+    PH_STORE_LATELY_REMOVED_MAX = 512, /* removed directories, special and small replaced files in reach */
+    PH_STORE_REPLACED_MAX_BYTES = 64 * 1024, /* larger files that were replaced are not kept in reach */
+    PH_STORE_RANGES_MAX = 4096,              /* ranges of ids that one client may hold */
+    PH_STORE_DEPTH_MAX = 2048,               /* directories between an object and the root */
+    PH_STORE_IDS_AHEAD = 1 << 20,            /* ids made durable at a time */
 };
 
 /* A descriptor that several users share; closed with the last reference. */
@@ -70,6 +71,8 @@ struct ph_object {
     bool idle;                    /* in the store's idle list */
     bool removed;                 /* has no name for anybody any more */
     bool orphan;                  /* has a link in the hidden orphan directory */
+    bool sought;                  /* small and replaced: stays in reach for a while */
+    bool remembered;              /* in lately_removed */
     bool persisted;               /* the state database has a row for it */
 };
 
@@ -225,7 +228,8 @@ struct ph_victim {
     struct ph_object *object; /* NULL: nothing has the name */
     struct statx stx;
     struct ph_fd *pin;
-    bool orphan;
+    bool orphan, sought;
+    bool replaced; /* another file gets its name in the same moment */
 };
 /* Looks NAMED up and compares with the object EXPECTED (0: whichever). 0, MISMATCH, NOT_FOUND ... */
 uint32_t ph_victim_find(struct ph_posix_store *store, struct ph_call *call, const struct ph_named *named,

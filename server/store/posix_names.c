@@ -154,9 +154,12 @@ void ph_victim_keep(struct ph_posix_store *store, const struct ph_named *named, 
     bool open = ph_object_is_open(store, victim->object);
     bool last = S_ISDIR(victim->stx.stx_mode) || victim->stx.stx_nlink <= 1;
     struct ph_fd *fd = NULL;
-    /* Of a file that nobody has open nothing is kept: it would keep its space. */
+    /* Of a file that nobody has open nothing is kept: it would keep its space. But who found a file by a name
+     * that always stands for one is about to open it; it is never without a name for him. */
     bool plain = S_ISREG(victim->stx.stx_mode) || S_ISLNK(victim->stx.stx_mode);
-    if ((!open && last && plain) || (fd = victim_fd(named, victim)) == NULL)
+    victim->sought =
+        victim->replaced && store->size_limit == 0 && victim->stx.stx_size <= PH_STORE_REPLACED_MAX_BYTES;
+    if ((!open && last && plain && !victim->sought) || (fd = victim_fd(named, victim)) == NULL)
         return;
     if (last && open && !S_ISDIR(victim->stx.stx_mode)) {
         victim->orphan = ph_orphan_link(store, victim->object, fd->fd);
@@ -178,6 +181,11 @@ void ph_victim_end(struct ph_posix_store *store, const struct ph_named *named, s
         now.stx_nlink == 0) {
         last = true;
         ph_fd_unref(g_steal_pointer(&victim->pin));
+    }
+    if (gone && last && victim->sought) {
+        pthread_mutex_lock(&store->lock);
+        victim->object->sought = true;
+        pthread_mutex_unlock(&store->lock);
     }
     if (gone && S_ISDIR(victim->stx.stx_mode))
         ph_object_tree_removed(store, victim->object, g_steal_pointer(&victim->pin));
@@ -307,8 +315,10 @@ static uint32_t rename_named(struct ph_posix_store *store, struct ph_call *call,
     /* Two names of one file: POSIX says that nothing happens, and the kernel does so. */
     bool same = replaced.object != NULL && replaced.object == moved.object;
     if (status == PH_ST_OK && replaced.object != NULL && !exchange && !same &&
-        !(request->flags & RENAME_NOREPLACE))
+        !(request->flags & RENAME_NOREPLACE)) {
+        replaced.replaced = true;
         ph_victim_keep(store, to, &replaced);
+    }
     if (status == PH_ST_OK) {
         ph_store_journal_note(store, call, &moved, &replaced, 0);
         status = ph_store_become(store, request->caller);

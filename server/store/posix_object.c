@@ -519,7 +519,11 @@ void ph_object_unname(struct ph_posix_store *store, struct ph_object *object, st
 static void forget_oldest_removed(struct ph_posix_store *store)
 {
     struct ph_object *oldest = g_queue_pop_head(&store->lately_removed);
-    gone(store, oldest);
+    oldest->remembered = false;
+    if (oldest->handles == NULL)
+        gone(store, oldest);
+    else /* until the last of them is closed */
+        drop_fds(store, oldest);
     unref_locked(store, oldest);
 }
 
@@ -536,6 +540,7 @@ void ph_objects_forget_removed(struct ph_posix_store *store)
 static void remember_removed(struct ph_posix_store *store, struct ph_object *object, struct ph_fd *pin)
 {
     object->pin = pin;
+    object->remembered = true;
     store->pins++;
     row_remove(store, object);
     ref_locked(store, object);
@@ -555,7 +560,7 @@ static void removed_locked(struct ph_posix_store *store, struct ph_object *objec
         row_remove(store, object);
     else if (*pin != NULL && object->pin == NULL && store->pins < PH_STORE_PINS_MAX)
         remember_removed(store, object, g_steal_pointer(pin));
-    else
+    else if (!object->remembered)
         gone(store, object);
     unref_locked(store, object);
 }

@@ -3,6 +3,8 @@
 
 #define ROOT PH_OBJECT_ROOT
 
+enum { MORE_THAN_ARE_KEPT = 600 }; /* removed objects that can be reached for a while */
+
 static void test_made_objects_have_their_makers_id(void)
 {
     struct fixture fx;
@@ -119,6 +121,65 @@ static void test_write_read_append_and_holes(void)
     fx_ok(&fx, fx_allocate(&fx, id, 1, 0, 65536, 3));
     fx_ok(&fx, fx_sync(&fx, id, 1, false));
     fx_ok(&fx, fx_sync(&fx, ROOT, 0, true));
+    fx_teardown(&fx);
+}
+
+static void test_replaced_file_can_be_opened_by_who_found_it(void)
+{
+    struct fixture fx;
+    fx_setup(&fx);
+    fx_put(&fx, "f", "old");
+    fx_put(&fx, "g", "new");
+    fx_ok(&fx, fx_lookup(&fx, ROOT, "f"));
+    uint64_t id = fx.attr->object;
+    fx_ok(&fx, fx_rename(&fx, ROOT, "g", ROOT, "f", 0));
+    fx_ok(&fx, fx_getattr(&fx, id));
+    g_assert_cmpuint(fx.attr->links, ==, 0);
+    fx_ok(&fx, fx_open_object(&fx, id, 1, 3));
+    fx_is(fx_link(&fx, id, ROOT, "back"), PH_ST_NOT_FOUND);
+    for (int i = 0; i < MORE_THAN_ARE_KEPT; i++) { /* its turn to be let go comes */
+        g_autofree char *name = g_strdup_printf("d%d", i);
+        fx_ok(&fx, fx_mkdir(&fx, ROOT, name, 0755));
+        fx_ok(&fx, fx_rmdir(&fx, ROOT, name));
+    }
+    fx_ok(&fx, fx_read(&fx, id, 1, 0, 10));
+    g_assert_cmpstr(fx.text, ==, "old");
+    fx_ok(&fx, fx_write(&fx, id, 1, 0, "!", 1, true, true));
+    fx_close_handle(&fx, 1);
+    fx_ok(&fx, fx_getattr(&fx, id));
+    fx_teardown(&fx);
+}
+
+static void test_file_replaced_while_open_can_be_opened_after_it_was_closed(void)
+{
+    struct fixture fx;
+    fx_setup(&fx);
+    fx_put(&fx, "f", "old");
+    fx_put(&fx, "g", "new");
+    fx_ok(&fx, fx_lookup(&fx, ROOT, "f"));
+    uint64_t id = fx.attr->object;
+    fx_ok(&fx, fx_open_object(&fx, id, 1, 1));
+    fx_ok(&fx, fx_rename(&fx, ROOT, "g", ROOT, "f", 0));
+    for (uint64_t handle = 1; handle <= 3; handle++) {
+        fx_close_handle(&fx, handle);
+        fx_ok(&fx, fx_open_object(&fx, id, handle + 1, 1));
+        fx_ok(&fx, fx_read(&fx, id, handle + 1, 0, 10));
+        g_assert_cmpstr(fx.text, ==, "old");
+    }
+    fx_teardown(&fx);
+}
+
+static void test_large_replaced_file_leaves_its_space(void)
+{
+    struct fixture fx;
+    g_autofree char *large = g_strnfill(1 << 20, 'x');
+    fx_setup(&fx);
+    fx_put(&fx, "f", large);
+    fx_put(&fx, "g", "new");
+    fx_ok(&fx, fx_lookup(&fx, ROOT, "f"));
+    uint64_t id = fx.attr->object;
+    fx_ok(&fx, fx_rename(&fx, ROOT, "g", ROOT, "f", 0));
+    fx_is(fx_getattr(&fx, id), PH_ST_STALE);
     fx_teardown(&fx);
 }
 
@@ -413,6 +474,11 @@ int main(int argc, char **argv)
     g_test_add_func("/store/ids-outlive-sessions-and-belong-to-the-client",
                     test_ids_outlive_sessions_and_belong_to_the_client);
     g_test_add_func("/store/end-of-a-session-closes-its-files", test_end_of_a_session_closes_its_files);
+    g_test_add_func("/store/replaced-file-can-be-opened-by-who-found-it",
+                    test_replaced_file_can_be_opened_by_who_found_it);
+    g_test_add_func("/store/file-replaced-while-open-can-be-opened-after-it-was-closed",
+                    test_file_replaced_while_open_can_be_opened_after_it_was_closed);
+    g_test_add_func("/store/large-replaced-file-leaves-its-space", test_large_replaced_file_leaves_its_space);
     g_test_add_func("/store/times-keep-their-nanoseconds", test_times_keep_their_nanoseconds);
     g_test_add_func("/store/names-of-any-bytes", test_names_of_any_bytes);
     return g_test_run();
