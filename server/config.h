@@ -27,6 +27,7 @@ struct ph_config {
     char *state_dir;  /* NULL for the default */
     unsigned workers; /* 0 for as many as there are processors */
     bool verbose;
+    bool repair;     /* with PH_CONFIG_CHECK: put right what can be */
     bool no_journal; /* what a killed server was doing is not to be known: to compare */
     bool no_watch;   /* changes of other programs are not looked for */
 };
@@ -58,7 +59,7 @@ gboolean ph_config_parse_size(const char *text, uint64_t *bytes);
 gboolean ph_config_read_file(struct ph_config *config, const char *path, GError **error);
 
 /* What the command line asks for besides serving. */
-enum ph_config_request { PH_CONFIG_SERVE, PH_CONFIG_VERSION };
+enum ph_config_request { PH_CONFIG_SERVE, PH_CONFIG_VERSION, PH_CONFIG_CHECK };
 
 /* Reads the command line, and the file that it names, which it wins over.
  * --help is answered by GLib, which then exits. NULL with ERROR. */

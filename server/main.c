@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "server/check.h"
 #include "server/config.h"
 #include "server/log.h"
 #include "server/serve.h"
@@ -42,6 +43,11 @@ int main(int argc, char **argv)
     }
     if (!ph_config_check(config, &error))
         return fail(error);
+    if (request == PH_CONFIG_CHECK) {
+        gboolean ok = TRUE;
+        int code = ph_check(config, &ok, &error);
+        return ok ? code : fail(error);
+    }
     ph_log_init(config->verbose);
     raise_descriptor_limit();
     signal(SIGPIPE, SIG_IGN);

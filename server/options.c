@@ -7,7 +7,7 @@ struct options {
     char **exports, **listen;
     char *state_dir, *config_file, *size_limit;
     int workers;
-    gboolean read_only, verbose, no_watch, no_journal, version;
+    gboolean read_only, verbose, no_watch, no_journal, check, repair, version;
 };
 
 typedef struct options options_t;
@@ -108,6 +108,7 @@ static gboolean apply(struct ph_config *config, const struct options *options, G
     for (guint i = 0; options->read_only && i < config->exports->len; i++)
         ((struct ph_export_config *) config->exports->pdata[i])->read_only = true;
     config->verbose = config->verbose || options->verbose;
+    config->repair = options->repair;
     config->no_journal = options->no_journal;
     config->no_watch = config->no_watch || options->no_watch;
     if (options->size_limit != NULL && !apply_size_limit(config, options->size_limit, error))
@@ -134,6 +135,9 @@ static gboolean parse(char **arguments, struct options *options, GError **error)
          "N"},
         {"no-watch", 0, 0, G_OPTION_ARG_NONE, &options->no_watch,
          "Do not look for changes that other programs make in the exports", NULL},
+        {"check", 0, 0, G_OPTION_ARG_NONE, &options->check,
+         "Do not serve: check the state directories against the exports, and say what is found", NULL},
+        {"repair", 0, 0, G_OPTION_ARG_NONE, &options->repair, "With --check: put right what can be", NULL},
         {"no-journal", 0, 0, G_OPTION_ARG_NONE, &options->no_journal,
          "For measurements: do not keep what a server that is killed was doing", NULL},
         {"verbose", 'v', 0, G_OPTION_ARG_NONE, &options->verbose, "Log connections and refused commands",
@@ -166,7 +170,11 @@ struct ph_config *ph_config_from_arguments(char **arguments, enum ph_config_requ
 
     if (!parse(copy, &options, error))
         return NULL;
-    *request = options.version ? PH_CONFIG_VERSION : PH_CONFIG_SERVE;
+    if (options.repair && !options.check) {
+        g_set_error(error, PH_CONFIG_ERROR, 0, "--repair: only together with --check");
+        return NULL;
+    }
+    *request = options.version ? PH_CONFIG_VERSION : options.check ? PH_CONFIG_CHECK : PH_CONFIG_SERVE;
     if (options.version)
         return g_steal_pointer(&config);
     if (options.config_file != NULL && !ph_config_read_file(config, options.config_file, error))

@@ -103,6 +103,8 @@ static const struct argument_case argument_cases[] = {
     {"--export /does/not/exist", "--export: \"/does/not/exist\" is not a directory"},
     {"--export /dev/null", "--export: \"/dev/null\" is not a directory"},
     {"--config /does/not/exist", "/does/not/exist: No such file or directory; expected a readable file"},
+    {"--export @DIR@ --check --repair", NULL},
+    {"--export @DIR@ --repair", "--repair: only together with --check"},
     {"--nonsense", "Unknown option --nonsense; see pohmel-server --help"},
     {"@DIR@", "\"@DIR@\" is not an option; to serve a directory give --export @DIR@"},
     {"", "nothing to export: give --export DIR, or --config FILE"},
