@@ -1,4 +1,6 @@
 /* The journal itself: what it keeps, what it does not believe, how far it grows. */
+#include <time.h>
+
 #include "ph_commands.h"
 #include "runtime/wire/frame.h"
 #include "server/store/journal.h"
@@ -233,20 +235,27 @@ static void test_bound(void)
     directory_drop(directory);
 }
 
+static double cpu_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double) now.tv_sec * 1e6 + (double) now.tv_nsec / 1e3;
+}
+
 /* What it costs a command: told, and bounded by far. */
 static void test_cost(void)
 {
     char *directory = directory_new();
     struct ph_journal *journal = open_journal(directory, volume, false);
     uint8_t bytes[200] = {0};
-    gint64 began = g_get_monotonic_time();
+    double began = cpu_us();
     for (uint32_t i = 1; i <= PUTS; i++) {
         struct ph_journal_intent intent = {.sequence = i, .command = PH_CMD_MKDIR, .name = "a name as any"};
         struct ph_journal_record *record = ph_journal_record(journal, SESSION, client, NUMBER, i % 64);
         ph_journal_begin(journal, record, &intent);
         ph_journal_answer(journal, record, bytes, sizeof bytes);
     }
-    double each = (double) (g_get_monotonic_time() - began) / PUTS;
+    double each = (cpu_us() - began) / PUTS;
     g_test_message("begun and answered: %.3f us", each);
     g_assert_cmpfloat(each, <, 50);
     ph_journal_close(journal, false);
