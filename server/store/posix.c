@@ -367,6 +367,7 @@ static bool store_start(struct ph_posix_store *store, const struct ph_posix_opti
     root_enter(store, &stx);
     store->acls = acls_probe(store);
     store->plain_filesystem = ph_plain_filesystem(store->root_fd);
+    store->syncs_in_order = ph_syncs_in_order(store->root_fd);
     if (store->size_limit != 0 && !ph_space_walk(store, error))
         return false;
     journal_open(store, options);

@@ -235,6 +235,7 @@ uint32_t ph_store_handle_open(struct ph_posix_store *store, struct ph_call *call
         pthread_mutex_lock(&store->lock);
         gone = !object->listed; /* removed while it was opened: its id leads nowhere any more */
         if (!gone) {
+            ph_object_remember(store, object); /* its client opens it again after a restart, by its id */
             handle->next = object->handles;
             object->handles = handle;
         }

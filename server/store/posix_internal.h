@@ -91,6 +91,7 @@ struct ph_posix_store {
     struct ph_store shell; /* what others see of it */
     bool read_only, acts_as_caller, acls;
     bool plain_filesystem; /* of the root: names and permissions are nothing special */
+    bool syncs_in_order; /* of the root: making a file stable makes all names stable that were given before */
     uint64_t size_limit;
     atomic_uint_fast64_t used; /* bytes, with a size limit only */
     uint32_t objects_max, dirs_max, handles_max;
@@ -171,6 +172,8 @@ struct ph_object *ph_object_made(struct ph_posix_store *store, struct ph_object 
                                  const struct statx *stx, uint64_t id);
 /* Id of an entry of a listing that was not looked at any closer. */
 uint64_t ph_object_id_of_entry(struct ph_posix_store *store, uint64_t dev, uint64_t ino);
+/* OBJECT is known after a restart as well, whoever was told of it. With the store's lock held. */
+void ph_object_remember(struct ph_posix_store *store, struct ph_object *object);
 /* Objects of COUNT ids (0 for none) that memory knows are known after a restart as well. */
 void ph_objects_remember(struct ph_posix_store *store, const uint64_t *ids, size_t count);
 /* OBJECT can be reached as NAME below PARENT from now on. */
@@ -307,6 +310,7 @@ uint32_t ph_attr_set(struct ph_posix_store *store, struct ph_call *call,
                      const Pohmel__SetattrRequest *request, int fd, const struct ph_handle *handle);
 
 /* posix_plain.c. */
+bool ph_syncs_in_order(int fd);   /* whether its filesystem has one journal, whose order is that of changes */
 bool ph_plain_filesystem(int fd); /* whether its filesystem is one that is known to be ordinary */
 /* Whether Attr.plain is to be set on OBJECT, of which STX was told. FD has it open (not as a path only) where
  * that is at hand; else -1. The thread goes on acting as whom it does. */

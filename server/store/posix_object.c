@@ -475,14 +475,19 @@ uint64_t ph_object_id_of_entry(struct ph_posix_store *store, uint64_t dev, uint6
     return id;
 }
 
+void ph_object_remember(struct ph_posix_store *store, struct ph_object *object)
+{
+    if (!object->persisted && object->parent != NULL)
+        row_put_with_parents(store, object);
+}
+
 void ph_objects_remember(struct ph_posix_store *store, const uint64_t *ids, size_t count)
 {
     pthread_mutex_lock(&store->lock);
     for (size_t i = 0; i < count; i++) {
-        struct ph_object *object =
-            ids[i] > PH_OBJECT_ROOT ? g_hash_table_lookup(store->by_id, &ids[i]) : NULL;
-        if (object != NULL && !object->persisted && object->parent != NULL)
-            row_put_with_parents(store, object);
+        struct ph_object *object = g_hash_table_lookup(store->by_id, &ids[i]);
+        if (object != NULL)
+            ph_object_remember(store, object);
     }
     pthread_mutex_unlock(&store->lock);
 }

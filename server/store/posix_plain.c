@@ -44,6 +44,30 @@ bool ph_plain_filesystem(int fd)
     }
 }
 
+/* ext4 and its elders have a journal or not: the kernel shows the thread that writes it. */
+static bool has_journal(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return false;
+    g_autofree char *device = g_strdup_printf("/sys/dev/block/%u:%u", major(st.st_dev), minor(st.st_dev));
+    g_autofree char *target = g_file_read_link(device, NULL);
+    if (target == NULL)
+        return false;
+    g_autofree char *name = g_path_get_basename(target);
+    g_autofree char *task = g_build_filename("/sys/fs/ext4", name, "journal_task", NULL);
+    return access(task, F_OK) == 0;
+}
+
+bool ph_syncs_in_order(int fd)
+{
+    struct statfs fs;
+    if (fstatfs(fd, &fs) != 0)
+        return false;
+    return (unsigned long) fs.f_type == XFS_SUPER_MAGIC ||
+           ((unsigned long) fs.f_type == EXT4_SUPER_MAGIC && has_journal(fd));
+}
+
 static bool is_absent(ssize_t len)
 {
     return len < 0 && (errno == ENODATA || errno == EOPNOTSUPP);

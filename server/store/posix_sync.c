@@ -54,6 +54,15 @@ static uint32_t sync_object(struct ph_posix_store *store, struct ph_call *call,
     return status;
 }
 
+/* Whether OBJECT, just made stable, took its name along: giving it changed the object, and the journal has an
+ * order. */
+static bool name_came_along(const struct ph_posix_store *store, const Pohmel__SyncRequest *request,
+                            const struct ph_object *object)
+{
+    return store->syncs_in_order && !request->data_only && object->identity.dev == store->dev &&
+           (S_ISREG(object->type) || S_ISDIR(object->type));
+}
+
 /* The names under which OBJECT is reached, as far as they were given since they were made stable last. */
 static uint32_t sync_names(struct ph_posix_store *store, struct ph_call *call,
                            const Pohmel__SyncRequest *request, struct ph_object *object)
@@ -63,7 +72,7 @@ static uint32_t sync_names(struct ph_posix_store *store, struct ph_call *call,
     for (int depth = 0; at != NULL && depth < PH_STORE_DEPTH_MAX; depth++) {
         uint32_t named;
         struct ph_object *parent = unstable_name(store, at, &named);
-        if (parent != NULL)
+        if (parent != NULL && !(at == object && name_came_along(store, request, object)))
             status = sync_object(store, call, request, parent);
         if (parent != NULL && status == PH_ST_OK)
             name_is_stable(store, at, named);

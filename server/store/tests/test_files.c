@@ -454,6 +454,29 @@ static void test_names_of_any_bytes(void)
     fx_teardown(&fx);
 }
 
+/* A client that was cut off opens again what it had open, by the ids that it knows. */
+static void test_what_was_open_is_known_after_a_restart(void)
+{
+    struct fixture fx;
+    fx_setup(&fx);
+    g_autofree char *above = fx_path(&fx, "above");
+    g_assert_cmpint(mkdir(above, 0755), ==, 0);
+    fx_put(&fx, "above/found", "content");
+    fx_put(&fx, "above/other", "content");
+    fx_ok(&fx, fx_lookup(&fx, PH_OBJECT_ROOT, "above/other"));
+    uint64_t other = fx.attr->object;
+    fx_ok(&fx, fx_lookup(&fx, PH_OBJECT_ROOT, "above/found"));
+    uint64_t found = fx.attr->object;
+    fx_ok(&fx, fx_open_object(&fx, found, 5, 1));
+    fx_close(&fx);
+    fx_open(&fx);
+    fx_ok(&fx, fx_open_object(&fx, found, 5, 1));
+    fx_ok(&fx, fx_read(&fx, found, 5, 0, 100));
+    g_assert_cmpstr(fx.text, ==, "content");
+    fx_is(fx_getattr(&fx, other), PH_ST_STALE);
+    fx_teardown(&fx);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -480,6 +503,8 @@ int main(int argc, char **argv)
                     test_file_replaced_while_open_can_be_opened_after_it_was_closed);
     g_test_add_func("/store/large-replaced-file-leaves-its-space", test_large_replaced_file_leaves_its_space);
     g_test_add_func("/store/times-keep-their-nanoseconds", test_times_keep_their_nanoseconds);
+    g_test_add_func("/store/what-was-open-is-known-after-a-restart",
+                    test_what_was_open_is_known_after_a_restart);
     g_test_add_func("/store/names-of-any-bytes", test_names_of_any_bytes);
     return g_test_run();
 }
