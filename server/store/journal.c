@@ -228,7 +228,7 @@ void ph_journal_forget(struct ph_journal *journal, const uint8_t *client, uint64
     struct area_header header = header_of(journal, client, number);
     pthread_mutex_lock(&journal->lock);
     struct area *area = g_hash_table_lookup(journal->sessions, &header);
-    if (area != NULL)
+    if (area != NULL && area->session == 0)
         area_leave(journal, area);
     pthread_mutex_unlock(&journal->lock);
 }

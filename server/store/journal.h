@@ -97,9 +97,10 @@ bool ph_journal_answered(const struct ph_journal_record *record, const uint8_t *
 /* Nothing was begun in it in this run. */
 bool ph_journal_is_earlier(const struct ph_journal_record *record);
 
-/* The session is over: its records go. */
+/* The session, which was not served in this run, is over: its records go. Of one that was nothing happens:
+ * something may still be executed in it. */
 void ph_journal_forget(struct ph_journal *journal, const uint8_t *client, uint64_t number);
-/* The same, by its number in this run. */
+/* The same of one that was, by its number in this run. Nothing is executed in it any more. */
 void ph_journal_forget_served(struct ph_journal *journal, uint64_t session);
 
 /* Calls FN for each session with records; then for each of its records that hold an intent. One of them may

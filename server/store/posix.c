@@ -346,13 +346,16 @@ static void root_enter(struct ph_posix_store *store, const struct statx *stx)
 static void journal_open(struct ph_posix_store *store, const struct ph_posix_options *options)
 {
     g_autoptr(GError) error = NULL;
-    if (store->read_only || options->no_journal)
+    if (store->read_only)
         return;
-    store->journal = ph_journal_open(options->state_dir, ph_state_db_volume(store->db), false, &error);
-    if (store->journal == NULL)
+    if (!options->no_journal)
+        store->journal = ph_journal_open(options->state_dir, ph_state_db_volume(store->db), false, &error);
+    if (error != NULL)
         g_warning("%s", error->message);
-    else
-        ph_store_recover(store);
+    ph_store_recover(store);
+    /* Nobody could say which transactions of earlier sessions happened. */
+    if (!ph_posix_continued(store))
+        ph_state_sessions_clear(store->session_list);
 }
 
 static bool store_start(struct ph_posix_store *store, const struct ph_posix_options *options, GError **error)

@@ -318,6 +318,12 @@ static void journal_check(struct looking *looking)
     ph_journal_close(journal, false);
 }
 
+static void sessions_check(struct looking *looking)
+{
+    say(looking, "%" G_GUINT64_FORMAT " sessions of clients can be taken up again if the journal is believed",
+        select_number(looking, "SELECT COUNT(*) FROM sessions"));
+}
+
 static unsigned entries_of(int hidden, const char *name)
 {
     int fd = openat(hidden, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -377,6 +383,7 @@ static void look(struct looking *looking)
     inodes_read(looking);
     rows_check(looking);
     rows_drop(looking);
+    sessions_check(looking);
     journal_check(looking);
     hidden_check(looking);
 }

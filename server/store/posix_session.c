@@ -16,6 +16,7 @@ void ph_posix_leave_session(void *self, const uint8_t client[PH_CLIENT_ID_BYTES]
     struct ph_posix_store *store = self;
     ph_creds_server();
     ph_state_sessions_remove(store->session_list, client, number);
+    ph_posix_forget_session(store, client, number);
 }
 
 size_t ph_posix_sessions(void *self, struct ph_store_session *out, size_t max)

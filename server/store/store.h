@@ -32,8 +32,8 @@ struct ph_store {
     /* Number of this start of the store, raised and made durable at each. */
     uint64_t (*epoch)(void *self);
 
-    /* The time that a change gets that is executed now, or an earlier one that no change begun later gets. NULL
-     * where the store cannot say. Waits for nothing. */
+    /* The time that a change gets that is executed now, or an earlier one that no change begun later gets.
+     * NULL where the store cannot say. Waits for nothing. */
     void (*now)(void *self, Pohmel__Time *now);
 
     /* Executes the commands of a transaction, all or nothing, in order; fills

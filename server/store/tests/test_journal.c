@@ -1,4 +1,5 @@
 /* The journal itself: what it keeps, what it does not believe, how far it grows. */
+#include <sys/wait.h>
 #include <time.h>
 
 #include "ph_commands.h"
@@ -163,6 +164,49 @@ static void test_power(void)
     directory_drop(directory);
 }
 
+/* As if the machine had started again since. */
+static void start_machine(const char *directory)
+{
+    g_autofree char *path = g_build_filename(directory, "journal", NULL), *bytes = NULL;
+    gsize len = 0;
+    g_assert_true(g_file_get_contents(path, &bytes, &len, NULL));
+    memset(bytes + BOOT_AT, 'x', 8);
+    uint32_t crc = ph_crc32c(0, bytes + 16, 16 + 36 + 4);
+    memcpy(bytes + 12, &crc, sizeof crc);
+    g_assert_true(g_file_set_contents_full(path, bytes, (gssize) len, G_FILE_SET_CONTENTS_NONE, 0600, NULL));
+}
+
+/* Sessions of before a loss of power are not taken up again. */
+static void test_sessions(void)
+{
+    struct fixture fx;
+    struct ph_store_session session = {.client = {1}, .number = 7}, out[2];
+    struct ph_fault fault = {0};
+    int status;
+    fx_setup(&fx);
+    fx_close(&fx);
+    for (int ends = 0; ends < 3; ends++) { /* in order; killed; with the machine */
+        pid_t child = fork();
+        g_assert_cmpint(child, >=, 0);
+        if (child == 0) {
+            fx_open(&fx);
+            uint32_t entered = fx.store->enter_session(fx.store->self, &session, &fault);
+            if (ends == 0)
+                fx_close(&fx);
+            _exit(entered == PH_ST_OK ? 0 : 1);
+        }
+        g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+        g_assert_cmpint(status, ==, 0);
+        if (ends != 1)
+            start_machine(fx.state);
+        fx_open(&fx);
+        g_assert_cmpint(fx.store->continued(fx.store->self), ==, ends < 2);
+        g_assert_cmpuint(fx.store->sessions(fx.store->self, out, 2), ==, ends < 2);
+        fx_close(&fx);
+    }
+    fx_teardown(&fx);
+}
+
 static void test_other_volume(void)
 {
     char *directory = directory_new();
@@ -201,10 +245,9 @@ static void test_room(void)
     g_assert_cmpint(stat(path, &st), ==, 0);
     for (uint64_t number = 1; number < 500; number++) {
         g_assert_nonnull(ph_journal_record(journal, 1000 + number, other_client, number, 0));
-        if (number % 2 == 0)
-            ph_journal_forget(journal, other_client, number);
-        else
-            ph_journal_forget_served(journal, 1000 + number);
+        ph_journal_forget(journal, other_client, number); /* something may still be executed in it */
+        g_assert_nonnull(ph_journal_find(journal, other_client, number, 0));
+        ph_journal_forget_served(journal, 1000 + number);
         g_assert_null(ph_journal_find(journal, other_client, number, 0));
     }
     g_assert_cmpint(stat(path, &now), ==, 0);
@@ -214,6 +257,11 @@ static void test_room(void)
     journal = open_journal(directory, volume, true);
     g_assert_nonnull(ph_journal_record(journal, 1, client, NUMBER + 1, 0));
     g_assert_null(ph_journal_find(journal, client, NUMBER, 0));
+    ph_journal_close(journal, false);
+    journal = open_journal(directory, volume, true);
+    g_assert_nonnull(ph_journal_find(journal, client, NUMBER + 1, 0));
+    ph_journal_forget(journal, client, NUMBER + 1);
+    g_assert_null(ph_journal_find(journal, client, NUMBER + 1, 0));
     ph_journal_close(journal, false);
     directory_drop(directory);
 }
@@ -269,6 +317,7 @@ int main(int argc, char **argv)
     g_test_add_func("/journal/parts-belong-to-one-transaction", test_parts);
     g_test_add_func("/journal/damaged-record-is-none", test_damaged);
     g_test_add_func("/journal/after-a-loss-of-power-only-an-orderly-end-is-believed", test_power);
+    g_test_add_func("/journal/sessions-of-before-a-loss-of-power-are-over", test_sessions);
     g_test_add_func("/journal/of-another-volume-is-not-believed", test_other_volume);
     g_test_add_func("/journal/garbage-is-not-believed", test_garbage);
     g_test_add_func("/journal/sessions-that-are-over-make-room", test_room);
