@@ -377,6 +377,15 @@ void ph_journal_walk(struct ph_journal *journal, ph_journal_session_fn session, 
 
 /* ---- The whole ---- */
 
+/* No number is used again: what stands behind a record of before is no part of one of now. */
+static void pass_number(void *data, struct ph_journal_record *record)
+{
+    struct ph_journal *journal = data;
+    uint64_t number = number_of(record);
+    if (number >= atomic_load(&journal->number))
+        atomic_store(&journal->number, number + 1);
+}
+
 struct ph_journal *ph_journal_open(const char *directory, const uint8_t *volume, bool look, GError **error)
 {
     bool continued = false;
@@ -388,12 +397,13 @@ struct ph_journal *ph_journal_open(const char *directory, const uint8_t *volume,
     journal->continued = continued;
     journal->seed = ph_journal_file_seed(file);
     journal->alive_before_ns = ph_journal_file_alive_ns(file);
-    atomic_init(&journal->number, now_ns()); /* no number is used again */
+    atomic_init(&journal->number, now_ns());
     pthread_mutex_init(&journal->lock, NULL);
     journal->sessions = g_hash_table_new_full(key_hash, key_equal, NULL, g_free);
     journal->served = g_hash_table_new(g_int64_hash, g_int64_equal);
     journal->free = g_array_new(FALSE, FALSE, sizeof(size_t));
     areas_found(journal, 0);
+    ph_journal_walk(journal, NULL, pass_number, journal);
     return journal;
 }
 

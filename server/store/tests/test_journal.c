@@ -93,7 +93,9 @@ static void test_kept(void)
     g_assert_null(ph_journal_find(journal, client, NUMBER + 1, 0));
     g_assert_null(ph_journal_find(journal, other_client, NUMBER, 0));
     begin(journal, 0, 8);
+    begin(journal, 63, 9);
     g_assert_false(ph_journal_is_earlier(first) || has_answer(first));
+    g_assert_false(ph_journal_before(last, &back));
     ph_journal_close(journal, false);
     directory_drop(directory);
 }
