@@ -160,6 +160,14 @@ static struct ph_fd *pin_for(const struct ph_handle *handle)
     return small ? ph_fd_ref(handle->fd) : NULL;
 }
 
+bool ph_object_is_open(struct ph_posix_store *store, struct ph_object *object)
+{
+    pthread_mutex_lock(&store->lock);
+    bool open = object->handles != NULL;
+    pthread_mutex_unlock(&store->lock);
+    return open;
+}
+
 /* Takes the handle from its object; the last one of a removed object ends it. */
 static void object_release(struct ph_posix_store *store, struct ph_handle *handle)
 {

@@ -595,11 +595,3 @@ void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *obje
     pthread_mutex_unlock(&store->lock);
     ph_fd_unref(pin);
 }
-
-bool ph_object_is_open(struct ph_posix_store *store, struct ph_object *object)
-{
-    pthread_mutex_lock(&store->lock);
-    bool open = object->handles != NULL;
-    pthread_mutex_unlock(&store->lock);
-    return open;
-}
