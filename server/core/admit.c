@@ -133,6 +133,22 @@ static void give_up(struct ph_server_call *call)
     ph_server_unpark(call, PH_ST_CANCELLED);
 }
 
+/* Whether CALL is a transaction that came again as ID. */
+static bool is_repeated_as(const struct ph_server_call *call, uint64_t id)
+{
+    const struct ph_frame_header *header = &call->frame->header;
+    const struct ph_slot *slot;
+
+    if (header->command != PH_CMD_TRANSACT)
+        return false;
+    slot = &call->session->slots[header->slot];
+    for (unsigned i = 0; i < slot->repeats; i++) {
+        if (slot->repeat[i].id == id)
+            return true;
+    }
+    return false;
+}
+
 /* The requester no longer waits: neither a lock nor leases of others are waited for any longer.. */
 static void cancel(struct ph_server_conn *conn, uint64_t id)
 {
@@ -150,11 +166,7 @@ static void cancel(struct ph_server_conn *conn, uint64_t id)
     /* It may have been sent again while it was being executed. */
     LIST_FOREACH(call, &conn->session->calls, of_session)
     {
-        const struct ph_frame_header *header = &call->frame->header;
-        const struct ph_slot *slot =
-            header->command == PH_CMD_TRANSACT ? &conn->session->slots[header->slot] : NULL;
-
-        if (slot == NULL || !slot->repeat_waits || slot->repeat_id != id)
+        if (!is_repeated_as(call, id))
             continue;
         give_up(call);
         return;

@@ -189,15 +189,16 @@ static void finish_slot(struct ph_server_call *call)
     const struct ph_frame_header *header = &call->frame->header;
     struct ph_slot *slot = &call->session->slots[header->slot];
     struct ph_server_conn *conn = call->session->conn;
-    bool repeat = slot->repeat_waits && conn != NULL;
+    unsigned repeats = conn == NULL ? 0 : slot->repeats;
 
     ph_slot_done(slot, call->status, call->message, call->payload);
-    if (!repeat)
-        return;
-    /* It may have come over another connection than the first. */
-    conn->credits -= slot->repeat_cost;
-    ph_server_reply(conn, header, slot->repeat_id, slot->repeat_cost, call->status, call->message,
-                    call->payload);
+    /* They may have come over another connection than the first. */
+    for (unsigned i = 0; i < repeats; i++) {
+        const struct ph_slot_repeat *repeat = &slot->repeat[i];
+
+        conn->credits -= repeat->cost;
+        ph_server_reply(conn, header, repeat->id, repeat->cost, call->status, call->message, call->payload);
+    }
 }
 
 static void finish(struct ph_server_call *call)

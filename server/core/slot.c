@@ -20,12 +20,10 @@ static enum ph_slot_verdict admit_again(struct ph_slot *slot, const struct ph_fr
         return refuse(fault, slot, header, "nothing was executed in it yet");
     if (header->body_crc != slot->request_crc)
         return refuse(fault, slot, header, "another transaction had this number");
-    if (slot->busy && slot->repeat_waits)
+    if (slot->busy && slot->repeats == PH_SLOT_REPEATS_MAX)
         return refuse(fault, slot, header, "it is being executed and was repeated already");
     if (slot->busy) {
-        slot->repeat_waits = true;
-        slot->repeat_id = header->id;
-        slot->repeat_cost = cost;
+        slot->repeat[slot->repeats++] = (struct ph_slot_repeat){.id = header->id, .cost = cost};
         return PH_SLOT_WAIT;
     }
     if (slot->too_large) {
@@ -61,7 +59,7 @@ void ph_slot_done(struct ph_slot *slot, uint32_t status, struct ph_blob *message
     size_t bytes = (message == NULL ? 0 : message->len) + (payload == NULL ? 0 : payload->len);
 
     slot->busy = false;
-    slot->repeat_waits = false;
+    slot->repeats = 0;
     slot->status = status;
     if (bytes > PH_SLOT_RECORD_MAX_BYTES) {
         slot->too_large = true;
@@ -74,7 +72,7 @@ void ph_slot_done(struct ph_slot *slot, uint32_t status, struct ph_blob *message
 
 void ph_slot_detach(struct ph_slot *slot)
 {
-    slot->repeat_waits = false;
+    slot->repeats = 0;
 }
 
 void ph_slot_clear(struct ph_slot *slot)
@@ -82,5 +80,6 @@ void ph_slot_clear(struct ph_slot *slot)
     ph_blob_unref(slot->message);
     ph_blob_unref(slot->payload);
     slot->message = slot->payload = NULL;
-    slot->recorded = slot->too_large = slot->repeat_waits = false;
+    slot->recorded = slot->too_large = false;
+    slot->repeats = 0;
 }

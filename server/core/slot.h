@@ -14,6 +14,9 @@
 /* Bytes of a recorded answer; larger ones are not kept. */
 enum { PH_SLOT_RECORD_MAX_BYTES = 64 * 1024 };
 
+/* Times that a transaction may come again over one connection while it is being executed. */
+enum { PH_SLOT_REPEATS_MAX = 2 };
+
 struct ph_slot {
     uint32_t sequence; /* of the last transaction; 0 before the first */
     bool any;          /* whichever sequence number comes is the next one: it is not known */
@@ -22,10 +25,12 @@ struct ph_slot {
     bool too_large;    /* it was answered, but the answer was not kept */
     uint32_t request_crc, status;
     struct ph_blob *message, *payload;
-    /* The same transaction came again while it was being executed. */
-    bool repeat_waits;
-    uint64_t repeat_id;
-    uint32_t repeat_cost;
+    /* The same transaction came again while it was being executed: these are to be answered with it. */
+    unsigned repeats;
+    struct ph_slot_repeat {
+        uint64_t id;
+        uint32_t cost;
+    } repeat[PH_SLOT_REPEATS_MAX];
 };
 
 enum ph_slot_verdict {

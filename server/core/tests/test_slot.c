@@ -42,9 +42,10 @@ static void test_repeat(void)
     message->len = 3;
     g_assert_cmpint(admit(&slot, 1, 11, &status), ==, PH_SLOT_RUN);
     g_assert_cmpint(admit(&slot, 1, 11, &status), ==, PH_SLOT_WAIT);
-    g_assert_true(slot.repeat_waits);
-    g_assert_cmpuint(slot.repeat_id, ==, 101);
-    g_assert_cmpint(admit(&slot, 1, 11, &status), ==, PH_SLOT_REFUSE); /* one may wait, not many */
+    g_assert_cmpuint(slot.repeats, ==, 1);
+    g_assert_cmpuint(slot.repeat[0].id, ==, 101);
+    g_assert_cmpint(admit(&slot, 1, 11, &status), ==, PH_SLOT_WAIT);
+    g_assert_cmpint(admit(&slot, 1, 11, &status), ==, PH_SLOT_REFUSE); /* two may wait, not many */
     ph_slot_done(&slot, PH_ST_NOT_FOUND, message, NULL);
     ph_blob_unref(message);
     for (int i = 0; i < 3; i++) {
