@@ -194,6 +194,17 @@ void sim_caching_lost(struct sim_caching *caching)
     sim_caching_work(caching);
 }
 
+static void forget_pages(void *data, const struct ph_cache_held *held)
+{
+    if (held->pages)
+        sim_kernel_drop_pages(data, held->object);
+}
+
+void sim_caching_expired(struct sim_caching *caching)
+{
+    ph_cache_each_kernel(caching->cache, forget_pages, caching);
+}
+
 void sim_caching_recall(struct sim_caching *caching, const Pohmel__RecallEvent *recall)
 {
     caching->client->world->result->recalls++;

@@ -65,6 +65,9 @@ struct sim_client *sim_client_new(struct world *world, int index)
     client->clock_offset_ms = world->caching ? sim_below(world, OFFSET_MS) : 0;
     g_snprintf(client->name, sizeof(client->name), "client%d", index);
     ph_random_bytes(&world->random, config.client, sizeof(config.client));
+    config.resumable = world->profile.resumable;
+    memcpy(client->id, config.client, sizeof(client->id));
+    client->ended = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     client->core = ph_client_new(&config, sim_client_ms(client));
     client->stub = (struct ph_stub){.send = stub_send, .self = client};
     client->owned = g_hash_table_new(NULL, NULL);
@@ -100,6 +103,7 @@ void sim_client_free(void *data)
         ((GDestroyNotify) (uintptr_t) free_owned)(owned);
     }
     g_hash_table_unref(client->owned);
+    g_hash_table_unref(client->ended);
     sim_writeback_free(client->writeback);
     ph_client_free(client->core);
     sim_caching_free(client->caching);
@@ -212,7 +216,7 @@ static void on_connect(struct world *world, void *data)
     struct ph_client_actions actions;
     if (client->closed)
         return;
-    if (world->calm || !sim_chance(world, world->profile.connect_fails_per_mille)) {
+    if (world->server && (world->calm || !sim_chance(world, world->profile.connect_fails_per_mille))) {
         client->conn = sim_conn_new(client);
         return;
     }
@@ -227,7 +231,8 @@ static void disconnect(struct sim_client *client, const struct ph_client_action 
     struct sim_conn *conn = client->conn;
     struct ph_fault fault = {.status = action->status};
     /* Neither end does anything wrong in this world, but its leases may run out. */
-    if (!client->caching || (action->status != PH_ST_FENCED && action->status != PH_ST_IO_ERROR))
+    if (!client->caching || (action->status != PH_ST_FENCED && action->status != PH_ST_IO_ERROR &&
+                             !(client->world->profile.resumable && action->status == PH_ST_NO_SESSION)))
         sim_violate(client->world, "%s gave its connection up: %s", client->name, action->text);
     if (!conn)
         return;
@@ -307,7 +312,10 @@ static void act(struct sim_client *client, const struct ph_client_action *action
     case PH_CLIENT_LATE:
     case PH_CLIENT_REFUSED:
     case PH_CLIENT_IDS:
-    case PH_CLIENT_EXPIRED: /* the kernel of the simulator looks at its clock */
+        break;
+    case PH_CLIENT_EXPIRED:
+        if (client->caching)
+            sim_caching_expired(client->caching);
         break;
     }
 }

@@ -29,6 +29,14 @@ struct model_handle {
     uint64_t session, handle, object;
 };
 
+/* What was answered to a transaction; kept with its effect. */
+struct model_record {
+    uint8_t client[PH_CLIENT_ID_BYTES];
+    uint64_t session, epoch;
+    uint32_t slot, sequence, crc;
+    GBytes *reply;
+};
+
 struct model_store {
     struct ph_store interface;
     const uint64_t *now_us;
@@ -36,7 +44,11 @@ struct model_store {
     GArray *moments;     /* struct model_moment */
     GHashTable *used;    /* ids that objects ever had */
     GArray *handles;     /* struct model_handle */
-    uint64_t next_id;    /* first id not given out yet */
+    uint64_t epoch;
+    gboolean dead;      /* its server died */
+    GPtrArray *records; /* struct model_record */
+    GArray *sessions;   /* struct ph_store_session */
+    uint64_t next_id;   /* first id not given out yet */
     char *violation;
 };
 
@@ -67,6 +79,13 @@ void model_violate(struct model_store *store, const char *format, ...) G_GNUC_PR
 /* A copy of all objects, and back to it: what a transaction that failed did is undone. */
 GHashTable *model_copy_objects(struct model_store *store);
 void model_restore(struct model_store *store, GHashTable *objects, guint moments, guint handles);
+
+/* What was answered to CALL, which was executed, is kept; as of struct ph_store. model_record.c */
+void model_record_keep(struct model_store *store, const struct ph_call *call,
+                       const Pohmel__TransactReply *reply);
+bool model_record_find(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
+                       Pohmel__TransactReply *reply);
+void model_record_free(void *record);
 
 extern const struct ph_store_ops model_ops;
 

@@ -191,8 +191,8 @@ static uint32_t describe(void *self, struct ph_arena *arena, Pohmel__ExportInfo 
 
 static uint64_t epoch(void *self)
 {
-    (void) self;
-    return 1;
+    const struct model_store *store = self;
+    return store->epoch;
 }
 
 static struct model_object *copy_object(const struct model_object *object)
@@ -251,16 +251,67 @@ static uint32_t transact(void *self, struct ph_call *call, const Pohmel__Transac
                          Pohmel__TransactReply *reply)
 {
     struct model_store *store = self;
+    if (store->dead)
+        return PH_ST_IO_ERROR;
     guint moments = store->moments->len, handles = store->handles->len;
     GHashTable *before = model_copy_objects(store);
     reply->n_results = request->n_changes;
     reply->results = ph_arena_alloc0(call->arena, request->n_changes, sizeof(*reply->results));
     uint32_t status = run_changes(store, call, request, reply);
-    if (status == PH_ST_OK)
+    if (status == PH_ST_OK) {
         g_hash_table_unref(before);
-    else
+        model_record_keep(store, call, reply);
+    } else {
         model_restore(store, before, moments, handles);
+    }
     return status;
+}
+
+static struct ph_store_session *find_session(struct model_store *store, const uint8_t *client)
+{
+    for (guint i = 0; i < store->sessions->len; i++) {
+        struct ph_store_session *session = &g_array_index(store->sessions, struct ph_store_session, i);
+        if (memcmp(session->client, client, PH_CLIENT_ID_BYTES) == 0)
+            return session;
+    }
+    return NULL;
+}
+
+static uint32_t enter_session(void *self, const struct ph_store_session *session, struct ph_fault *fault)
+{
+    struct model_store *store = self;
+    struct ph_store_session *old = find_session(store, session->client);
+    (void) fault;
+    if (store->dead)
+        return PH_ST_IO_ERROR;
+    if (!old)
+        g_array_append_val(store->sessions, *session);
+    else if (old->number < session->number)
+        *old = *session;
+    return PH_ST_OK;
+}
+
+static void leave_session(void *self, const uint8_t client[PH_CLIENT_ID_BYTES], uint64_t number)
+{
+    struct model_store *store = self;
+    struct ph_store_session *session = find_session(store, client);
+    if (session && session->number == number && !store->dead)
+        g_array_remove_index_fast(
+            store->sessions, (guint) (session - (struct ph_store_session *) (void *) store->sessions->data));
+}
+
+static size_t sessions(void *self, struct ph_store_session *out, size_t max)
+{
+    const struct model_store *store = self;
+    size_t count = MIN(max, store->sessions->len);
+    if (count > 0)
+        memcpy(out, store->sessions->data, count * sizeof(*out));
+    return count;
+}
+
+void model_store_die(struct model_store *store)
+{
+    store->dead = TRUE;
 }
 
 static void free_nothing(void *self)
@@ -276,10 +327,17 @@ struct model_store *model_store_new(const uint64_t *now_us)
                                          .describe = describe,
                                          .epoch = epoch,
                                          .transact = transact,
+                                         .recorded = model_record_find,
+                                         .enter_session = enter_session,
+                                         .leave_session = leave_session,
+                                         .sessions = sessions,
                                          .close = close_handle,
                                          .end_session = end_session,
                                          .free = free_nothing};
     store->now_us = now_us;
+    store->epoch = 1;
+    store->records = g_ptr_array_new_with_free_func(model_record_free);
+    store->sessions = g_array_new(FALSE, FALSE, sizeof(struct ph_store_session));
     store->objects = new_objects();
     store->moments = g_array_new(FALSE, FALSE, sizeof(struct model_moment));
     store->used = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
@@ -308,8 +366,20 @@ void model_store_free(struct model_store *store)
     g_hash_table_unref(store->used);
     g_array_unref(store->moments);
     g_array_unref(store->handles);
+    g_array_unref(store->sessions);
+    g_ptr_array_unref(store->records);
     g_free(store->violation);
     g_free(store);
+}
+
+void model_store_restart(struct model_store *store)
+{
+    g_autoptr(GArray) open = g_steal_pointer(&store->handles);
+    store->handles = g_array_new(FALSE, FALSE, sizeof(struct model_handle));
+    for (guint i = 0; i < open->len; i++)
+        drop_unused(store, g_array_index(open, struct model_handle, i).object);
+    store->dead = FALSE;
+    store->epoch++;
 }
 
 struct ph_store *model_store_interface(struct model_store *store)

@@ -26,6 +26,11 @@ void model_store_free(struct model_store *store);
 /* The interface that a server takes. Its `free` does nothing. */
 struct ph_store *model_store_interface(struct model_store *store);
 
+/* The server that uses it dies: nothing is changed any more. Then it is started again: handles are gone, the
+ * epoch is raised, and the list of sessions is as it was. */
+void model_store_die(struct model_store *store);
+void model_store_restart(struct model_store *store);
+
 /* How often the write of VALUE took effect. Values are unique. */
 guint model_store_writes_of(struct model_store *store, uint64_t value);
 

@@ -43,6 +43,11 @@ const struct sim_mutant sim_mutants[] = {
      0, TRUE},
     {PH_MUTANT_RECALL_UNTOLD, "write-after-recall",
      "changes are kept back under a lease that is being recalled", 0, TRUE},
+    {PH_MUTANT_NO_GRACE, "double-grant-after-restart", "a server that was started again serves all at once",
+     SIM_FAVOUR_RESTARTS, FALSE},
+    {PH_MUTANT_RECORD_LOST, "non-idempotent-replay",
+     "a session that is taken up again has forgotten what it answered", SIM_FAVOUR_RESTARTS | SIM_FAVOUR_CUTS,
+     FALSE},
     {PH_MUTANT_NONE, NULL, NULL, 0, FALSE},
 };
 

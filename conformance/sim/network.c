@@ -120,6 +120,15 @@ static struct ending *new_ending(struct sim_conn *conn, int end)
     return ending;
 }
 
+void sim_conn_server_died(struct sim_conn *conn)
+{
+    conn->closed[SIM_END_SERVER] = TRUE;
+    conn->server_over_us = conn->world->now_us;
+    if (!conn->cut)
+        later(conn, SIM_END_CLIENT, travel_us(conn, SIM_END_CLIENT), on_peer_closed,
+              new_ending(conn, SIM_END_CLIENT));
+}
+
 void sim_conn_close(struct sim_conn *conn, int end, const struct ph_fault *fault)
 {
     if (conn->closed[end])

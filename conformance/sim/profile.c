@@ -101,6 +101,10 @@ void sim_profile_caching(struct sim_profile *profile, struct ph_random *random)
     profile->flush_in_flight = ONE_OF(random, 1, 4, 64);
     choose_deeds(profile, random);
     choose_trouble(profile, random);
+    profile->resumable = ph_random_chance(random, 600);
+    /* Who does not claim what he held goes on using it until he notices: R-9.6-3. */
+    if (profile->resumable && ph_random_chance(random, 300))
+        profile->server_crash_per_mille = ONE_OF(random, 3, 10);
 }
 
 void sim_profile_favour(struct sim_profile *profile, unsigned favour)
@@ -111,10 +115,16 @@ void sim_profile_favour(struct sim_profile *profile, unsigned favour)
         profile->pause_us = LONG_US;
     }
     if (favour & SIM_FAVOUR_CUTS) {
+        profile->resumable = FALSE; /* so that sessions are lost */
+        profile->server_crash_per_mille = 0;
         profile->cut_per_mille = 40;
         profile->crash_per_mille = 15;
         profile->disk_us = LATE_US;
         profile->linger_us = LINGER_US;
+    }
+    if (favour & SIM_FAVOUR_RESTARTS) {
+        profile->resumable = TRUE;
+        profile->server_crash_per_mille = 20;
     }
     if (favour & SIM_FAVOUR_NAMES) {
         profile->groups = 1;

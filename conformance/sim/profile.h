@@ -41,6 +41,8 @@ struct sim_profile {
     unsigned cut_per_mille, pause_per_mille, crash_per_mille, forget_per_mille; /* with each deed */
     unsigned linger_us;                                                         /* of bytes after a cut */
     uint64_t pause_us;
+    gboolean resumable;              /* sessions outlive their connections */
+    unsigned server_crash_per_mille; /* the same */
     int64_t clock_ppm[SIM_CLIENTS_MAX];
     unsigned groups;            /* of names that are used */
     unsigned strange_per_mille; /* names that other clients like better */

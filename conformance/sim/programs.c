@@ -468,6 +468,8 @@ static gboolean make_trouble(struct sim_client *client)
         sim_kernel_evict(client->caching);
     if (sim_chance(world, profile->pause_per_mille))
         sim_client_pause(client, sim_below(world, profile->pause_us));
+    if (sim_chance(world, profile->server_crash_per_mille))
+        sim_server_crash(world);
     if (sim_chance(world, profile->crash_per_mille))
         sim_client_crash(client, sim_chance(world, 400));
     return !client->dead;

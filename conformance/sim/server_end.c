@@ -1,4 +1,6 @@
 /* The shell around the server core in the simulated world. */
+#include <string.h>
+
 #include "conformance/sim/world.h"
 #include "ph_commands.h"
 #include "runtime/base/limits.h"
@@ -6,15 +8,9 @@
 
 enum { END_SESSION_US = 3000, TRACE_MESSAGE_BYTES = 300 };
 
-/* A call on its way through the server. */
-struct running {
-    struct sim_conn *conn;
-    struct ph_server_call *call;
-};
-
 struct ending_session {
-    struct ph_store *store;
-    uint64_t session;
+    uint64_t start; /* in which the session ended */
+    struct ph_action action;
 };
 
 static void no_guard(void *data)
@@ -24,16 +20,24 @@ static void no_guard(void *data)
 
 void sim_server_init(struct world *world)
 {
-    static const struct ph_server_guard guard = {.enter = no_guard, .leave = no_guard};
     world->store = model_store_new(&world->now_us);
     world->exports[0] = (struct ph_server_export){
         .name = "model", .store = model_store_interface(world->store), .watched = true};
+    world->running = g_ptr_array_new();
+    sim_server_start(world);
+}
+
+void sim_server_start(struct world *world)
+{
+    static const struct ph_server_guard guard = {.enter = no_guard, .leave = no_guard};
+    world->starts++;
     world->server = ph_server_new(world->exports, 1, &guard, ph_random_next(&world->random));
 }
 
 void sim_server_clear(struct world *world)
 {
     ph_server_free(world->server);
+    g_ptr_array_unref(world->running);
     model_store_free(world->store);
 }
 
@@ -68,14 +72,39 @@ void sim_trace_frame(struct world *world, const char *from, const struct ph_fram
     ph_arena_free(arena);
 }
 
+static void perform(struct world *world, struct ph_actions *actions);
+
 static void on_end_session(struct world *world, void *data)
 {
     g_autofree struct ending_session *ending = data;
-    (void) world;
-    ending->store->end_session(ending->store->self, ending->session);
+    struct ph_actions actions = {0};
+    if (ending->start != world->starts || !world->server)
+        return;
+    ph_server_end_session(world->server, &ending->action, &actions);
+    perform(world, &actions);
+}
+
+/* Nothing of the session is executed from now on, but for what is being executed. */
+static void note_end(struct world *world, const struct ph_action *action)
+{
+    for (guint i = 0; i < world->all_clients->len; i++) {
+        struct sim_client *client = world->all_clients->pdata[i];
+        if (memcmp(client->id, action->client, sizeof(client->id)) != 0)
+            continue;
+        g_hash_table_insert(client->ended, g_memdup2(&action->number, sizeof(action->number)),
+                            g_memdup2(&world->now_us, sizeof(world->now_us)));
+    }
 }
 
 static void on_execute(struct world *world, void *data);
+
+static struct sim_running *new_running(struct world *world, struct ph_server_call *call)
+{
+    struct sim_running *running = g_new0(struct sim_running, 1);
+    running->call = call;
+    g_ptr_array_add(world->running, running);
+    return running;
+}
 
 /* Who was there all the time, and could answer, is not to be fenced. */
 static void check_fenced(struct sim_conn *conn)
@@ -92,7 +121,6 @@ static void perform_one(struct world *world, const struct ph_action *action)
     struct sim_conn *conn = action->conn ? ph_server_conn_data(action->conn) : NULL;
     struct ph_fault fault = {.status = action->status};
     struct ending_session *ending;
-    struct running *running;
     switch (action->kind) {
     case PH_ACTION_SEND:
         if (conn->closed[SIM_END_SERVER])
@@ -115,14 +143,14 @@ static void perform_one(struct world *world, const struct ph_action *action)
         break;
     case PH_ACTION_END_SESSION:
         ending = g_new0(struct ending_session, 1);
-        ending->store = action->export->store;
-        ending->session = action->session;
+        note_end(world, action);
+        ending->start = world->starts;
+        ending->action = *action;
         sim_after(world, sim_below(world, END_SESSION_US), on_end_session, ending, g_free);
         break;
     case PH_ACTION_RUN:
-        running = g_new0(struct running, 1);
-        running->call = action->call;
-        sim_after(world, sim_below(world, world->profile.disk_us), on_execute, running, g_free);
+        sim_after(world, sim_below(world, world->profile.disk_us), on_execute,
+                  new_running(world, action->call), g_free);
         break;
     case PH_ACTION_LOG:
         sim_trace_line(&world->result->trace, world->now_us, "server", "%.*s", (int) action->message->len,
@@ -140,18 +168,38 @@ static void perform(struct world *world, struct ph_actions *actions)
 
 static void on_done(struct world *world, void *data)
 {
-    g_autofree struct running *running = data;
+    g_autofree struct sim_running *running = data;
     struct ph_actions actions = {0};
+    if (!running->call)
+        return;
+    g_ptr_array_remove_fast(world->running, running);
     ph_server_done(running->call, &actions);
     perform(world, &actions);
 }
 
 static void on_execute(struct world *world, void *data)
 {
-    struct running *running = data;
+    struct sim_running *running = data;
+    if (!running->call) {
+        g_free(running);
+        return;
+    }
     ph_server_execute(running->call);
+    running->executed = TRUE;
     /* Others may run between the deed and its answer. */
     sim_after(world, sim_below(world, world->profile.answer_us), on_done, running, g_free);
+}
+
+static void note_session(struct sim_conn *conn, const struct ph_frame *frame)
+{
+    if (frame->header.kind != PH_FRAME_REQUEST || frame->header.command != PH_CMD_SESSION_OPEN)
+        return;
+    Pohmel__SessionOpenRequest *open =
+        pohmel__session_open_request__unpack(NULL, frame->header.message_len, frame->message);
+    if (!open)
+        return;
+    conn->session = open->session;
+    pohmel__session_open_request__free_unpacked(open, NULL);
 }
 
 void sim_server_frame(struct sim_conn *conn, struct ph_frame *frame)
@@ -159,13 +207,12 @@ void sim_server_frame(struct sim_conn *conn, struct ph_frame *frame)
     struct world *world = conn->world;
     struct ph_actions actions = {0};
     struct ph_server_call *call = NULL;
+    note_session(conn, frame);
     enum ph_admission admission = ph_server_frame(conn->server_conn, frame, &actions, &call);
     perform(world, &actions);
     if (admission == PH_ADMIT_NOTHING)
         return;
-    struct running *running = g_new0(struct running, 1);
-    running->conn = conn;
-    running->call = call;
+    struct sim_running *running = new_running(world, call);
     if (admission == PH_ADMIT_SLOW)
         sim_after(world, sim_below(world, world->profile.disk_us), on_execute, running, g_free);
     else
@@ -184,6 +231,8 @@ void sim_server_closed(struct sim_conn *conn)
 void sim_server_tick(struct world *world)
 {
     struct ph_actions actions = {0};
+    if (!world->server)
+        return;
     ph_server_tick(world->server, sim_now_ms(world), &actions);
     perform(world, &actions);
 }

@@ -60,6 +60,11 @@ static gboolean all_noticed(const struct world *world)
     return TRUE;
 }
 
+static gboolean nothing_runs(const struct world *world)
+{
+    return world->server && ph_server_running(world->server) == 0;
+}
+
 /* Goes on until DONE says so; a world that does not get there by UNTIL_US hangs. */
 static void run_until(struct world *world, gboolean (*done)(const struct world *), uint64_t until_us,
                       const char *what)
@@ -80,13 +85,33 @@ struct sim_doubt {
     struct ph_event event;
     uint64_t begin_us, lost_us;
     const struct sim_conn *conn;
+    const struct sim_client *client;
+    uint64_t session; /* in which it was sent */
 };
 
-void sim_world_doubt(struct world *world, const struct ph_event *event, struct sim_conn *conn)
+void sim_world_doubt(struct world *world, const struct ph_event *event, struct sim_client *client,
+                     struct sim_conn *conn)
 {
-    struct sim_doubt doubt = {
-        .event = *event, .begin_us = event->begin_ns, .lost_us = world->now_us, .conn = conn};
+    struct sim_doubt doubt = {.event = *event,
+                              .begin_us = event->begin_ns,
+                              .lost_us = world->now_us,
+                              .conn = conn,
+                              .client = client};
+    /* A client has one session after the other. */
+    for (guint i = 0; i < world->conns->len; i++) {
+        const struct sim_conn *one = world->conns->pdata[i];
+        if (one->client == client)
+            doubt.session = MAX(doubt.session, one->session);
+    }
     g_array_append_val(world->doubts, doubt);
+}
+
+/* When nothing of the session in which it was sent was executed any more. */
+static uint64_t session_end_us(const struct world *world, const struct sim_doubt *doubt)
+{
+    const uint64_t *end_us = g_hash_table_lookup(doubt->client->ended, &doubt->session);
+    return end_us ? *end_us + 2 * (uint64_t) (world->profile.disk_us + world->profile.answer_us)
+                  : world->now_us;
 }
 
 /* What was doubtful was done while the server knew the session, or not at all. A call that had just got what
@@ -99,6 +124,8 @@ static void settle_doubts(struct world *world)
         if (doubt->conn)
             end_us = MAX(end_us, doubt->conn->server_over_us +
                                      2 * (uint64_t) (world->profile.disk_us + world->profile.answer_us));
+        if (world->profile.resumable)
+            end_us = MAX(end_us, session_end_us(world, doubt));
         sim_history_add(&world->history, &doubt->event, doubt->begin_us, end_us);
     }
 }
@@ -132,7 +159,7 @@ static void check_quiet(struct world *world)
         sim_violate(world, "server: calls are left over");
     if (ph_server_sessions(world->server))
         sim_violate(world, "server: a session outlived its client");
-    if (model_store_handles(world->store))
+    if (model_store_handles(world->store) && ph_server_sessions_away(world->server) == 0)
         sim_violate(world, "store: a handle outlived its session");
     if (world->caching)
         judge(world);
@@ -209,7 +236,8 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
         sim_profile_locks(&world->profile);
     sim_profile_favour(&world->profile, options->favour);
     if (options->no_loss)
-        world->profile.cut_per_mille = world->profile.pause_per_mille = 0;
+        world->profile.cut_per_mille = world->profile.pause_per_mille =
+            world->profile.server_crash_per_mille = 0;
     describe(world);
     sim_history_init(&world->history);
     world->doubts = g_array_new(FALSE, FALSE, sizeof(struct sim_doubt));
@@ -232,6 +260,8 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
               "the server does not notice that a client is gone");
     for (uint64_t end_us = world->now_us + QUIET_US; !result->violation && world->now_us < end_us;)
         sim_step(world);
+    /* What waits for those who crashed goes on when their time is over. */
+    run_until(world, nothing_runs, world->now_us + 3 * NOTICED_US, "calls wait for nobody");
     if (!result->violation)
         check_quiet(world);
     result->now_us = world->now_us;

@@ -11,7 +11,7 @@
 #include "conformance/sim/trace.h"
 
 /* What happens more often than by chance. */
-enum sim_favour { SIM_FAVOUR_PAUSES = 1, SIM_FAVOUR_CUTS = 2, SIM_FAVOUR_NAMES = 4 };
+enum sim_favour { SIM_FAVOUR_PAUSES = 1, SIM_FAVOUR_CUTS = 2, SIM_FAVOUR_NAMES = 4, SIM_FAVOUR_RESTARTS = 8 };
 
 struct sim_options {
     uint64_t seed;
@@ -31,7 +31,7 @@ struct sim_result {
     char *violation; /* the first promise that was broken, in words; NULL when all held */
     uint64_t now_us, events, transactions, repeats, cuts, sessions, locks, cancels;
     uint64_t hits, kernel_hits, recalls, glimpses, early_recalls, fences, pauses, crashes, judged, failures,
-        undecided;                                                            /* of worlds that cache */
+        undecided, server_crashes;                                            /* of worlds that cache */
     uint64_t local, forwarded, written_back, merged, cancelled_here, doubted; /* of worlds that write back */
 };
 

@@ -124,7 +124,7 @@ gboolean sim_is_lost(const struct sim_process *process, const struct sim_answer 
         return FALSE;
     event->maybe = TRUE;
     event->begin_ns = process->started_us;
-    sim_world_doubt(world, event, process->client->last_conn);
+    sim_world_doubt(world, event, process->client, process->client->last_conn);
     return TRUE;
 }
 

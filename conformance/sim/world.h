@@ -36,6 +36,7 @@ struct sim_conn {
     gboolean cut, ready_told;
     gboolean deaf[2]; /* what is on its way to that end is lost */
     struct ph_server_conn *server_conn;
+    uint64_t session; /* number of the one that was asked for last over it; 0 for none */
 };
 
 /* A simulated program: does one thing after the other. workload.c or programs.c */
@@ -66,6 +67,8 @@ struct sim_client {
     char name[8];
     struct ph_client *core;
     struct ph_stub stub;
+    uint8_t id[PH_CLIENT_ID_BYTES];
+    GHashTable *ended;               /* number of a session -> microseconds, when the server ended it */
     struct sim_writeback *writeback; /* NULL in a world without */
     struct sim_caching *caching;     /* NULL in a world without leases */
     uint64_t clock_offset_ms;
@@ -102,7 +105,10 @@ struct world {
     struct sim_result *result;
     struct model_store *store;
     struct ph_server_export exports[1];
-    struct ph_server *server;
+    struct ph_server *server; /* NULL while it is down */
+    uint64_t starts;          /* of the server */
+    GPtrArray *running;       /* struct sim_running: calls on their way through the server */
+    gboolean dying;           /* it is planned that the server dies */
     struct sim_profile profile;
     struct sim_client *clients[SIM_CLIENTS_MAX]; /* those that live */
     GPtrArray *all_clients;                      /* those that crashed too */
@@ -200,6 +206,21 @@ void sim_server_frame(struct sim_conn *conn, struct ph_frame *frame);
 void sim_server_closed(struct sim_conn *conn);
 void sim_server_tick(struct world *world);
 
+/* It dies some time soon, in the midst of whatever it does, and is started again. server_crash.c */
+void sim_server_crash(struct world *world);
+
+/* A call on its way through the server. */
+struct sim_running {
+    struct ph_server_call *call; /* NULL: the server died */
+    gboolean executed;
+};
+
+/* The server is started, for the first time or again. */
+void sim_server_start(struct world *world);
+
+/* The server of CONN died: that end is gone without a word. network.c */
+void sim_conn_server_died(struct sim_conn *conn);
+
 /* Writes the frame down. */
 void sim_trace_frame(struct world *world, const char *from, const struct ph_frame_header *header,
                      const uint8_t *message, size_t len);
@@ -210,9 +231,10 @@ void sim_process_start(struct sim_process *process);
 /* programs.c: what those do whose machines cache. */
 void sim_program_start(struct sim_process *process);
 
-/* EVENT, whose answer was lost with CONN (NULL: it was never sent), may happen as long as the server knows
- * the session; begun at its begin_ns (microseconds, for once). */
-void sim_world_doubt(struct world *world, const struct ph_event *event, struct sim_conn *conn);
+/* EVENT of CLIENT, whose answer was lost with CONN (NULL: it was never sent), may happen as long as the
+ * server knows the session; begun at its begin_ns (microseconds, for once). */
+void sim_world_doubt(struct world *world, const struct ph_event *event, struct sim_client *client,
+                     struct sim_conn *conn);
 
 /* Those of CLIENT are gone: what they were doing may have happened, or happen still. */
 void sim_programs_died(struct sim_client *client);
@@ -222,6 +244,7 @@ struct sim_caching *sim_caching_new(struct sim_client *client);
 void sim_caching_free(struct sim_caching *caching);
 void sim_caching_opened(struct sim_caching *caching);
 void sim_caching_lost(struct sim_caching *caching);
+void sim_caching_expired(struct sim_caching *caching);
 void sim_caching_recall(struct sim_caching *caching, const Pohmel__RecallEvent *recall);
 void sim_caching_glimpse(struct sim_caching *caching, const Pohmel__GlimpseEvent *glimpse);
 

@@ -18,6 +18,7 @@ enum ph_mutant {
     PH_MUTANT_FENCED_GOES_ON,      /* what an ended session was waiting for is executed */
     PH_MUTANT_READ_AT_ONCE,        /* readings do not wait for exclusive leases */
     PH_MUTANT_GLIMPSE_KEPT,        /* what is told by who has an object exclusively is given out to be kept */
+    PH_MUTANT_RECORD_LOST,         /* a session that is taken up again has forgotten what it answered */
     PH_MUTANT_NO_GRACE,            /* after a start all are served at once */
     /* The client's. */
     PH_MUTANT_RECALL_FORGOTTEN, /* a recall that overtakes its grant is answered and forgotten */

@@ -2,6 +2,7 @@
  * until somebody else wants what they hold. docs/protocol.md, section 4.5. */
 #include <stdio.h>
 
+#include "runtime/base/mutant.h"
 #include "server/core/private.h"
 
 bool ph_server_is_stray(const struct ph_server_call *call)
@@ -139,6 +140,10 @@ uint32_t ph_session_resume(struct ph_server_call *call, const struct ph_session_
     if (has_strays(session)) {
         session->resumer = call;
         return ph_server_wait(call);
+    }
+    for (size_t i = 0; i < PH_SESSION_SLOTS && PH_MUTANT(RECORD_LOST); i++) {
+        if (!session->slots[i].busy)
+            session->slots[i] = (struct ph_slot){.any = true};
     }
     ph_session_not_away(server, session);
     session->conn = conn;

@@ -41,9 +41,14 @@ static void take_over_all(struct ph_server *server, const struct ph_export_entry
 {
     const struct ph_store *store = entry->export->store;
     size_t count = store->sessions == NULL ? 0 : store->sessions(store->self, list, PH_SESSIONS_MAX);
+    bool continued = store->continued == NULL || store->continued(store->self);
 
-    for (size_t i = 0; i < count; i++)
-        take_over(server, entry, &list[i]);
+    for (size_t i = 0; i < count; i++) {
+        if (continued)
+            take_over(server, entry, &list[i]);
+        else
+            store->leave_session(store->self, list[i].client, list[i].number);
+    }
 }
 
 void ph_server_begin_grace(struct ph_server *server)
@@ -154,6 +159,8 @@ void ph_server_end_session(struct ph_server *server, const struct ph_action *act
     if (!action->listed)
         return;
     store->leave_session(store->self, action->client, action->number);
+    if (store->forget_session != NULL)
+        store->forget_session(store->self, action->client, action->number);
     ph_server_enter(server, actions);
     ph_server_left_list(server, action->session);
     ph_server_leave(server);

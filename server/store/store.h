@@ -67,8 +67,7 @@ struct ph_store {
     /* Takes the session NUMBER of CLIENT out, as lastingly. One that is not there is fine. */
     void (*leave_session)(void *self, const uint8_t client[PH_CLIENT_ID_BYTES], uint64_t number);
 
-    /* The list as it was when the store was opened: up to MAX into OUT; returns how many. Empty where what
-     * was answered to them may be lost (the machine lost power). */
+    /* The list as it was when the store was opened: up to MAX into OUT; returns how many. */
     size_t (*sessions)(void *self, struct ph_store_session *out, size_t max);
 
     /* The session is over: closes all its handles. */

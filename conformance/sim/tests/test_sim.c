@@ -73,6 +73,7 @@ static void add(struct sim_result *total, const struct sim_result *result)
     total->cuts += result->cuts;
     total->pauses += result->pauses;
     total->crashes += result->crashes;
+    total->server_crashes += result->server_crashes;
     total->fences += result->fences;
     total->local += result->local;
     total->written_back += result->written_back;
@@ -117,6 +118,7 @@ static void test_one_copy(void)
     run_worlds((struct sim_options){.caching = TRUE}, some_worlds(1), &total);
     g_assert_cmpuint(total.cuts, >, 0);
     g_assert_cmpuint(total.pauses, >, 0);
+    g_assert_cmpuint(total.server_crashes, >, 0);
     g_assert_cmpuint(total.fences, >, 0);
 }
 
