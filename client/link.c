@@ -81,6 +81,7 @@ static void link_free(struct ph_link *link)
         ph_channel_unref(link->channel);
     ph_client_free(link->core);
     ph_hints_free(link->hints);
+    ph_reclaim_clear(&link->reclaim);
     ph_arena_free(link->arena);
     if (link->timer) {
         g_source_destroy(link->timer);
@@ -147,6 +148,7 @@ static struct ph_link *link_new(const struct ph_link_options *options)
     pthread_mutex_init(&link->mutex, NULL);
     pthread_mutex_init(&link->hints_mutex, NULL);
     link->hints = ph_hints_new(PH_HINTS_MAX);
+    ph_reclaim_init(&link->reclaim);
     link->arena = ph_arena_new(PH_ARENA_BASE_BYTES);
     link->context = g_main_context_new();
     link->timer = g_source_new(&timer_funcs, sizeof(GSource));

@@ -13,6 +13,7 @@
 #include "runtime/wire/stub.h"
 
 struct ph_link;
+struct ph_reclaim;
 
 /* What a session was told of leases. */
 struct ph_link_leases {
@@ -30,6 +31,11 @@ struct ph_link_events {
     /* the session may go on, but its leases have run out: what was promised under them is to be taken back,
      * and is good again only from when a request was answered in it. May be followed by LOST. */
     void (*expired)(void *data);
+    /* The server was started anew: every lease that is held is added to RECLAIM (client/core/reclaim.h) ...
+     */
+    void (*claims)(void *data, struct ph_reclaim *reclaim);
+    /* ... and goes on under the id that RECLAIM has by now, or not at all. */
+    void (*claimed)(void *data, const struct ph_reclaim *reclaim);
     void (*recall)(void *data, const Pohmel__RecallEvent *recall);
     void (*glimpse)(void *data,
                     const Pohmel__GlimpseEvent *glimpse); /* NULL where write_back is not asked for */

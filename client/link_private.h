@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "client/core/hints.h"
+#include "client/core/reclaim.h"
 #include "client/core/session.h"
 #include "client/link.h"
 #include "runtime/io/channel.h"
@@ -43,7 +44,8 @@ struct ph_link {
     pthread_mutex_t hints_mutex;
     struct ph_hints *hints;
 
-    struct ph_arena *arena; /* link thread: what the reply at hand is decoded into */
+    struct ph_reclaim reclaim; /* link thread: leases that are being claimed */
+    struct ph_arena *arena;    /* link thread: what the reply at hand is decoded into */
 };
 
 /* To be called with the mutex held, after a step that left ACTIONS: lets go of the
@@ -64,6 +66,12 @@ void ph_link_complete(struct ph_link *link, const struct ph_client_action *actio
 
 /* link_reply.c: tells who caches of ACTION, which is OPENED, LOST or EVENT. Link thread. */
 void ph_link_tell(struct ph_link *link, const struct ph_client_action *action);
+
+/* link_recover.c: what ACTION, CLAIMS, GRANTS or CLAIMED, is about. Link thread. */
+void ph_link_recover(struct ph_link *link, const struct ph_client_action *action);
+
+/* link_reply.c: the server sent what no server may send. */
+void ph_link_malformed(struct ph_link *link, uint16_t command, const char *what);
 
 /* link_walk.c: finds the objects of REQUEST (borrowed) again and resumes it. Link thread. */
 void ph_link_walk(struct ph_link *link, struct ph_client_request *request);

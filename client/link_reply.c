@@ -29,6 +29,12 @@ static void close_malformed(struct ph_link *link, uint16_t command, const char *
     }
 }
 
+void ph_link_malformed(struct ph_link *link, uint16_t command, const char *what)
+{
+    char text[WORDS_BYTES];
+    close_malformed(link, command, what, text);
+}
+
 /* The request that it answers fails. */
 static void malformed(struct ph_link *link, const struct ph_client_action *action, const char *what)
 {

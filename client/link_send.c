@@ -94,6 +94,11 @@ static void carry_out(struct ph_link *link, struct ph_channel *channel, const st
     case PH_CLIENT_EVENT:
         ph_link_tell(link, action);
         break;
+    case PH_CLIENT_CLAIMS:
+    case PH_CLIENT_GRANTS:
+    case PH_CLIENT_CLAIMED:
+        ph_link_recover(link, action);
+        break;
     case PH_CLIENT_CONNECT:
         ph_link_connect_start(link);
         break;

@@ -26,6 +26,8 @@ static void add_session(GString *text, struct ph_link *link)
         opened->acts_as_caller ? ", acts as the caller" : ", everything belongs to one user");
     add(text, "sessions-opened", opened->generation);
     add(text, "sessions-resumed", ph_client_counters(link->core)->resumes);
+    add(text, "sessions-recovered", ph_client_counters(link->core)->recoveries);
+    add(text, "handles-lost", ph_client_counters(link->core)->not_reopened);
     add(text, "server-epoch", opened->epoch);
 }
 

@@ -40,8 +40,8 @@ static const char help[] =
     "       dirty_limit=SIZE   writers wait while more than that is not sent (default 256M)\n"
     "       mmap=strict, mmap=flush\n"
     "                          what is stored into a mapping shows elsewhere at once, or when flushed\n"
-    "       patience=SECONDS   how long requests wait for a server that cannot be reached\n"
-    "                          before they fail (default 5; 0: not at all)\n"
+    "       hard, soft=SECONDS requests wait as long as it takes for a server that cannot be reached\n"
+    "                          (default), or fail after that long (0: at once)\n"
     "       allow_other, noallow_other\n"
     "                          for all users (default as root), or for this one only\n"
     "       suid, dev, exec, async, atime and their opposites, dirsync\n"
@@ -103,7 +103,9 @@ static struct ph_writeback *new_writeback(const struct ph_mount_options *options
         return NULL;
     const struct ph_writeback_options writeback_options = {
         .flush_age_ms = options->flush_age_ms,
-        .patience_ms = MAX(1, (uint64_t) options->patience_s * 1000),
+        .patience_ms = options->patience_s == PH_LINK_PATIENCE_FOREVER
+                           ? 0
+                           : MAX(1, (uint64_t) options->patience_s * 1000),
         .dirty_limit_bytes = options->dirty_limit_bytes,
     };
     struct ph_writeback *writeback = ph_writeback_new(&writeback_options, coherence);
@@ -141,8 +143,9 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
         ph_daemon_report_ready(report);
     wait_for_end(session, signal_fd);
     ph_session_stop(session);
-    bool clean =
-        writeback == NULL || ph_writeback_drain(writeback, MAX(options->patience_s, DRAIN_PATIENCE_S));
+    bool hard = options->patience_s == PH_LINK_PATIENCE_FOREVER;
+    guint patience_s = hard ? DRAIN_PATIENCE_S : MAX(options->patience_s, DRAIN_PATIENCE_S);
+    bool clean = writeback == NULL || ph_writeback_drain(writeback, patience_s);
     ph_link_shutdown(link);
     bool over = ph_session_free(session);
     if (over) {

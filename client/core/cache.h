@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/core/claim.h"
 #include "ph_protocol.h"
 #include "runtime/base/limits.h"
 
@@ -77,6 +78,15 @@ void ph_cache_answered(struct ph_cache *cache, uint64_t generation, uint64_t sen
 
 /* Until when leases hold, as far as answers have told; 0 without a session. */
 uint64_t ph_cache_leases_until_ms(const struct ph_cache *cache);
+
+/* The server was started anew, and the session goes on. Calls FN for each lease that is to be claimed. FN
+ * must not change the cache. Rule 15. */
+void ph_cache_claims(const struct ph_cache *cache, void (*fn)(void *data, const struct ph_claim *claim),
+                     void *data);
+
+/* CLAIM was answered: the lease goes on as LEASE in MODE, or, where LEASE is 0, is given up like a recalled
+ * one. So is one whose claim told no version: nobody can tell whether the object was changed meanwhile. */
+void ph_cache_reclaimed(struct ph_cache *cache, const struct ph_claim *claim, uint64_t lease, uint32_t mode);
 
 /* An object that the kernel refers to. */
 struct ph_cache_held {

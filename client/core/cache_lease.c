@@ -198,3 +198,40 @@ void ph_cache_recall(struct ph_cache *cache, uint64_t object, uint64_t lease, ui
         ph_cache_mark(cache, o); /* the grant of a newer id may be on its way: both go back */
     }
 }
+
+void ph_cache_claims(const struct ph_cache *cache, void (*fn)(void *data, const struct ph_claim *claim),
+                     void *data)
+{
+    for (struct ph_lru_entry *entry = cache->table.oldest; entry; entry = entry->newer) {
+        const struct ph_cache_object *o = (const struct ph_cache_object *) entry;
+        if (o->lease <= PH_LEASE_OWN_MAX)
+            continue;
+        bool sure = o->known && !o->running && !cache->all_running && !cache->blind_running;
+        struct ph_claim claim = {.object = o->lru.key,
+                                 .lease = o->lease,
+                                 .version = sure ? o->attr.version : 0,
+                                 .mode = o->mode,
+                                 .releasing = o->giving != PH_CACHE_KEPT};
+        fn(data, &claim);
+    }
+}
+
+void ph_cache_reclaimed(struct ph_cache *cache, const struct ph_claim *claim, uint64_t lease, uint32_t mode)
+{
+    struct ph_cache_object *o = ph_cache_find(cache, claim->object);
+    if (!o || o->lease != claim->lease)
+        return; /* its release is on the way, and write-back sees to it */
+    if (o->giving != PH_CACHE_KEPT) {
+        raise_floor(o, lease); /* goes back together with the older one */
+        return;
+    }
+    if (lease) {
+        o->lease = lease;
+        set_mode(cache, o,
+                 mode < POHMEL__LEASE_MODE__MODE_EXCLUSIVE ? mode : POHMEL__LEASE_MODE__MODE_EXCLUSIVE);
+    }
+    if (lease && claim->version)
+        return;
+    cache->counters.given_up++;
+    ph_cache_mark(cache, o);
+}

@@ -31,7 +31,7 @@ static bool opened_by(uint16_t command, const ProtobufCMessage *message, Pohmel_
 
 void ph_client_undo_orphan(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms)
 {
-    if (client->state != CLIENT_OPEN ||
+    if ((client->state != CLIENT_OPEN && !client->kept) ||
         (request->command != PH_CMD_OPEN && request->command != PH_CMD_TRANSACT))
         return;
     struct ph_fault fault = {0};

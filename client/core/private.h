@@ -2,6 +2,7 @@
 #ifndef PH_CLIENT_CORE_PRIVATE_H
 #define PH_CLIENT_CORE_PRIVATE_H
 
+#include "client/core/holdings.h"
 #include "client/core/session.h"
 #include "runtime/base/arena.h"
 #include "runtime/base/limits.h"
@@ -11,6 +12,7 @@ enum client_state {
     CLIENT_DOWN,       /* waits for connect_at_ms */
     CLIENT_CONNECTING, /* the shell connects */
     CLIENT_OPENING,    /* SESSION_OPEN is under way */
+    CLIENT_RECOVERING, /* the session is taken up at a server that was started anew */
     CLIENT_OPEN,
     CLIENT_DROPPING, /* DISCONNECT was asked for, the end is not yet told */
     CLIENT_CLOSED,   /* after the shutdown */
@@ -42,6 +44,17 @@ struct client_flow {
     uint32_t waiting_max, waiting; /* of these: what is expected to */
     uint32_t flush_slots_kept, flush_slots;
     uint32_t user_slots_max, user_slots;
+};
+
+/* See recover.c. */
+enum client_phase { RECOVER_HANDLES, RECOVER_LOCKS, RECOVER_ASKING, RECOVER_LEASES, RECOVER_LAST };
+
+struct client_recovery {
+    enum client_phase phase;
+    uint64_t epoch, done_sent_ms;
+    struct ph_client_request **requests; /* from NEXT on they are still to be sent */
+    size_t count, next, capacity;
+    uint32_t outstanding;
 };
 
 struct ph_client {
@@ -82,6 +95,9 @@ struct ph_client {
     struct client_range ranges[CLIENT_RANGES_MAX];
     size_t range_count;
     bool ids_asked;
+
+    struct ph_holdings holdings;
+    struct client_recovery recovery;
 
     bool server_leaving; /* it refuses what is new: nothing is sent until the next session */
     bool closing, close_sent;
@@ -204,6 +220,21 @@ void ph_client_suspend(struct ph_client *client, uint64_t now_ms, struct ph_clie
 void ph_client_resume_reply(struct ph_client *client, const struct ph_frame *frame,
                             const Pohmel__SessionOpenReply *reply, uint64_t now_ms,
                             struct ph_client_actions *actions);
+
+/* What was sent over the connection before is sent again: what has a slot, or what has none. */
+void ph_client_send_all_again(struct ph_client *client, bool slots, uint64_t now_ms,
+                              struct ph_client_actions *actions);
+
+/* recover.c: the session is taken up in EPOCH. */
+void ph_client_recover_start(struct ph_client *client, uint64_t epoch, uint64_t now_ms,
+                             struct ph_client_actions *actions);
+
+/* REQUEST, one of the recovery, was answered; takes FRAME. */
+void ph_client_recover_reply(struct ph_client *client, const struct ph_client_request *request,
+                             struct ph_frame *frame, uint64_t now_ms, struct ph_client_actions *actions);
+
+/* It is over, or has to begin anew. */
+void ph_client_recover_stop(struct ph_client *client);
 
 /* Nobody waits any longer for what was sent before the connection broke, if it is time. */
 void ph_client_give_up_sent(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);

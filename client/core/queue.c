@@ -86,6 +86,12 @@ void ph_client_unsend(struct ph_client *client, struct ph_client_request *reques
     client->sent_count--;
 }
 
+/* The others are sent when nothing else is. */
+static bool takes_credits(const struct ph_client_request *request)
+{
+    return request->purpose != PH_PURPOSE_OPEN && request->purpose != PH_PURPOSE_RECOVER;
+}
+
 /* Statuses that refuse a transaction before its slot is touched. R-5.1-8. */
 static bool leaves_slot_alone(uint32_t status)
 {
@@ -95,7 +101,7 @@ static bool leaves_slot_alone(uint32_t status)
 
 void ph_client_settle(struct ph_client *client, struct ph_client_request *request, uint32_t status)
 {
-    if (request->purpose != PH_PURPOSE_OPEN)
+    if (takes_credits(request))
         ph_client_give_back(client, request, leaves_slot_alone(status));
 }
 
@@ -123,7 +129,7 @@ static void hand_out(struct ph_client *client, struct ph_client_request *request
 void ph_client_send_now(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
                         struct ph_client_actions *actions)
 {
-    if (request->purpose != PH_PURPOSE_OPEN)
+    if (takes_credits(request))
         ph_client_charge(client, request);
     request->state = PH_REQUEST_IN_FLIGHT;
     request->deadline_ms = UINT64_MAX;

@@ -67,6 +67,10 @@ static void own_reply(struct ph_client *client, struct ph_client_request *reques
         client->close_deadline_ms = UINT64_MAX;
         ph_client_act(actions, PH_CLIENT_CLOSED);
         break;
+    case PH_PURPOSE_RECOVER:
+        ph_client_recover_reply(client, request, frame, now_ms, actions);
+        frame = NULL;
+        break;
     default:
         break;
     }
@@ -77,8 +81,8 @@ static void own_reply(struct ph_client *client, struct ph_client_request *reques
 /* The session is gone at the server, though the connection is not: start over. */
 static bool session_lost(struct ph_client *client, const struct ph_client_request *request, uint32_t status)
 {
-    return client->state == CLIENT_OPEN && request->purpose != PH_PURPOSE_CLOSE &&
-           (status == PH_ST_NO_SESSION || status == PH_ST_FENCED);
+    return (client->state == CLIENT_OPEN || client->state == CLIENT_RECOVERING) &&
+           request->purpose != PH_PURPOSE_CLOSE && (status == PH_ST_NO_SESSION || status == PH_ST_FENCED);
 }
 
 /* The request waits for the next session: a server that is about to end has not looked at it. R-5.1-8. */
@@ -132,9 +136,11 @@ static void reply(struct ph_client *client, struct ph_frame *frame, uint64_t now
         return;
     }
     client->counters.replies++;
+    if (frame->header.status == PH_ST_OK && request->purpose == PH_PURPOSE_USER)
+        ph_holdings_note(&client->holdings, request, frame);
     /* That of an opening counts when there is a session by it; no answer of a session that is over does. */
-    if (request->purpose != PH_PURPOSE_OPEN && !session_lost(client, request, frame->header.status) &&
-        request->sent_ms > client->answered_sent_ms)
+    if (client->state == CLIENT_OPEN && request->purpose != PH_PURPOSE_OPEN &&
+        !session_lost(client, request, frame->header.status) && request->sent_ms > client->answered_sent_ms)
         client->answered_sent_ms = request->sent_ms;
     if (frame->payload)
         client->counters.payload_in_bytes += frame->payload->len;
@@ -153,7 +159,7 @@ static void event(struct ph_client *client, struct ph_frame *frame, struct ph_cl
     if (frame->header.command == PH_CMD_FENCED) {
         ph_client_drop(client, PH_ST_FENCED, ph_status_text(PH_ST_FENCED), actions);
         ph_frame_free(frame);
-    } else if (client->state == CLIENT_OPEN && client->opened.leases) {
+    } else if (client->state != CLIENT_OPENING && client->opened.leases) {
         ph_client_act(actions, PH_CLIENT_EVENT)->frame = frame;
     } else {
         ph_frame_free(frame); /* the others are about leases, and none is held */
@@ -163,7 +169,8 @@ static void event(struct ph_client *client, struct ph_frame *frame, struct ph_cl
 void ph_client_frame(struct ph_client *client, struct ph_frame *frame, uint64_t now_ms,
                      struct ph_client_actions *actions)
 {
-    if (client->state != CLIENT_OPEN && client->state != CLIENT_OPENING) {
+    if (client->state != CLIENT_OPEN && client->state != CLIENT_OPENING &&
+        client->state != CLIENT_RECOVERING) {
         ph_frame_free(frame);
         return;
     }

@@ -56,12 +56,29 @@ static enum ph_request_queue queue_of(uint16_t command, const ProtobufCMessage *
     }
 }
 
+/* The handle that COMMAND opens or closes, 0 for none. */
+static uint64_t handle_of(uint16_t command, const ProtobufCMessage *message)
+{
+    if (command == PH_CMD_OPEN)
+        return ((const Pohmel__OpenRequest *) message)->handle;
+    if (command == PH_CMD_CLOSE)
+        return ((const Pohmel__CloseRequest *) message)->handle;
+    const Pohmel__TransactRequest *transact = (const Pohmel__TransactRequest *) message;
+    if (command != PH_CMD_TRANSACT || transact->n_changes != 1)
+        return 0;
+    const Pohmel__Change *change = transact->changes[0];
+    if (change->command_case == POHMEL__CHANGE__COMMAND_CREATE)
+        return change->create->handle;
+    return change->command_case == POHMEL__CHANGE__COMMAND_TMPFILE ? change->tmpfile->handle : 0;
+}
+
 struct ph_client_request *ph_request_encode(uint16_t command, const ProtobufCMessage *message,
                                             struct ph_blob *payload)
 {
     struct ph_client_request *request = ph_request_new(command, ph_encoded_size(message), payload);
     ph_encode(message, request->message);
     request->queue = queue_of(command, message);
+    request->handle = handle_of(command, message);
     uint32_t wanted = command == PH_CMD_READ ? ((const Pohmel__ReadRequest *) message)->length : 0;
     request->cost = ph_credit_cost(payload ? (uint32_t) payload->len : 0, wanted);
     return request;

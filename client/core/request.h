@@ -22,6 +22,7 @@ enum ph_request_purpose {
     PH_PURPOSE_RENEW,
     PH_PURPOSE_IDS,
     PH_PURPOSE_CLOSE,
+    PH_PURPOSE_RECOVER, /* after the server was started anew; takes no credits of others */
 };
 
 enum ph_request_state {
@@ -64,6 +65,7 @@ struct ph_client_request {
     void *late_data;
     struct ph_blob *payload; /* reference, or NULL */
     uint64_t generation;     /* of the session to which it belongs: sent in no other; 0: in any */
+    uint64_t handle;         /* that it opens or closes; 0 for none */
     size_t message_len;
 
     /* Of the session core. */

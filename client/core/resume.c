@@ -18,7 +18,7 @@ uint64_t ph_client_patience_end(const struct ph_client *client, uint64_t now_ms)
 static bool ends_with_connection(const struct ph_client_request *request)
 {
     return request->purpose == PH_PURPOSE_OPEN || request->purpose == PH_PURPOSE_RENEW ||
-           request->purpose == PH_PURPOSE_CLOSE;
+           request->purpose == PH_PURPOSE_CLOSE || request->purpose == PH_PURPOSE_RECOVER;
 }
 
 static void end_own(struct ph_client *client, struct ph_client_actions *actions)
@@ -29,8 +29,7 @@ static void end_own(struct ph_client *client, struct ph_client_actions *actions)
             if (!ends_with_connection(at))
                 continue;
             ph_client_unsend(client, at);
-            if (at->purpose != PH_PURPOSE_OPEN)
-                ph_client_give_back(client, at, true);
+            ph_client_settle(client, at, PH_ST_NO_SESSION);
             ph_client_fail(client, at, PH_ST_IO_ERROR, "", actions);
         }
     }
@@ -39,6 +38,7 @@ static void end_own(struct ph_client *client, struct ph_client_actions *actions)
 void ph_client_suspend(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
     end_own(client, actions);
+    ph_client_recover_stop(client);
     if (client->give_up_ms == UINT64_MAX)
         client->give_up_ms = ph_client_patience_end(client, now_ms);
     ph_client_give_up_sent(client, now_ms, actions);
@@ -85,7 +85,8 @@ static int by_id(const void *a, const void *b)
 }
 
 /* In the order in which it was asked first. */
-static void send_all_again(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+void ph_client_send_all_again(struct ph_client *client, bool slots, uint64_t now_ms,
+                              struct ph_client_actions *actions)
 {
     struct ph_client_request **all = calloc(client->sent_count + 1, sizeof(struct ph_client_request *));
     size_t count = 0;
@@ -93,7 +94,8 @@ static void send_all_again(struct ph_client *client, uint64_t now_ms, struct ph_
         abort();
     for (int i = 0; i < CLIENT_BUCKETS; i++) {
         for (struct ph_client_request *at = client->sent[i]; at; at = at->next) {
-            if (at->state == PH_REQUEST_IN_FLIGHT)
+            bool goes = at->state == PH_REQUEST_IN_FLIGHT && at->purpose != PH_PURPOSE_RECOVER;
+            if (goes && (at->slot != PH_NO_SLOT) == slots)
                 all[count++] = at;
         }
     }
@@ -129,16 +131,20 @@ void ph_client_resume_reply(struct ph_client *client, const struct ph_frame *fra
         refused(client, frame, actions);
         return;
     }
-    if (!reply->resumed || reply->epoch != client->opened.epoch || reply->slots != client->opened.slots ||
-        reply->credits < client->opened.credits) {
+    if (!reply->resumed || reply->slots != client->opened.slots || reply->credits < client->opened.credits) {
         char text[600];
         snprintf(text, sizeof(text), "%s forgot the session", client->server_name);
         ph_client_drop(client, PH_ST_NO_SESSION, text, actions);
         return;
     }
     client->counters.resumes++;
+    if (reply->epoch != client->opened.epoch) {
+        ph_client_recover_start(client, reply->epoch, now_ms, actions);
+        return;
+    }
     client->answered_sent_ms = client->open_sent_ms;
     client->expired = false;
     ph_client_now_open(client);
-    send_all_again(client, now_ms, actions);
+    ph_client_send_all_again(client, true, now_ms, actions);
+    ph_client_send_all_again(client, false, now_ms, actions);
 }

@@ -31,6 +31,7 @@ struct ph_client *ph_client_new(const struct ph_client_config *config, uint64_t 
     client->want_write_back = config->write_back;
     client->want_resumable = config->resumable;
     client->patience_ms = config->patience_ms;
+    ph_holdings_init(&client->holdings);
     ph_random_seed(&client->random, config->seed);
     client->state = CLIENT_DOWN;
     client->connect_at_ms = now_ms;
@@ -59,6 +60,8 @@ void ph_client_free(struct ph_client *client)
         drop_requests(client->queues[i].head);
     for (int i = 0; i < CLIENT_BUCKETS; i++)
         drop_requests(client->sent[i]);
+    ph_client_recover_stop(client);
+    ph_holdings_clear(&client->holdings, true);
     free(client->slots);
     free(client->free_slots);
     free(client->export_name);
@@ -221,6 +224,8 @@ void ph_client_disconnected(struct ph_client *client, const struct ph_fault *fau
     if (client->kept) {
         ph_client_suspend(client, now_ms, actions);
     } else {
+        ph_client_recover_stop(client);
+        ph_holdings_clear(&client->holdings, false);
         fail_all_sent(client, PH_ST_IO_ERROR, was_open ? text : client->trouble, actions);
         ph_client_stop_flow(client);
         ph_client_end_flushes(client, actions);
@@ -356,10 +361,12 @@ void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_
         client->state = CLIENT_CONNECTING;
         ph_client_act(actions, PH_CLIENT_CONNECT);
     }
-    if (client->state == CLIENT_OPENING && now_ms >= client->open_deadline_ms) {
+    bool opening = client->state == CLIENT_OPENING || client->state == CLIENT_RECOVERING;
+    if (opening && now_ms >= client->open_deadline_ms) {
         char text[256];
         snprintf(text, sizeof(text), "%s did not answer the opening of a session within %d seconds",
-                 client->server_name, PH_HANDSHAKE_TIMEOUT_MS / 1000);
+                 client->server_name,
+                 (client->state == CLIENT_OPENING ? PH_HANDSHAKE_TIMEOUT_MS : PH_PING_TIMEOUT_MS) / 1000);
         ph_client_hang_up(client, PH_ST_IO_ERROR, text, actions);
     }
     if (now_ms >= leases_end_ms(client))

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/core/claim.h"
 #include "client/core/request.h"
 #include "ph_protocol.h"
 #include "runtime/base/fault.h"
@@ -45,6 +46,9 @@ enum ph_client_action_kind {
                         */
     PH_CLIENT_EVENT,   /* FRAME is an event of the server about leases */
     PH_CLIENT_REFUSED, /* no session: STATUS and TEXT. It is tried again later */
+    PH_CLIENT_CLAIMS,  /* which leases are held? To be told to ph_client_claims */
+    PH_CLIENT_GRANTS,  /* FRAME is a reply to RECLAIM: some of these are held on, with other ids */
+    PH_CLIENT_CLAIMED, /* those that were claimed and not granted by now are not held any more */
     PH_CLIENT_IDS,     /* ids came, or none are to be had: ask again */
     PH_CLIENT_CLOSED,  /* the shutdown is complete */
 };
@@ -85,6 +89,7 @@ struct ph_client_opened {
 
 struct ph_client_counters {
     uint64_t requests, transactions, replies, failures, reconnects, resumes, walks, cancels;
+    uint64_t recoveries, not_reopened; /* sessions taken up after a restart; handles that were lost by it */
     uint64_t queued_peak, in_flight_peak;
     uint64_t payload_out_bytes, payload_in_bytes;
 };
@@ -128,6 +133,10 @@ void ph_client_abandon(struct ph_client *client, uint64_t ticket, struct ph_clie
 /* TICKET was abandoned: LATE(DATA) is to be told when the server has answered it, or never
  * will. False: it is not under way any more, and nothing will be told. */
 bool ph_client_when_late(struct ph_client *client, uint64_t ticket, ph_late_fn late, void *data);
+
+/* The server was started anew, and CLAIMS asked for all leases that are held: those of COUNT CLAIMS. */
+void ph_client_claims(struct ph_client *client, const struct ph_claim *claims, size_t count, uint64_t now_ms,
+                      struct ph_client_actions *actions);
 
 /* A WALK ended: sends REQUEST once more when FOUND, else completes it STALE.
  * Nothing happens when it was cancelled or failed meanwhile. */

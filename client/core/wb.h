@@ -121,6 +121,14 @@ void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const 
 /* The session is over, and all its leases and handles. To be told before its requests fail. Twice is fine. */
 void ph_wb_lost(struct ph_wb *wb);
 
+/* The server was started anew, and the session goes on: calls FN for each EXCLUSIVE lease that is to be
+ * claimed. FN must not come back here. Rule 15. */
+void ph_wb_claims(const struct ph_wb *wb, void (*fn)(void *data, const struct ph_claim *claim), void *data);
+
+/* CLAIM was answered: the lease goes on as LEASE in MODE; 0: it is over, and somebody else may have changed
+ * the object. To be told before the cache is. */
+void ph_wb_reclaimed(struct ph_wb *wb, const struct ph_claim *claim, uint64_t lease, uint32_t mode);
+
 /* The server recalled LEASE on OBJECT. To be told before the cache is (ph_cache_recall). Rule 6. */
 void ph_wb_recalled(struct ph_wb *wb, uint64_t object, uint64_t lease, const struct ph_wb_now *now,
                     struct ph_wb_actions *actions);

@@ -135,6 +135,8 @@ struct wb_object {
     bool suspect;   /* the session changed: see whether others changed it */
     bool unleased;  /* no lease is to be had: operations go without */
     uint64_t lease;
+    uint64_t
+        renamed; /* the id of the lease, which is on its way back under the old one, at a restarted server */
     uint64_t server_version;
     bool moved; /* a change of ours moved its version without our being told */
     uint64_t pins, busy;

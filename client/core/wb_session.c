@@ -24,10 +24,9 @@ static void lose_handles(struct ph_wb *wb, struct wb_object *o)
     }
 }
 
-static void lose_object(struct ph_wb *wb, struct wb_object *o)
+/* O is not held any more; it is pinned. */
+static void lose_lease(struct ph_wb *wb, struct wb_object *o)
 {
-    o->pins++;
-    lose_handles(wb, o);
     /* Others may change a directory before it is held again, whatever is dirty in it. */
     o->stale = ph_wb_is_dirty(wb, o->lru.key) && o->born && (o->stale || S_ISDIR(o->attr.mode));
     o->recalled = false;
@@ -41,6 +40,13 @@ static void lose_object(struct ph_wb *wb, struct wb_object *o)
         if (o->names != NULL)
             ph_wb_names_clear(o->names);
     }
+}
+
+static void lose_object(struct ph_wb *wb, struct wb_object *o)
+{
+    o->pins++;
+    lose_handles(wb, o);
+    lose_lease(wb, o);
     wb_unpin(wb, o);
 }
 
@@ -115,6 +121,52 @@ void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const 
     }
     wb_resume(wb, resume, now, actions);
     wb_pump(wb, now, actions);
+}
+
+/* --- A server that was started anew --- */
+
+/* What others may have changed of O while the server was down shows in its version, as far as we know it. */
+static uint64_t sure_version(const struct wb_object *o)
+{
+    bool sure = o->known && !S_ISDIR(o->attr.mode) && !o->moved && o->busy == 0;
+    for (size_t i = 0; i < o->op_count && sure; i++)
+        sure = !o->ops[i]->sent;
+    return sure ? o->server_version : 0;
+}
+
+void ph_wb_claims(const struct ph_wb *wb, void (*fn)(void *data, const struct ph_claim *claim), void *data)
+{
+    for (struct ph_lru_entry *entry = wb->objects.oldest; entry != NULL; entry = entry->newer) {
+        const struct wb_object *o = WB_OF(entry, struct wb_object, lru);
+        if (!o->exclusive || !o->born || o->lease <= PH_LEASE_OWN_MAX)
+            continue;
+        struct ph_claim claim = {.object = o->lru.key,
+                                 .lease = o->lease,
+                                 .version = sure_version(o),
+                                 .mode = POHMEL__LEASE_MODE__MODE_EXCLUSIVE,
+                                 .releasing = o->recalled};
+        fn(data, &claim);
+    }
+}
+
+void ph_wb_reclaimed(struct ph_wb *wb, const struct ph_claim *claim, uint64_t lease, uint32_t mode)
+{
+    struct wb_object *o = wb_find(wb, claim->object);
+    if (o == NULL || !o->exclusive || o->lease != claim->lease)
+        return;
+    if (lease != 0 && mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE) {
+        if (o->recalled)
+            o->renamed = lease;
+        else
+            wb_set_lease(wb, o, lease);
+        return;
+    }
+    o->pins++;
+    for (size_t i = 0; i < o->op_count; i++)
+        o->ops[i]->later = true;
+    wb_gone(wb, o->lru.key, o->lease);
+    lose_lease(wb, o);
+    wb_unpin(wb, o);
 }
 
 /* --- Recalls and releases --- */
@@ -205,6 +257,8 @@ static size_t let_go(struct ph_wb *wb, uint64_t *leases, size_t count, struct ph
     size_t left = 0;
     for (size_t i = 0; i < count; i++) {
         struct wb_object *o = holder(wb, leases[i]);
+        if (o != NULL && o->renamed != 0)
+            leases[i] = o->renamed;
         if (o != NULL && o->born && o->attr.version != o->server_version)
             wb_action(actions, PH_WB_FORGET)->object = o->lru.key;
         if (o != NULL && o->born) {

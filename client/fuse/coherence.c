@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "client/core/reclaim.h"
 #include "client/fuse/coherence_open.h"
 #include "client/fuse/coherence_private.h"
 #include "client/fuse/open_here.h"
@@ -345,6 +346,35 @@ static void on_expired(void *data)
     }
 }
 
+/* Write-back knows of what it holds, and of what it is about to give back, more than the cache does. */
+static void on_claims(void *data, struct ph_reclaim *reclaim)
+{
+    struct ph_coherence *coherence = data;
+    pthread_mutex_lock(&coherence->mutex);
+    struct ph_writeback *writeback = coherence->writeback;
+    pthread_mutex_unlock(&coherence->mutex);
+    if (writeback != NULL)
+        ph_writeback_claims(writeback, reclaim);
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_claims(coherence->cache, ph_reclaim_add, reclaim);
+    pthread_mutex_unlock(&coherence->mutex);
+}
+
+static void on_claimed(void *data, const struct ph_reclaim *reclaim)
+{
+    struct ph_coherence *coherence = data;
+    pthread_mutex_lock(&coherence->mutex);
+    struct ph_writeback *writeback = coherence->writeback;
+    pthread_mutex_unlock(&coherence->mutex);
+    if (writeback != NULL)
+        ph_writeback_claimed(writeback, reclaim);
+    pthread_mutex_lock(&coherence->mutex);
+    for (const struct ph_reclaimed *at = ph_reclaim_first(reclaim); at != NULL; at = ph_reclaim_next(at))
+        ph_cache_reclaimed(coherence->cache, &at->claim, at->lease, at->mode);
+    pthread_mutex_unlock(&coherence->mutex);
+    ph_coherence_work(coherence);
+}
+
 void ph_coherence_give_back(struct ph_coherence *coherence, uint64_t object, uint64_t lease, uint32_t keep)
 {
     pthread_mutex_lock(&coherence->mutex);
@@ -368,6 +398,8 @@ const struct ph_link_events ph_coherence_events = {
     .opened = on_opened,
     .lost = on_lost,
     .expired = on_expired,
+    .claims = on_claims,
+    .claimed = on_claimed,
     .recall = on_recall,
     .glimpse = ph_coherence_on_glimpse,
 };

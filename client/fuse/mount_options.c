@@ -142,8 +142,11 @@ static gboolean take_option(struct state *state, const char *option, GError **er
                           error);
     } else if (g_str_has_prefix(option, "mmap=")) {
         return parse_mmap(option, state->out, error);
-    } else if (g_str_has_prefix(option, "patience=")) {
-        if (!parse_number("patience", strchr(option, '=') + 1, 0, PATIENCE_MAX_S, &number, error))
+    } else if (g_str_equal(option, "hard")) {
+        state->out->patience_s = PH_LINK_PATIENCE_FOREVER;
+    } else if (g_str_has_prefix(option, "soft=") || g_str_has_prefix(option, "patience=")) {
+        const char *name = option[0] == 's' ? "soft" : "patience";
+        if (!parse_number(name, strchr(option, '=') + 1, 0, PATIENCE_MAX_S, &number, error))
             return FALSE;
         state->out->patience_s = (guint) number;
     } else if (g_str_has_prefix(option, "port=")) {
@@ -246,7 +249,7 @@ gboolean ph_mount_options_parse(int argc, char **argv, bool root, struct ph_moun
                                 GError **error)
 {
     *out = (struct ph_mount_options){
-        .patience_s = PH_PATIENCE_DEFAULT_S,
+        .patience_s = PH_LINK_PATIENCE_FOREVER,
         .cache = true,
         .write_back = true,
         .flush_age_ms = PH_FLUSH_AGE_DEFAULT_MS,

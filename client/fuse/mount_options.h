@@ -5,11 +5,8 @@
 #include <glib.h>
 #include <stdbool.h>
 
+#include "client/link.h"
 #include "runtime/io/address.h"
-
-/* How long requests wait for a server that cannot be reached: a restart of it goes unnoticed
- * by those who ask just then, and a dead one does not hold anybody for long. */
-#define PH_PATIENCE_DEFAULT_S 5
 
 #define PH_FLUSH_AGE_DEFAULT_MS 5000
 #define PH_DIRTY_LIMIT_DEFAULT_BYTES (UINT64_C(256) << 20)
@@ -26,8 +23,8 @@ struct ph_mount_options {
     bool write_back; /* changes are made here and sent later */
     bool mmap_flush; /* what is stored into a mapping shows elsewhere when it is flushed */
     guint64 flush_age_ms, dirty_limit_bytes;
-    guint patience_s;
-    char *kernel; /* options for the kernel, "rw,suid,..." */
+    guint patience_s; /* how long requests wait for a server that is away; PH_LINK_PATIENCE_FOREVER */
+    char *kernel;     /* options for the kernel, "rw,suid,..." */
 };
 
 /* Parses the command line. ROOT: of the superuser, who mounts for everybody and

@@ -6,6 +6,7 @@
 #include <syslog.h>
 #include <time.h>
 
+#include "client/core/reclaim.h"
 #include "client/core/wb.h"
 #include "client/fuse/coherence.h"
 #include "client/fuse/log.h"
@@ -224,6 +225,21 @@ void ph_writeback_lost(struct ph_writeback *writeback)
 {
     pthread_mutex_lock(&writeback->mutex);
     ph_wb_lost(writeback->wb);
+    pthread_mutex_unlock(&writeback->mutex);
+}
+
+void ph_writeback_claims(struct ph_writeback *writeback, struct ph_reclaim *reclaim)
+{
+    pthread_mutex_lock(&writeback->mutex);
+    ph_wb_claims(writeback->wb, ph_reclaim_add, reclaim);
+    pthread_mutex_unlock(&writeback->mutex);
+}
+
+void ph_writeback_claimed(struct ph_writeback *writeback, const struct ph_reclaim *reclaim)
+{
+    pthread_mutex_lock(&writeback->mutex);
+    for (const struct ph_reclaimed *at = ph_reclaim_first(reclaim); at != NULL; at = ph_reclaim_next(at))
+        ph_wb_reclaimed(writeback->wb, &at->claim, at->lease, at->mode);
     pthread_mutex_unlock(&writeback->mutex);
 }
 

@@ -13,6 +13,7 @@
 
 struct ph_coherence;
 struct ph_writeback;
+struct ph_reclaim;
 
 struct ph_writeback_options {
     uint64_t flush_age_ms;
@@ -42,6 +43,8 @@ void ph_writeback_when_late(struct ph_writeback *writeback, uint64_t ticket, voi
 /* What happens to the session; told by the coherence. */
 void ph_writeback_opened(struct ph_writeback *writeback, uint64_t generation, bool write_back);
 void ph_writeback_lost(struct ph_writeback *writeback);
+void ph_writeback_claims(struct ph_writeback *writeback, struct ph_reclaim *reclaim);
+void ph_writeback_claimed(struct ph_writeback *writeback, const struct ph_reclaim *reclaim);
 void ph_writeback_recalled(struct ph_writeback *writeback, uint64_t object, uint64_t lease);
 
 /* What is said of OBJECT, held under LEASE, to somebody else who looks at it: ph_wb_glimpse. */

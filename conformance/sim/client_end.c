@@ -309,6 +309,9 @@ static void act(struct sim_client *client, const struct ph_client_action *action
     case PH_CLIENT_EVENT:
         hear(client, action->frame);
         break;
+    case PH_CLIENT_CLAIMS: /* sessions of this world end with their connections */
+    case PH_CLIENT_GRANTS:
+    case PH_CLIENT_CLAIMED:
     case PH_CLIENT_LATE:
     case PH_CLIENT_REFUSED:
     case PH_CLIENT_IDS:

@@ -116,6 +116,15 @@ static void act(struct world *world, const struct ph_client_action *action)
     case PH_CLIENT_LOST:
         world->losses++;
         break;
+    case PH_CLIENT_CLAIMS:
+        world->claims++;
+        break;
+    case PH_CLIENT_GRANTS:
+        world->grants++;
+        break;
+    case PH_CLIENT_CLAIMED:
+        world->claimed++;
+        break;
     case PH_CLIENT_EXPIRED:
         world->expiries++;
         break;

@@ -34,7 +34,7 @@ struct world {
     uint32_t credits, slots;
     bool read_only, write_back, resumable, resumed;
     uint64_t epoch;
-    int expiries;
+    int expiries, claims, grants, claimed;
 };
 
 /* Not connected; PATIENCE_MS for requests. */

@@ -28,6 +28,9 @@ static const struct mistake mistakes[] = {
     {"pohmelfs -o bogus host:/x /mnt", "unknown mount option 'bogus'"},
     {"pohmelfs -o ro,bogus=1,rw host:/x /mnt", "unknown mount option 'bogus=1'"},
     {"pohmelfs -o patience=long host:/x /mnt", "option patience: 'long' is not a number from 0 to 86400"},
+    {"pohmelfs -o soft=long host:/x /mnt", "option soft: 'long' is not a number from 0 to 86400"},
+    {"pohmelfs -o soft host:/x /mnt", "unknown mount option 'soft'"},
+    {"pohmelfs -o hard=3 host:/x /mnt", "unknown mount option 'hard=3'"},
     {"pohmelfs -o patience=-1 host:/x /mnt", "is not a number"},
     {"pohmelfs -o mmap=always host:/x /mnt", "option mmap: 'always' is neither 'strict'"},
     {"pohmelfs -o mmap host:/x /mnt", "unknown mount option 'mmap'"},
@@ -115,7 +118,7 @@ static void test_ordinary_user(void)
     g_autoptr(GError) error = NULL;
     g_assert_true(parse("pohmelfs -f nas:/a,b\\c /mnt", FALSE, &options, &error));
     g_assert_true(options.foreground);
-    g_assert_cmpuint(options.patience_s, ==, PH_PATIENCE_DEFAULT_S);
+    g_assert_cmpuint(options.patience_s, ==, PH_LINK_PATIENCE_FOREVER);
     g_assert_cmpstr(options.kernel, ==, "nosuid,nodev,subtype=pohmelfs,fsname=nas:/a\\,b\\\\c");
     ph_mount_options_clear(&options);
     g_assert_true(parse("pohmelfs -o noallow_other,ro,rw nas:/x /mnt", TRUE, &options, &error));
