@@ -42,6 +42,7 @@ static const char help[] =
     "                          what is stored into a mapping shows elsewhere at once, or when flushed\n"
     "       hard, soft=SECONDS requests wait as long as it takes for a server that cannot be reached\n"
     "                          (default), or fail after that long (0: at once)\n"
+    "       conflicts=DIR      where changes are kept that could not be written back\n"
     "       allow_other, noallow_other\n"
     "                          for all users (default as root), or for this one only\n"
     "       suid, dev, exec, async, atime and their opposites, dirsync\n"
@@ -96,7 +97,7 @@ static void wait_for_end(const struct ph_session *session, int signal_fd)
         continue;
 }
 
-static struct ph_writeback *new_writeback(const struct ph_mount_options *options,
+static struct ph_writeback *new_writeback(const struct ph_mount_options *options, const char *place,
                                           struct ph_coherence *coherence)
 {
     if (!options->cache || !options->write_back)
@@ -107,6 +108,8 @@ static struct ph_writeback *new_writeback(const struct ph_mount_options *options
                            ? 0
                            : MAX(1, (uint64_t) options->patience_s * 1000),
         .dirty_limit_bytes = options->dirty_limit_bytes,
+        .conflicts = options->conflicts,
+        .mount_point = place,
     };
     struct ph_writeback *writeback = ph_writeback_new(&writeback_options, coherence);
     ph_coherence_use_writeback(coherence, writeback);
@@ -121,7 +124,7 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
     struct ph_session *session = NULL;
     struct ph_coherence *coherence = ph_coherence_new(options->cache);
     ph_coherence_set_mappings(coherence, options->mmap_flush);
-    struct ph_writeback *writeback = new_writeback(options, coherence);
+    struct ph_writeback *writeback = new_writeback(options, place, coherence);
     struct ph_link *link = open_link(options, coherence, &error);
     if (link != NULL) {
         if (writeback != NULL)

@@ -50,6 +50,7 @@ enum ph_wb_action_kind {
     PH_WB_WHOLE, /* directory OBJECT was made here, and is empty */
     /* attributes of OBJECT are the server's from now on: what is kept of them is out of date */
     PH_WB_FORGET,
+    PH_WB_LOST,   /* bytes of OBJECT, PAYLOAD at OFFSET, that FAILED, which follows, is about */
     PH_WB_FAILED, /* a change of OBJECT could not be written back: STATUS. Its leases are to be given up */
 };
 
@@ -62,7 +63,8 @@ struct ph_wb_action {
     uint64_t generation; /* as told to ph_wb_opened */
     uint16_t command;
     const ProtobufCMessage *message; /* valid until the action was carried out */
-    struct ph_blob *payload;         /* of SEND: a reference, freed by ph_wb_actions_clear; or NULL */
+    uint64_t offset;
+    struct ph_blob *payload; /* of SEND and LOST: a reference, freed by ph_wb_actions_clear; or NULL */
     ph_reply_fn fn;
     void *data;
     struct ph_reply reply;
@@ -156,6 +158,9 @@ void ph_wb_orphan_over(struct ph_wb *wb, struct ph_wb_orphan *orphan);
  * FN(DATA, reply), whose status is that of the first failure. */
 void ph_wb_flush(struct ph_wb *wb, uint64_t object, ph_reply_fn fn, void *data, const struct ph_wb_now *now,
                  struct ph_wb_actions *actions);
+
+/* There will be no server any more: all that is dirty fails. */
+void ph_wb_give_up(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
 
 /* OBJECT has changes that were not written back. */
 bool ph_wb_is_dirty(const struct ph_wb *wb, uint64_t object);

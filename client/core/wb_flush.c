@@ -276,11 +276,36 @@ static void keep_error(struct ph_wb *wb, uint64_t object, uint32_t status)
         mark->error = status;
 }
 
+/* What OP was to write is handed out, piece by piece. */
+static void hand_out(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
+{
+    struct wb_object *o = op->objects[0];
+    uint64_t cursor = 0, offset;
+    struct ph_blob *piece;
+    if (!op->data)
+        ph_wb_data_take(o->data);
+    while (ph_wb_data_next(o->data, &cursor, wb->config.payload_max_bytes, &offset, &piece)) {
+        struct ph_wb_action *action = wb_action(actions, PH_WB_LOST);
+        action->object = o->lru.key;
+        action->offset = offset;
+        action->payload = piece;
+    }
+    ph_wb_data_sent(o->data); /* what was written since goes its own way */
+}
+
 /* What was seen of its objects here was never true at the server. */
 static void failed(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_wb_actions *actions)
 {
     struct wb_object *all[] = {op->objects[0], op->objects[1], op->dirs[0].directory, op->dirs[1].directory};
     wb->counters.failures++;
+    if (op->kind == WB_STATE && op->objects[0]->data != NULL) {
+        struct wb_object *o = op->objects[0];
+        uint64_t before = ph_wb_data_bytes(o->data);
+        if (op->data || wb_last_of(o) == op)
+            hand_out(wb, op, actions);
+        op->data = false;
+        wb_data_account(wb, o, before);
+    }
     for (int i = 0; i < 4; i++) {
         if (all[i] == NULL)
             continue;
@@ -296,16 +321,6 @@ static void failed(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct p
             snprintf(action->text, sizeof(action->text), "%s \"%.80s\" (object %llu) failed on the server",
                      describe(op), op->names[0] != NULL ? op->names[0] : "",
                      (unsigned long long) all[i]->lru.key);
-    }
-    if (op->kind == WB_STATE && op->objects[0]->data != NULL) {
-        struct wb_object *o = op->objects[0];
-        uint64_t before = ph_wb_data_bytes(o->data);
-        if (op->data)
-            ph_wb_data_sent(o->data); /* what was written since goes its own way */
-        else if (wb_last_of(o) == op)
-            ph_wb_data_cut(o->data, 0);
-        op->data = false;
-        wb_data_account(wb, o, before);
     }
 }
 
@@ -474,7 +489,7 @@ static void made(struct ph_wb *wb, struct wb_op *op, const Pohmel__Attr *attr, u
     o->pins++;
     if (attr != NULL)
         born(wb, o, attr, actions);
-    if (folded != NULL && o->data != NULL && folded->data) {
+    if (folded != NULL && o->data != NULL && folded->data && status == PH_ST_OK) {
         uint64_t before = ph_wb_data_bytes(o->data);
         ph_wb_data_sent(o->data);
         wb_data_account(wb, o, before);

@@ -123,6 +123,13 @@ void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const 
     wb_pump(wb, now, actions);
 }
 
+void ph_wb_give_up(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    ph_wb_lost(wb);
+    while (wb->first != NULL)
+        wb_op_finish(wb, wb->first, PH_ST_IO_ERROR, now, actions);
+}
+
 /* --- A server that was started anew --- */
 
 /* What others may have changed of O while the server was down shows in its version, as far as we know it. */

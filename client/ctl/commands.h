@@ -14,6 +14,7 @@ int ctl_flush(int argc, char **argv);
 int ctl_status(int argc, char **argv);
 int ctl_top(int argc, char **argv);
 int ctl_leases(int argc, char **argv);
+int ctl_conflicts(int argc, char **argv);
 int ctl_state(int argc, char **argv);
 
 /* Prints "pohmelctl: ..." as one line on stderr. Returns CTL_FAILED. */

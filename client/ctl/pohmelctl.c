@@ -19,6 +19,7 @@ static const struct {
      "tell how mounts are doing; all of them when none is named"},
     {"top", ctl_top, "[-d SECONDS] [-n COUNT] [MOUNT...]", "show what mounts are doing, again and again"},
     {"leases", ctl_leases, "[--json] [PATH... | --server DIR]", "list the leases of mounts, or of a server"},
+    {"conflicts", ctl_conflicts, "[--json] [MOUNT|PATH...]", "list changes that could not be written back"},
     {"state", ctl_state, "[-v] [--json] PATH...", "tell whether files are clean, dirty here, or stable"},
 };
 
@@ -41,9 +42,8 @@ int ctl_usage(const char *command)
             return CTL_USAGE;
         }
     }
-    fprintf(
-        stderr,
-        "usage: pohmelctl mkpath|rmtree|flush|status|top|leases|state|help ...; see \"pohmelctl help\"\n");
+    fprintf(stderr, "usage: pohmelctl mkpath|rmtree|flush|status|top|leases|conflicts|state|help ...; see "
+                    "\"pohmelctl help\"\n");
     return CTL_USAGE;
 }
 
@@ -51,8 +51,8 @@ static int help(void)
 {
     puts("usage: pohmelctl COMMAND [ARGUMENTS]\n");
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
-        printf("  %-7s %-36s %s\n", commands[i].name, commands[i].usage, commands[i].what);
-    puts("  help                                         this text\n"
+        printf("  %-9s %-36s %s\n", commands[i].name, commands[i].usage, commands[i].what);
+    puts("  help                                           this text\n"
          "\nPaths lie inside a mount. Exit code: 0 done, 1 failed, 2 wrong usage. See pohmelctl(1).");
     return CTL_OK;
 }

@@ -149,6 +149,12 @@ static gboolean take_option(struct state *state, const char *option, GError **er
         if (!parse_number(name, strchr(option, '=') + 1, 0, PATIENCE_MAX_S, &number, error))
             return FALSE;
         state->out->patience_s = (guint) number;
+    } else if (g_str_has_prefix(option, "conflicts=")) {
+        const char *directory = strchr(option, '=') + 1;
+        if (directory[0] != '/')
+            return fail(error, "option conflicts: '%s' is not an absolute path", directory);
+        g_free(state->out->conflicts);
+        state->out->conflicts = g_strdup(directory);
     } else if (g_str_has_prefix(option, "port=")) {
         if (!parse_number("port", strchr(option, '=') + 1, 1, PORT_MAX, &number, error))
             return FALSE;
@@ -283,5 +289,6 @@ void ph_mount_options_clear(struct ph_mount_options *options)
     g_clear_pointer(&options->spec, g_free);
     g_clear_pointer(&options->export_name, g_free);
     g_clear_pointer(&options->mount_point, g_free);
+    g_clear_pointer(&options->conflicts, g_free);
     g_clear_pointer(&options->kernel, g_free);
 }

@@ -24,6 +24,7 @@ struct ph_mount_options {
     bool mmap_flush; /* what is stored into a mapping shows elsewhere when it is flushed */
     guint64 flush_age_ms, dirty_limit_bytes;
     guint patience_s; /* how long requests wait for a server that is away; PH_LINK_PATIENCE_FOREVER */
+    char *conflicts;  /* directory; NULL where none is named */
     char *kernel;     /* options for the kernel, "rw,suid,..." */
 };
 

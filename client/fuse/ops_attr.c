@@ -7,11 +7,12 @@
 #include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
+#include "client/fuse/unmounting.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
 
-enum { ACCESS_BITS = 7 };
+enum { ACCESS_BITS = 7, ROOT_MODE = 0755 };
 
 /* How STATX or GETATTR wants its answer. */
 enum { ANSWER_STAT, ANSWER_STATX };
@@ -78,6 +79,11 @@ void ph_op_getattr(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *inf
     if (!statx && ph_fresh_take(mount->fresh, fuse_req_ctx(req)->pid, object,
                                 (uint64_t) g_get_monotonic_time(), &known)) {
         fuse_reply_attr(req, &known, 0);
+        return;
+    }
+    if (object == PH_OBJECT_ROOT && ph_unmounting(mount, req)) {
+        told = (struct ph_told){.attr = {.object = object, .mode = S_IFDIR | ROOT_MODE, .links = 2}};
+        reply_attr(req, statx, &told);
         return;
     }
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
@@ -193,6 +199,11 @@ static void statfs_done(void *data, const struct ph_reply *reply)
 
 void ph_op_statfs(fuse_req_t req, fuse_ino_t object)
 {
+    if (object == PH_OBJECT_ROOT && ph_unmounting(ph_mount_of(req), req)) {
+        const struct statvfs nothing = {.f_namemax = PH_NAME_MAX_BYTES};
+        fuse_reply_statfs(req, &nothing);
+        return;
+    }
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
     Pohmel__StatfsRequest message = POHMEL__STATFS_REQUEST__INIT;
     message.caller = &request->caller;

@@ -2,6 +2,7 @@
 #include "client/fuse/writeback.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <syslog.h>
 #include <time.h>
@@ -9,6 +10,7 @@
 #include "client/core/reclaim.h"
 #include "client/core/wb.h"
 #include "client/fuse/coherence.h"
+#include "client/fuse/conflicts.h"
 #include "client/fuse/log.h"
 #include "client/fuse/writeback_private.h"
 #include "ph_commands.h"
@@ -54,11 +56,32 @@ static void send(struct ph_writeback *writeback, const struct ph_wb_action *acti
     pthread_mutex_unlock(&writeback->mutex);
 }
 
+/* Where OBJECT is in the mount; "" where that is not known. To be freed. */
+static char *path_of(struct ph_writeback *writeback, uint64_t object)
+{
+    bool below;
+    char *path = g_malloc0(PATH_MAX);
+    ph_link_path(writeback->link, object, 0, path, PATH_MAX, &below);
+    return path;
+}
+
+static void keep_lost(struct ph_writeback *writeback, const struct ph_wb_action *action)
+{
+    g_autofree char *path = path_of(writeback, action->object);
+    ph_conflicts_data(writeback->conflicts, action->object, path, action->offset, action->payload);
+}
+
 static void say_failed(struct ph_writeback *writeback, const struct ph_wb_action *action)
 {
-    if (action->text[0] != '\0')
-        ph_log(LOG_ERR, "a change that was not written back yet is lost: %s: %s", action->text,
-               ph_status_text(action->status));
+    if (action->text[0] != '\0') {
+        const char *why = action->status == PH_ST_STALE ? "somebody else changed or removed it meanwhile"
+                                                        : ph_status_text(action->status);
+        g_autofree char *path = path_of(writeback, action->object);
+        g_autofree char *kept =
+            ph_conflicts_enter(writeback->conflicts, action->object, path, action->text, why);
+        ph_log(LOG_ERR, "a change that was not written back yet is lost: %s: %s%s%s", action->text, why,
+               kept != NULL ? "; its data is kept as " : "", kept != NULL ? kept : "");
+    }
     ph_coherence_give_up(writeback->coherence, action->object);
 }
 
@@ -90,6 +113,9 @@ static void carry_out(struct ph_writeback *writeback, const struct ph_wb_action 
         break;
     case PH_WB_FORGET:
         ph_coherence_cut(writeback->coherence, action->object);
+        break;
+    case PH_WB_LOST:
+        keep_lost(writeback, action);
         break;
     case PH_WB_FAILED:
         say_failed(writeback, action);
@@ -353,7 +379,13 @@ bool ph_writeback_drain(struct ph_writeback *writeback, guint patience_s)
     bool clean = writeback->drained && writeback->drain_status == PH_ST_OK;
     if (!writeback->drained) {
         say_what_is_left(writeback);
-        ph_log(LOG_ERR, "they are lost: the server cannot be reached");
+        ph_log(LOG_ERR, "they are lost: the server cannot be reached; see pohmelctl conflicts");
+        struct ph_wb_actions actions;
+        ph_wb_actions_init(&actions);
+        struct ph_wb_now at = {.ms = ph_link_now_ms()};
+        ph_wb_give_up(writeback->wb, &at, &actions);
+        finish(writeback, &actions);
+        return false;
     }
     pthread_mutex_unlock(&writeback->mutex);
     return clean;
@@ -398,6 +430,7 @@ struct ph_writeback *ph_writeback_new(const struct ph_writeback_options *options
         .payload_max_bytes = PH_PAYLOAD_MAX_BYTES,
         .in_flight_max = IN_FLIGHT_MAX,
     };
+    writeback->conflicts = ph_conflicts_new(options->conflicts, options->mount_point);
     writeback->wb = ph_wb_new(&config);
     writeback->coherence = coherence;
     writeback->stub = (struct ph_stub){.send = stub_send, .self = writeback};
@@ -424,6 +457,7 @@ void ph_writeback_free(struct ph_writeback *writeback)
     pthread_mutex_unlock(&writeback->mutex);
     pthread_join(writeback->thread, NULL);
     ph_wb_free(writeback->wb);
+    ph_conflicts_free(writeback->conflicts);
     g_hash_table_unref(writeback->abandoned);
     pthread_cond_destroy(&writeback->wake);
     pthread_mutex_destroy(&writeback->mutex);
@@ -481,4 +515,5 @@ void ph_writeback_status(struct ph_writeback *writeback, GString *out)
     add(out, "write-back-merged", counters.merged);
     add(out, "write-back-cancelled", counters.cancelled);
     add(out, "write-back-failures", counters.failures);
+    ph_conflicts_status(writeback->conflicts, out);
 }

@@ -4,12 +4,14 @@
 
 #include "client/fuse/writeback.h"
 
+struct ph_conflicts;
 struct ph_wb;
 
 struct ph_writeback {
     struct ph_coherence *coherence;
     struct ph_stub stub;
     struct ph_link *link;
+    struct ph_conflicts *conflicts;
     pthread_t thread;
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t wake;

@@ -224,6 +224,8 @@ static void carry_out(struct sim_writeback *writeback, const struct ph_wb_action
     case PH_WB_SPACE:
         ask_space(writeback);
         break;
+    case PH_WB_LOST: /* it is said by the next one */
+        break;
     case PH_WB_FAILED:
         failed(writeback, action);
         break;

@@ -156,6 +156,8 @@ static void carry_out_one(struct wb_world *world, struct ph_wb_action *action)
         world->born_old = action->old_lease;
         world->born_new = action->lease;
         break;
+    case PH_WB_LOST:
+        break;
     case PH_WB_FAILED:
         g_ptr_array_add(world->failed,
                         g_strdup_printf("%s: %s", action->text, ph_status_text(action->status)));

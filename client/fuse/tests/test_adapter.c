@@ -6,11 +6,14 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "client/fuse/attr.h"
 #include "client/fuse/buffers.h"
+#include "client/fuse/conflicts.h"
 #include "client/fuse/lock_owners.h"
 #include "client/fuse/request.h"
+#include "client/fuse/unmounting.h"
 #include "ph_commands.h"
 
 static void test_attr(void)
@@ -115,6 +118,53 @@ static void test_errno(void)
     g_assert_cmpint(ph_request_errno(PH_ST_BAD_HANDLE), ==, EIO);
 }
 
+static void test_unmounting(void)
+{
+    g_assert_true(ph_name_unmounts("umount\n"));
+    g_assert_true(ph_name_unmounts("umount.fuse.poh\n"));
+    g_assert_true(ph_name_unmounts("fusermount3\n"));
+    g_assert_false(ph_name_unmounts("ls\n"));
+    g_assert_false(ph_name_unmounts("mount\n"));
+}
+
+/* What is kept of a file, and the line that tells of it. */
+static void test_conflicts(void)
+{
+    g_autofree char *directory = g_dir_make_tmp("pohmel-conflicts-XXXXXX", NULL);
+    g_autofree char *below = g_build_filename(directory, "a", "b", NULL);
+    struct ph_conflicts *conflicts = ph_conflicts_new(below, "/mnt");
+    struct ph_blob *blob = ph_blob_new(3);
+    blob->len = 3;
+    memcpy(blob->data, "new", 3);
+    ph_conflicts_data(conflicts, 77, "/d/sa\"ved", 10, blob);
+    ph_conflicts_data(conflicts, 77, "/d/sa\"ved", 0, blob);
+    ph_conflicts_data(conflicts, 78, "", 0, blob);
+    ph_blob_unref(blob);
+    g_autofree char *kept = ph_conflicts_enter(conflicts, 77, "/d/sa\"ved", "writing", "no space");
+    g_autofree char *none = ph_conflicts_enter(conflicts, 79, "/gone", "removing", "why not");
+    g_assert_null(none);
+    g_assert_true(g_str_has_suffix(kept, "-77.0-sa\"ved"));
+    g_autofree char *file = g_build_filename(below, kept, NULL), *data = NULL, *text = NULL;
+    g_autofree char *index = g_build_filename(below, PH_CONFLICTS_INDEX, NULL);
+    gsize len = 0;
+    g_assert_true(g_file_get_contents(file, &data, &len, NULL));
+    g_assert_cmpmem(data, len, "new\0\0\0\0\0\0\0new", 13);
+    g_assert_true(g_file_get_contents(index, &text, NULL, NULL));
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    g_assert_cmpuint(g_strv_length(lines), ==, 3);
+    g_assert_nonnull(
+        strstr(lines[0], "\"path\": \"/d/sa\\\"ved\", \"object\": \"77\", \"what\": \"writing\""));
+    g_assert_nonnull(strstr(lines[1], "\"why\": \"why not\", \"file\": \"\"}"));
+    ph_conflicts_free(conflicts);
+    g_autofree char *middle = g_path_get_dirname(below);
+    g_autoptr(GDir) left = g_dir_open(below, 0, NULL);
+    for (const char *name; (name = g_dir_read_name(left)) != NULL;) {
+        g_autofree char *path = g_build_filename(below, name, NULL);
+        g_assert_cmpint(unlink(path), ==, 0);
+    }
+    g_assert_true(rmdir(below) == 0 && rmdir(middle) == 0 && rmdir(directory) == 0);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -123,5 +173,7 @@ int main(int argc, char **argv)
     g_test_add_func("/lock-owners/only closes that may drop a lock ask the server", test_owners);
     g_test_add_func("/request/what was lost with a session is an input or output error", test_errno);
     g_test_add_func("/buffers/large data leave in the buffer they came in", test_buffers);
+    g_test_add_func("/unmounting/programs that unmount are known by their names", test_unmounting);
+    g_test_add_func("/conflicts/data at its place, and a line for each change", test_conflicts);
     return g_test_run();
 }
