@@ -11,7 +11,7 @@ static void heard(void *data, const struct ph_reply *reply)
 
 /* ATTR: NULL where nothing can be said. */
 static void answer(struct ph_link *link, const Pohmel__GlimpseEvent *glimpse,
-                   const struct ph_cached_attr *attr, bool unsent)
+                   const struct ph_cached_attr *attr, bool unsent, bool sharing)
 {
     Pohmel__GlimpseAnswerRequest message = POHMEL__GLIMPSE_ANSWER_REQUEST__INIT;
     struct ph_cached_attr_wire wire;
@@ -19,6 +19,7 @@ static void answer(struct ph_link *link, const Pohmel__GlimpseEvent *glimpse,
     message.lease = attr != NULL ? glimpse->lease : 0;
     message.attr = attr != NULL ? (Pohmel__Attr *) ph_cached_attr_to_wire(attr, &wire) : NULL;
     message.unsent = unsent;
+    message.sharing = sharing;
     ph_send_glimpse_answer(ph_link_stub(link), &message, NULL, heard, NULL);
 }
 
@@ -40,7 +41,8 @@ void ph_coherence_on_glimpse(void *data, const Pohmel__GlimpseEvent *glimpse)
         ph_coherence_give_back(coherence, glimpse->object, glimpse->lease, POHMEL__LEASE_MODE__MODE_SHARED);
     if (glimpse->question == 0 || link == NULL)
         return;
-    answer(link, glimpse, verdict == PH_WB_GLIMPSE_TOLD ? &attr : NULL, unsent);
+    answer(link, glimpse, verdict == PH_WB_GLIMPSE_TOLD ? &attr : NULL, unsent,
+           verdict == PH_WB_GLIMPSE_QUIET);
     pthread_mutex_lock(&coherence->mutex);
     coherence->glimpses += verdict == PH_WB_GLIMPSE_TOLD;
     pthread_mutex_unlock(&coherence->mutex);

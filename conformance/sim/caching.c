@@ -238,6 +238,7 @@ void sim_caching_glimpse(struct sim_caching *caching, const Pohmel__GlimpseEvent
     if (glimpse->question == 0)
         return;
     message.question = glimpse->question;
+    message.sharing = verdict == PH_WB_GLIMPSE_QUIET;
     if (verdict == PH_WB_GLIMPSE_TOLD) {
         client->world->result->glimpses++;
         message.lease = glimpse->lease;

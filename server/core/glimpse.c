@@ -222,6 +222,8 @@ uint32_t ph_server_glimpse_answer(void *self, struct ph_call *call,
         glimpse->unsent = request->unsent;
         settle(glimpse, PH_GLIMPSE_TOLD);
     } else if (glimpse != NULL) {
+        if (request->sharing)
+            ph_leases_will_share(server->leases, session->lease, glimpse->lease);
         settle(glimpse, PH_GLIMPSE_REFUSED);
     }
     ph_server_leave(server);

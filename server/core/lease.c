@@ -360,28 +360,17 @@ size_t ph_leases_count(const struct ph_leases *leases)
 
 /* ---- Giving back ------------------------------------------------------------ */
 
-/* The lease that SESSION holds under ID, or NULL. */
-static struct ph_lease *find(const struct ph_leases *leases, const struct ph_lease_session *session,
-                             uint64_t id)
-{
-    struct ph_table_node *node = ph_table_first(&leases->ids, ph_table_hash(leases->seed, id));
-    struct ph_lease *lease = PH_TABLE_ENTRY(node, struct ph_lease, node);
-
-    /* The hash is a bijection of the id: equal hashes are equal ids. */
-    return lease != NULL && lease->session == session ? lease : NULL;
-}
-
 enum ph_lease_mode ph_leases_mode(const struct ph_leases *leases, const struct ph_lease_session *session,
                                   uint64_t id)
 {
-    const struct ph_lease *lease = find(leases, session, id);
+    const struct ph_lease *lease = ph_lease_find(leases, session, id);
 
     return lease == NULL ? PH_LEASE_NONE : (enum ph_lease_mode) lease->mode;
 }
 
 bool ph_leases_release(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id)
 {
-    struct ph_lease *lease = find(leases, session, id);
+    struct ph_lease *lease = ph_lease_find(leases, session, id);
 
     if (lease == NULL && PH_MUTANT(RELEASE_ANY))
         lease = TAILQ_FIRST(&session->held);
@@ -397,7 +386,7 @@ bool ph_leases_release(struct ph_leases *leases, struct ph_lease_session *sessio
 
 bool ph_leases_keep_shared(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id)
 {
-    struct ph_lease *lease = find(leases, session, id);
+    struct ph_lease *lease = ph_lease_find(leases, session, id);
 
     if (lease == NULL)
         return false;

@@ -201,6 +201,9 @@ void ph_leases_ask_to_share(struct ph_leases *leases, const struct ph_lease_sess
 struct ph_lease_session *ph_leases_teller(const struct ph_leases *leases, const struct ph_lease_session *own,
                                           size_t space, uint64_t object, uint64_t *id);
 
+/* SESSION will keep ID as SHARED, as if it had been asked to. */
+void ph_leases_will_share(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id);
+
 /* True once for each EXCLUSIVE lease on OBJECT: its holder is worth being told that others look at it. */
 bool ph_leases_take_hint(struct ph_leases *leases, size_t space, uint64_t object);
 

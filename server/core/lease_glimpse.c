@@ -16,6 +16,16 @@ struct ph_lease_session *ph_leases_teller(const struct ph_leases *leases, const 
     return lease->session;
 }
 
+void ph_leases_will_share(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id)
+{
+    struct ph_lease *lease = ph_lease_find(leases, session, id);
+
+    if (lease == NULL || lease->mode != PH_LEASE_EXCLUSIVE)
+        return;
+    ph_lease_mark_recalled(leases, lease, PH_LEASE_SHARED);
+    ph_lease_settle(leases);
+}
+
 bool ph_leases_take_hint(struct ph_leases *leases, size_t space, uint64_t object)
 {
     const struct ph_lease_object *entry = ph_lease_object_find(leases, space, object);

@@ -128,8 +128,15 @@ void ph_lease_renew(struct ph_leases *leases, struct ph_lease *lease, enum ph_le
 /* The EXCLUSIVE lease is SHARED from now on; what was asked for altogether still is. */
 void ph_lease_weaken(struct ph_leases *leases, struct ph_lease *lease);
 
+/* The lease that SESSION holds under ID, or NULL. */
+struct ph_lease *ph_lease_find(const struct ph_leases *leases, const struct ph_lease_session *session,
+                               uint64_t id);
+
 /* It is gone: its waiters are to be looked at. */
 void ph_lease_drop(struct ph_leases *leases, struct ph_lease *lease);
+
+/* It counts as asked for, by whom ever it was said. False where it was before. */
+bool ph_lease_mark_recalled(struct ph_leases *leases, struct ph_lease *lease, enum ph_lease_mode keep);
 
 /* Asks the holder for it, unless it was asked for as much before. */
 void ph_lease_recall(struct ph_leases *leases, struct ph_lease *lease, enum ph_lease_mode keep);

@@ -205,12 +205,20 @@ void ph_lease_drop(struct ph_leases *leases, struct ph_lease *lease)
     ph_lease_object_trim(leases, object);
 }
 
-void ph_lease_recall(struct ph_leases *leases, struct ph_lease *lease, enum ph_lease_mode keep)
+struct ph_lease *ph_lease_find(const struct ph_leases *leases, const struct ph_lease_session *session,
+                               uint64_t id)
 {
-    struct ph_lease_session *session = lease->session;
+    struct ph_table_node *node = ph_table_first(&leases->ids, ph_table_hash(leases->seed, id));
+    struct ph_lease *lease = PH_TABLE_ENTRY(node, struct ph_lease, node);
 
+    /* The hash is a bijection of the id: equal hashes are equal ids. */
+    return lease != NULL && lease->session == session ? lease : NULL;
+}
+
+bool ph_lease_mark_recalled(struct ph_leases *leases, struct ph_lease *lease, enum ph_lease_mode keep)
+{
     if (keep >= lease->keep)
-        return;
+        return false;
     unlist(lease);
     lease->keep = (unsigned) keep & 3;
     lease->recalled_ms = leases->now_ms;
@@ -218,6 +226,13 @@ void ph_lease_recall(struct ph_leases *leases, struct ph_lease *lease, enum ph_l
         leases->now_ms + PH_LEASE_FOUGHT_MS;
     enlist(lease);
     ph_lease_touch(leases, lease->object);
-    if (!session->lost)
+    return true;
+}
+
+void ph_lease_recall(struct ph_leases *leases, struct ph_lease *lease, enum ph_lease_mode keep)
+{
+    struct ph_lease_session *session = lease->session;
+
+    if (ph_lease_mark_recalled(leases, lease, keep) && !session->lost)
         leases->hooks.recall(leases->hooks.data, session, lease->object->object, lease->id, keep);
 }

@@ -182,6 +182,48 @@ static void test_who_cannot_say_gives_the_lease_back(void)
     tear_down(&pair);
 }
 
+/* That costs no recall, though it may be a while until it was written back. */
+static void test_who_will_share_is_not_asked_for_the_lease(void)
+{
+    struct pair pair;
+    g_autofree struct answer *answer = NULL;
+    uint64_t id;
+
+    set_up(&pair, true);
+    id = look(&pair);
+    answer = answer_new(&pair, asked(&pair, 0));
+    answer->message.lease = 0;
+    answer->message.attr = NULL;
+    answer->message.sharing = true;
+    g_assert_cmpuint(give(&pair.writer, answer), ==, PH_ST_OK);
+    g_assert_cmpuint(client_status(&pair.reader, id), ==, PH_PENDING);
+    g_assert_cmpuint(pair.writer.recalls->len, ==, 0);
+    client_release(&pair.writer, pair.lease, true);
+    g_assert_cmpuint(client_status(&pair.reader, id), ==, PH_ST_OK);
+    tear_down(&pair);
+}
+
+/* Who says so and does not is fenced. */
+static void test_who_promises_to_share_has_to(void)
+{
+    struct pair pair;
+    g_autofree struct answer *answer = NULL;
+    uint64_t id;
+
+    set_up(&pair, true);
+    id = look(&pair);
+    answer = answer_new(&pair, asked(&pair, 0));
+    answer->message.lease = 0;
+    answer->message.sharing = true;
+    g_assert_cmpuint(give(&pair.writer, answer), ==, PH_ST_OK);
+    g_assert_cmpuint(client_status(&pair.reader, id), ==, PH_PENDING);
+    world_tick(&pair.world, START_MS + PH_RECALL_TIMEOUT_MS);
+    g_assert_cmpuint(pair.writer.fenced, ==, 1);
+    world_tick(&pair.world, START_MS + 4 * PH_LEASE_TTL_MS);
+    g_assert_cmpuint(client_status(&pair.reader, id), ==, PH_ST_OK);
+    tear_down(&pair);
+}
+
 static void test_who_does_not_answer_is_asked_for_the_lease(void)
 {
     struct pair pair;
@@ -439,6 +481,8 @@ int main(int argc, char **argv)
     g_test_add_func("/glimpse/told", test_who_looks_is_told_and_the_lease_stays);
     g_test_add_func("/glimpse/lookup", test_a_lookup_is_told_as_well);
     g_test_add_func("/glimpse/cannot-say", test_who_cannot_say_gives_the_lease_back);
+    g_test_add_func("/glimpse/will-share", test_who_will_share_is_not_asked_for_the_lease);
+    g_test_add_func("/glimpse/promises", test_who_promises_to_share_has_to);
     g_test_add_func("/glimpse/no-answer", test_who_does_not_answer_is_asked_for_the_lease);
     g_test_add_func("/glimpse/never-answers", test_who_never_answers_is_fenced);
     g_test_add_func("/glimpse/wrong-answers", test_wrong_answers_are_not_believed);
