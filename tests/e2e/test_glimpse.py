@@ -10,6 +10,7 @@ from trees import PATIENT, status
 
 WRITE = 4096
 LOOKS = 300
+TRIES = 4
 
 
 class Glimpse(MountCase):
@@ -18,10 +19,8 @@ class Glimpse(MountCase):
     mounts = 2
     mount_options = PATIENT
 
-    def begin(self):
-        """A file that the one mount has open, and writes in its cache."""
-        descriptor = os.open(self.here + "/f", os.O_WRONLY | os.O_CREAT)
-        os.write(descriptor, b"x" * WRITE)
+    def wait_until_kept(self, descriptor):
+        """Until what is written through DESCRIPTOR stays in the mount: it has the file for itself."""
 
         def is_kept():
             before = status(self.here)["answered-here"]
@@ -29,11 +28,17 @@ class Glimpse(MountCase):
             return status(self.here)["answered-here"] > before
 
         wait_for(is_kept, "writes that are kept back")
+
+    def begin(self):
+        """A file that the one mount has open, and writes in its cache."""
+        descriptor = os.open(self.here + "/f", os.O_WRONLY | os.O_CREAT)
+        os.write(descriptor, b"x" * WRITE)
+        self.wait_until_kept(descriptor)
         return descriptor
 
-    def test_a_stat_leaves_the_lease_of_the_writer(self):
-        """The size grows, and never shrinks; nothing is recalled; both mounts agree when the writer rests."""
-        descriptor = self.begin()
+    def look(self, descriptor):
+        """Sizes and times that the other mount sees while DESCRIPTOR is written, and what the writer's mount tells
+        of itself before and after. Each size is one that the file had meanwhile."""
         before = status(self.here)
         stop = threading.Event()
 
@@ -55,11 +60,22 @@ class Glimpse(MountCase):
         finally:
             stop.set()
             writer.join()
-        for number in range(3):
-            values = [one[number] for one in seen]
-            self.assertEqual(values, sorted(values))
-        self.assertGreater(len({one[0] for one in seen}), 10)
-        after = status(self.here)
+        return before, status(self.here), seen
+
+    def test_a_stat_leaves_the_lease_of_the_writer(self):
+        """The size grows, and never shrinks; nothing is recalled; both mounts agree when the writer rests."""
+        descriptor = self.begin()
+        os.stat(self.there + "/f")  # the name is known from now on
+        for _ in range(TRIES):
+            before, after, seen = self.look(descriptor)
+            for number in range(3):
+                values = [one[number] for one in seen]
+                self.assertEqual(values, sorted(values))
+            self.assertGreater(len({one[0] for one in seen}), 10)
+            # On a busy machine the server may take one of the first changes for one from outside, once.
+            if after["recalls"] == before["recalls"] and after["glimpses"] - before["glimpses"] >= LOOKS:
+                break
+            self.wait_until_kept(descriptor)
         self.assertEqual(after["recalls"], before["recalls"])
         self.assertGreaterEqual(after["glimpses"] - before["glimpses"], LOOKS)
         self.assertGreater(after["dirty-bytes"], before["dirty-bytes"])
@@ -111,12 +127,16 @@ class Glimpse(MountCase):
     def test_a_listing_leaves_the_lease_of_the_writer(self):
         """ls -l of the directory."""
         descriptor = self.begin()
-        before = status(self.here)
-        for _ in range(20):
-            os.write(descriptor, b"l" * WRITE)
-            sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self.there)}
-            self.assertEqual(sizes["f"], os.fstat(descriptor).st_size)
-        leases = status(self.here)
-        self.assertGreaterEqual(leases["leases-files-exclusive"], 1)
-        self.assertGreater(leases["dirty-bytes"], before["dirty-bytes"])
+        for _ in range(TRIES):
+            before = status(self.here)
+            for _ in range(20):
+                os.write(descriptor, b"l" * WRITE)
+                sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self.there)}
+                self.assertEqual(sizes["f"], os.fstat(descriptor).st_size)
+            after = status(self.here)
+            if after["dirty-bytes"] > before["dirty-bytes"]:
+                break
+            self.wait_until_kept(descriptor)
+        self.assertGreaterEqual(after["leases-files-exclusive"], 1)
+        self.assertGreater(after["dirty-bytes"], before["dirty-bytes"])
         os.close(descriptor)
