@@ -203,6 +203,12 @@ bool ph_cache_is_leased(const struct ph_cache *cache, uint64_t object, uint64_t 
     return ph_cache_valid_ms(cache, object, now_ms) > 0;
 }
 
+uint64_t ph_cache_held_since(const struct ph_cache *cache, uint64_t object, uint64_t now_ms)
+{
+    const struct ph_cache_object *o = ph_cache_find(cache, object);
+    return cache->watched && ph_cache_is_leased(cache, object, now_ms) ? o->granted : 0;
+}
+
 /* A lease on OBJECT was held when ASK was sent and is held still. */
 static bool covered(const struct ph_cache *cache, uint64_t object, const struct ph_cache_ask *ask,
                     uint64_t now_ms)
@@ -277,6 +283,12 @@ bool ph_cache_has_writers(const struct ph_cache *cache, uint64_t object)
 {
     const struct ph_cache_object *o = ph_cache_find(cache, object);
     return o != NULL && o->writers > 0;
+}
+
+bool ph_cache_is_directory(const struct ph_cache *cache, uint64_t object)
+{
+    const struct ph_cache_object *o = ph_cache_find(cache, object);
+    return o != NULL && o->is_directory;
 }
 
 bool ph_cache_is_held(const struct ph_cache *cache, uint64_t object)

@@ -252,6 +252,10 @@ uint64_t ph_cache_valid_ms(const struct ph_cache *cache, uint64_t object, uint64
 /* The same as a yes or no. */
 bool ph_cache_is_leased(const struct ph_cache *cache, uint64_t object, uint64_t now_ms);
 
+/* Since when, as the cache counts, the lease on OBJECT is held without a gap, where that alone says when what
+ * the kernel keeps of it is out of date; 0: it does not. */
+uint64_t ph_cache_held_since(const struct ph_cache *cache, uint64_t object, uint64_t now_ms);
+
 /* Whether a lease on OBJECT is held, be it on its way back already: it does not leave before the
  * kernel has dropped what it covers. */
 bool ph_cache_is_held(const struct ph_cache *cache, uint64_t object);
@@ -265,7 +269,10 @@ bool ph_cache_is_exclusive(const struct ph_cache *cache, uint64_t object);
 void ph_cache_writers(struct ph_cache *cache, uint64_t object, int by);
 bool ph_cache_has_writers(const struct ph_cache *cache, uint64_t object);
 
-/* Whether it is on its way back. */
+/* Whether OBJECT is known to be a directory. */
+bool ph_cache_is_directory(const struct ph_cache *cache, uint64_t object);
+
+/* Whether the lease on OBJECT is on its way back. */
 bool ph_cache_is_going_back(const struct ph_cache *cache, uint64_t object);
 
 /* Whether a lease on OBJECT was held when ASK was sent and is held still, and this mount did not change the

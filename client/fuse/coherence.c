@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "client/core/reclaim.h"
+#include "client/fuse/coherence_listing.h"
 #include "client/fuse/coherence_open.h"
 #include "client/fuse/coherence_private.h"
 #include "client/fuse/open_here.h"
@@ -53,6 +54,7 @@ struct ph_coherence *ph_coherence_new(bool caching)
     coherence->caching = caching;
     coherence->cache = ph_cache_new(PH_CACHE_OBJECTS_MAX, PH_CACHE_LEASES_MAX);
     coherence->busy = ph_busy_new();
+    coherence->kept_dirs = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
     coherence->open_here = g_hash_table_new(g_int64_hash, g_int64_equal);
     g_queue_init(&coherence->woken);
     pthread_mutex_init(&coherence->mutex, NULL);
@@ -73,6 +75,7 @@ void ph_coherence_free(struct ph_coherence *coherence)
         return;
     ph_coherence_synced_clear(coherence);
     g_hash_table_unref(coherence->open_here);
+    g_hash_table_unref(coherence->kept_dirs);
     ph_busy_free(coherence->busy);
     ph_cache_free(coherence->cache);
     pthread_mutex_destroy(&coherence->mutex);
@@ -188,6 +191,8 @@ static int tell_kernel(struct ph_notifier *notifier, const struct ph_cache_work 
     if (work->drop.is_directory && work->drop.names > 0)
         ph_notify_epoch(notifier);
     *waits = work->drop.pages && !work->drop.is_directory;
+    if (work->drop.pages && work->drop.is_directory)
+        return ph_notify_data(notifier, work->drop.object, 0, 0); /* its listing, which does not block */
     return *waits || !attr ? 0 : ph_notify_attr(notifier, work->drop.object);
 }
 
@@ -209,7 +214,8 @@ static void do_drop(struct ph_coherence *coherence, const struct ph_cache_work *
 
     pthread_mutex_lock(&coherence->mutex);
     /* A read under the lease brings pages, be it that it came just now. */
-    bool pages = waits || (notifier != NULL && (file->covered > 0 || file->answered != answered));
+    bool listing = asked && work->drop.is_directory && work->drop.pages;
+    bool pages = waits || listing || (notifier != NULL && (file->covered > 0 || file->answered != answered));
     bool later = pages || asked || error == -ENOENT;
     if (!later) {
         ph_cache_dropped(coherence->cache, object, work->drop.lease);
@@ -422,6 +428,8 @@ void ph_coherence_forget(struct ph_coherence *coherence, uint64_t object, uint64
 {
     pthread_mutex_lock(&coherence->mutex);
     ph_cache_kernel_forget(coherence->cache, object, lookups);
+    if (!ph_cache_kernel_has(coherence->cache, object))
+        ph_coherence_dir_gone(coherence, object);
     pthread_mutex_unlock(&coherence->mutex);
     ph_coherence_work(coherence);
 }

@@ -12,6 +12,7 @@ struct ph_coherence {
     pthread_mutex_t mutex;
     struct ph_cache *cache;
     struct ph_busy *busy;
+    GHashTable *kept_dirs; /* object -> struct kept_dir (coherence_dir.c) */
     GHashTable *open_here; /* object -> struct ph_open, the first of those of it (coherence_open.c) */
     GQueue woken;          /* struct ph_busy_read *: to go on */
     bool granted;          /* the session has leases */

@@ -23,11 +23,12 @@ struct ph_opener {
 struct ph_open {
     uint64_t object;
     struct ph_mount *mount;
-    _Atomic uint64_t handle;     /* 0: it is open here only (open_here.h) */
-    bool direct;                 /* goes past the kernel's pages; fixed once open */
-    bool directory;              /* fixed */
-    struct ph_opener opener;     /* of files that were opened here */
-    bool writer;                 /* the coherence knows of a writer; fixed once open */
+    _Atomic uint64_t handle; /* 0: it is open here only (open_here.h) */
+    bool direct;             /* goes past the kernel's pages; fixed once open */
+    bool directory;          /* fixed */
+    struct ph_opener opener; /* of files that were opened here */
+    bool writer;             /* the coherence knows of a writer; fixed once open */
+    uint64_t kept_since;     /* of a directory: the lease under which the kernel keeps it; 0: it does not */
     _Atomic uint64_t generation; /* of the session that the handle belongs to */
 
     /* Of coherence_open.c: a file that is open here only, with others of its object. */

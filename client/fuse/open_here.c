@@ -48,9 +48,16 @@ bool ph_open_dir_here(fuse_req_t req, uint64_t object)
         return false;
     struct ph_open *open = ph_open_new(mount, object, 0);
     open->directory = true;
-    const struct fuse_file_info info = {.fh = (uint64_t) (uintptr_t) open};
-    if (fuse_reply_open(req, &info) != 0)
+    enum ph_dir_keep keep = ph_coherence_dir_open(mount->coherence, open);
+    const struct fuse_file_info info = {
+        .fh = (uint64_t) (uintptr_t) open,
+        .cache_readdir = keep != PH_DIR_ASKED,
+        .keep_cache = keep != PH_DIR_FILL, /* who keeps nothing leaves alone what others fill */
+    };
+    if (fuse_reply_open(req, &info) != 0) {
+        ph_coherence_dir_close(mount->coherence, open);
         ph_open_unref(open);
+    }
     return true;
 }
 
@@ -85,6 +92,7 @@ void ph_open_here_closed(struct ph_open *open)
     open->closed = true;
     pthread_mutex_unlock(&open->mutex);
     ph_coherence_open_end(open->mount->coherence, open);
+    ph_coherence_dir_close(open->mount->coherence, open);
 }
 
 /* --- Opening there --- */

@@ -26,8 +26,15 @@ static bool answer(struct ph_open *open, fuse_req_t req, uint64_t cookie, size_t
         used = ph_listing_pack(open->listing, req, cookie, out, size);
     }
     pthread_mutex_unlock(&open->mutex);
-    if (used >= 0)
+    if (used == 0 && open->kept_since != 0) {
+        struct ph_coherence *coherence = open->mount->coherence;
+        struct ph_told told;
+        ph_coherence_dir_end(coherence, open, &told);
+        fuse_reply_buf(req, NULL, 0); /* then the kernel may close it */
+        ph_coherence_told(coherence, &told, false);
+    } else if (used >= 0) {
         fuse_reply_buf(req, out, (size_t) used);
+    }
     return used >= 0;
 }
 
@@ -90,7 +97,7 @@ static void readdir_done(void *data, const struct ph_reply *reply)
     }
     ph_request_settle(request);
     if (!answer(open, request->req, request->offset, request->size))
-        fuse_reply_buf(request->req, NULL, 0);
+        fuse_reply_err(request->req, EIO); /* the server's part does not begin where it was asked for */
     ph_request_end(request);
 }
 
@@ -128,6 +135,8 @@ void ph_op_readdir(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset,
     size = MIN(size, (size_t) REPLY_MAX_BYTES);
     if (offset == 0)
         start_over(mount, open);
+    if (open->kept_since != 0)
+        ph_coherence_dir_read(mount->coherence, open);
     if (answer(open, req, (uint64_t) offset, size))
         return;
     if (!ph_open_alive(mount, open)) {

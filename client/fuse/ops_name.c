@@ -4,6 +4,7 @@
 
 #include "client/fuse/attr.h"
 #include "client/fuse/coherence.h"
+#include "client/fuse/coherence_listing.h"
 #include "client/fuse/fresh.h"
 #include "client/fuse/names.h"
 #include "client/fuse/open_here.h"
@@ -355,6 +356,9 @@ static void renamed(void *data, const struct ph_reply *reply)
             kept &= ph_coherence_changed_name(coherence, &request->change, request->object, request->name,
                                               request->replaced);
     }
+    if (reply->status == PH_ST_OK && request->object != request->owner)
+        for (int i = 0; i < 2; i++)
+            ph_coherence_dir_moved(coherence, i == 0 ? request->renamed : request->replaced);
     /* The kernel moves the name with the time for which it was told to keep it. */
     if (!kept)
         ph_coherence_names_changed(coherence);

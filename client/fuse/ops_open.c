@@ -89,7 +89,7 @@ static void open_done(void *data, const struct ph_reply *reply)
     ph_coherence_learn(mount->coherence, &request->ask, opened->attr, &told);
     if (S_ISREG(opened->attr->mode))
         announce_writer(mount, open, request->flags);
-    info.keep_cache = S_ISREG(opened->attr->mode) && keeps_pages(mount, opened->attr);
+    info.keep_cache = !S_ISREG(opened->attr->mode) || keeps_pages(mount, opened->attr);
     info.direct_io = S_ISREG(opened->attr->mode) && goes_direct(mount, opened->attr->object, request->flags);
     open->direct = info.direct_io;
     /* Under the lease that this reply names nothing changed since the file was opened. */

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 
 from calls import as_user, attempt, read, write
@@ -191,3 +192,85 @@ class OpenHereInTrouble(Case):
         os.unlink(there.join("f"))
         flush(there.path)
         self.assertEqual(os.pread(descriptor, len(LARGE), 0), LARGE)
+
+
+class ListedHere(MountCase):
+    """Listings that the kernel keeps."""
+
+    mounts = 2
+
+    def listing(self, directory):
+        """Names in it."""
+        return sorted(os.listdir(directory))
+
+    def filled(self, count):
+        """A directory with COUNT names that the first mount knows whole."""
+        path, other = self.here + "/d", self.there + "/d"
+        os.mkdir(other)
+        for number in range(count):
+            write(other + "/%s%d" % ("n" * 50, number), b"")
+        flush(self.there)
+        for _ in range(3):
+            subprocess.run(["ls", "-l", path], check=True, stdout=subprocess.DEVNULL)
+        return path, other
+
+    def test_changes_of_others_are_seen(self):
+        """At once, in small directories and large ones, through new descriptors and old ones."""
+        for count in (3, 700):
+            path, other = self.filled(count)
+            descriptor = os.open(path, os.O_RDONLY)
+            names = self.listing(path)
+            self.assertEqual(len(names), count)
+            for number in range(20):
+                name = "new%d" % number
+                if number % 2:
+                    write(other + "/" + name, b"")
+                else:
+                    os.mkdir(other + "/" + name)
+                names = sorted(names + [name])
+                self.assertEqual(self.listing(descriptor), names)
+                self.assertEqual(self.listing(path), names)
+                os.rename(other + "/" + name, other + "/" + name + "x")
+                names = sorted([known for known in names if known != name] + [name + "x"])
+                self.assertEqual(self.listing(path), names)
+                self.assertEqual(self.listing(descriptor), names)
+            os.close(descriptor)
+            subprocess.run(["rm", "-r", path], check=True)
+
+    def test_own_changes_are_seen(self):
+        """Between listings, and in the midst of one."""
+        path, _ = self.filled(700)
+        names = self.listing(path)
+        for number in range(20):
+            name = "new%d" % number
+            with os.scandir(path) as begun:
+                next(begun)
+                write(path + "/" + name, b"")
+                self.assertGreaterEqual(len(list(begun)), len(names) - 1)
+            names = sorted(names + [name])
+            self.assertEqual(self.listing(path), names)
+            os.unlink(path + "/" + names.pop(0))
+            self.assertEqual(self.listing(path), names)
+
+    def test_listing_again_asks_nobody(self):
+        """Not even the daemon, through a descriptor that is open."""
+        path, _ = self.filled(20)
+        descriptor = os.open(path, os.O_RDONLY)
+        self.addCleanup(os.close, descriptor)
+        names = self.listing(descriptor)
+        daemon = self.mounted[0].program.pid
+        os.kill(daemon, signal.SIGSTOP)
+        try:
+            self.assertEqual(self.listing(descriptor), names)
+        finally:
+            os.kill(daemon, signal.SIGCONT)
+
+    def test_a_moved_directory_names_its_new_parent(self):
+        """Also where the kernel keeps its listing."""
+        path, _ = self.filled(3)
+        os.mkdir(self.here + "/e")
+        self.listing(path)
+        os.rename(path, self.here + "/e/d")
+        listed = subprocess.run(["ls", "-ai", self.here + "/e/d"], check=True, stdout=subprocess.PIPE).stdout.decode()
+        inodes = {line.split()[1]: int(line.split()[0]) for line in listed.splitlines()}
+        self.assertEqual(inodes[".."], os.stat(self.here + "/e").st_ino)
