@@ -181,8 +181,11 @@ void ph_cache_recall(struct ph_cache *cache, uint64_t object, uint64_t lease, ui
         return;
     cache->counters.recalls++;
     struct ph_cache_object *o = ph_cache_object(cache, object);
+    /* Of a directory that is being changed the kernel may keep attributes from before the change. */
+    bool whole =
+        (o->writers && o->mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE) || (o->running && o->is_directory);
     if (o->lease == lease && o->giving == PH_CACHE_KEPT && keep >= POHMEL__LEASE_MODE__MODE_SHARED &&
-        !(o->writers && o->mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE)) {
+        !whole) {
         downgrade(cache, o);
         return;
     }

@@ -101,6 +101,11 @@ uint64_t ph_wb_submit(struct ph_wb *wb, uint16_t command, const ProtobufCMessage
                       struct ph_blob *payload, ph_reply_fn fn, void *data, const struct ph_wb_now *now,
                       struct ph_wb_actions *actions);
 
+/* Attributes of OBJECT in *WIRE, as GETATTR would be answered here; false: it would be sent on. For those who
+ * want no more than that: nothing else happens. */
+bool ph_wb_getattr(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now,
+                   struct ph_cached_attr_wire *wire);
+
 /* SEND of CALL has the ticket LINK_TICKET at the link (0: answered already). Call at once after sending; CALL
  * may be gone, which is why it goes by TICKET. */
 void ph_wb_sent(struct ph_wb *wb, uint64_t ticket, uint64_t link_ticket);

@@ -132,12 +132,32 @@ void wb_vanish(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call **resume
 
 /* --- Lookups and attributes --- */
 
+/* OBJECT, where its attributes are known here; else NULL. */
+static const struct wb_object *known_here(const struct ph_wb *wb, uint64_t object,
+                                          const struct ph_wb_now *now)
+{
+    const struct wb_object *o = wb_find(wb, object);
+    bool known = o != NULL && o->known && wb_links_known(wb, o) &&
+                 (!o->born || (wb_writable(wb, o, now) && ph_wb_is_dirty(wb, o->lru.key)));
+    return known ? o : NULL;
+}
+
+bool ph_wb_getattr(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now,
+                   struct ph_cached_attr_wire *wire)
+{
+    const struct wb_object *o = known_here(wb, object, now);
+    if (o == NULL)
+        return false;
+    wb_attr_to_wire(o, wire);
+    wb->counters.local++;
+    return true;
+}
+
 static bool getattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
                     struct ph_wb_actions *actions)
 {
     uint64_t object = ((const Pohmel__GetattrRequest *) call->message)->object;
-    const struct wb_object *o = wb_find(wb, object);
-    const struct ph_cached_attr *vanished = o == NULL ? wb_vanished_find(wb, object) : NULL;
+    const struct ph_cached_attr *vanished = wb_find(wb, object) == NULL ? wb_vanished_find(wb, object) : NULL;
     if (vanished != NULL) {
         struct ph_wb_answer *answer = wb_answer_attr(NULL);
         pohmel__getattr_reply__init(&answer->message.getattr);
@@ -145,8 +165,8 @@ static bool getattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
         wb_answer(wb, call, answer, NULL, actions);
         return true;
     }
-    if (o == NULL || !o->known || !wb_links_known(wb, o) ||
-        (o->born && (!wb_writable(wb, o, now) || !ph_wb_is_dirty(wb, o->lru.key))))
+    const struct wb_object *o = known_here(wb, object, now);
+    if (o == NULL)
         return false;
     struct ph_wb_answer *answer = wb_answer_attr(o);
     pohmel__getattr_reply__init(&answer->message.getattr);

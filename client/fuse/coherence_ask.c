@@ -183,6 +183,14 @@ void ph_coherence_change_all(struct ph_coherence *coherence, struct ph_cache_cha
     ph_coherence_work(coherence);
 }
 
+/* Whether the kernel's attributes of a directory that is changed are right until that was answered: what is
+ * held exclusively nobody else sees before they were dropped here. Of files others may ask (9.5), and the
+ * kernel has to look at the mode again where data was written. */
+static bool changes_unseen(struct ph_coherence *coherence, uint64_t object)
+{
+    return ph_cache_is_exclusive(coherence->cache, object) && ph_cache_is_directory(coherence->cache, object);
+}
+
 void ph_coherence_change_sent(struct ph_coherence *coherence, struct ph_cache_change *change)
 {
     uint64_t known[PH_CACHE_CHANGE_OBJECTS];
@@ -192,7 +200,8 @@ void ph_coherence_change_sent(struct ph_coherence *coherence, struct ph_cache_ch
     ph_cache_change_sent(coherence->cache, change, ph_coherence_now(coherence));
     struct ph_notifier *notifier = coherence->granted ? coherence->notifier : NULL;
     for (unsigned i = 0; notifier != NULL && i < change->count; i++) {
-        if (ph_cache_take_attr_told(coherence->cache, change->objects[i]))
+        if (!changes_unseen(coherence, change->objects[i]) &&
+            ph_cache_take_attr_told(coherence->cache, change->objects[i]))
             known[count++] = change->objects[i];
     }
     pthread_mutex_unlock(&coherence->mutex);

@@ -8,6 +8,7 @@
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
 #include "client/fuse/unmounting.h"
+#include "client/fuse/writeback.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
@@ -65,6 +66,20 @@ static uint64_t handle_of(struct ph_mount *mount, const struct fuse_file_info *i
     return open != NULL && ph_open_alive(mount, open) ? open->handle : 0;
 }
 
+/* Answers with attributes that changed here and that only write-back knows. */
+static bool getattr_here(struct ph_mount *mount, fuse_req_t req, uint64_t object, bool statx)
+{
+    struct ph_cached_attr_wire wire;
+    struct ph_told told;
+    struct ph_cache_ask ask = ph_coherence_ask(mount->coherence);
+    if (mount->writeback == NULL || !ph_writeback_getattr(mount->writeback, object, &wire))
+        return false;
+    ph_coherence_learn(mount->coherence, &ask, &wire.attr, &told);
+    reply_attr(req, statx, &told);
+    ph_coherence_told(mount->coherence, &told, false);
+    return true;
+}
+
 void ph_op_getattr(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info)
 {
     struct ph_mount *mount = ph_mount_of(req);
@@ -86,10 +101,14 @@ void ph_op_getattr(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *inf
         reply_attr(req, statx, &told);
         return;
     }
+    ph_coherence_attr_begin(mount->coherence, object);
+    if (getattr_here(mount, req, object, statx)) {
+        ph_coherence_attr_end(mount->coherence, object);
+        return;
+    }
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
     request->flags = statx ? ANSWER_STATX : ANSWER_STAT;
     request->object = object;
-    ph_coherence_attr_begin(request->mount->coherence, object);
     Pohmel__GetattrRequest message = POHMEL__GETATTR_REQUEST__INIT;
     message.caller = &request->caller;
     message.object = object;

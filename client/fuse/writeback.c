@@ -478,6 +478,15 @@ const struct ph_stub *ph_writeback_stub(const struct ph_writeback *writeback)
 
 /* --- What is known --- */
 
+bool ph_writeback_getattr(struct ph_writeback *writeback, uint64_t object, struct ph_cached_attr_wire *wire)
+{
+    struct ph_wb_now at = now(writeback);
+    pthread_mutex_lock(&writeback->mutex);
+    bool known = ph_wb_getattr(writeback->wb, object, &at, wire);
+    pthread_mutex_unlock(&writeback->mutex);
+    return known;
+}
+
 bool ph_writeback_is_dirty(struct ph_writeback *writeback, uint64_t object)
 {
     pthread_mutex_lock(&writeback->mutex);

@@ -11,6 +11,7 @@
 #include "client/core/wb.h"
 #include "client/link.h"
 
+struct ph_cached_attr_wire;
 struct ph_coherence;
 struct ph_writeback;
 struct ph_reclaim;
@@ -60,6 +61,9 @@ void ph_writeback_flush(struct ph_writeback *writeback, uint64_t object,
 /* Writes everything back and waits for that, saying in the log what for; PATIENCE_S is how long it waits for
  * a server that cannot be reached. False when something could not be written back. */
 bool ph_writeback_drain(struct ph_writeback *writeback, guint patience_s);
+
+/* Attributes of OBJECT in *WIRE, where GETATTR would be answered here. */
+bool ph_writeback_getattr(struct ph_writeback *writeback, uint64_t object, struct ph_cached_attr_wire *wire);
 
 /* Whether OBJECT has changes that were not written back; any thread. */
 bool ph_writeback_is_dirty(struct ph_writeback *writeback, uint64_t object);

@@ -114,6 +114,25 @@ static void test_what_leaves_shared_stays_open(void)
     ph_cache_free(b.cache);
 }
 
+/* Nobody was told of the change yet: the kernel may know attributes from before it. */
+static void test_what_is_being_changed_is_given_back_whole(void)
+{
+    struct bench b;
+    struct ph_cache_change change;
+    set_up(&b);
+    learn_mode(&b, ph_cache_ask(b.cache, 0), HOME, 1, 101, EXCLUSIVE);
+    g_assert_true(ph_cache_is_exclusive(b.cache, HOME));
+    ph_cache_change_begin(&change);
+    ph_cache_change_add_name(b.cache, &change, HOME, "a", 1, false);
+    ph_cache_recall(b.cache, HOME, 101, SHARED);
+    g_assert_false(ph_cache_is_exclusive(b.cache, HOME));
+    expect_drop(&b, HOME, 101);
+    ph_cache_dropped(b.cache, HOME, 101);
+    expect_release(&b, 101);
+    ph_cache_change_end(b.cache, &change);
+    ph_cache_free(b.cache);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -123,5 +142,6 @@ int main(int argc, char **argv)
     g_test_add_func("/cache/open/no-lease", test_no_lease_no_opening);
     g_test_add_func("/cache/open/session", test_openings_outlive_the_session);
     g_test_add_func("/cache/open/shared", test_what_leaves_shared_stays_open);
+    g_test_add_func("/cache/open/changing", test_what_is_being_changed_is_given_back_whole);
     return g_test_run();
 }
