@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 enum {
-    READ_AHEAD_KIB = 4096, /* four reads of the largest size under way */
+    READ_AHEAD_KIB = 16384, /* the kernel works up to it; credits allow some more */
     /* Fields of a line of mountinfo. */
     FIELD_DEVICE = 2,
     FIELD_PLACE = 4,

@@ -36,7 +36,7 @@ enum {
 
     /* What one session may hold at the server. */
     PH_SESSION_SLOTS = 64,
-    PH_SESSION_CREDITS = 256,
+    PH_SESSION_CREDITS = 512,
     PH_CREDIT_PAYLOAD_BYTES = 64 * 1024, /* a request costs 1 + payload (either way) / this */
     PH_SESSION_HANDLES_MAX = 65536,
     PH_SESSION_LOCKS_MAX = 65536,
