@@ -186,37 +186,6 @@ bool wb_links_known(const struct ph_wb *wb, const struct wb_object *o)
     return !o->born || (wb->blind_running == 0 && o->learned >= wb->blind);
 }
 
-/* --- Space --- */
-
-bool wb_space(struct ph_wb *wb, uint64_t bytes, uint64_t objects, const struct ph_wb_now *now,
-              struct ph_wb_actions *actions)
-{
-    bool fits = wb->space_known && bytes + objects * WB_OBJECT_BYTES <= wb->space_bytes &&
-                objects <= wb->space_objects;
-    wb->space_short = wb->space_known && !fits;
-    bool low = !fits || wb->space_bytes < wb->space_bytes_first / 2;
-    if (low && now->ms >= wb->space_asked_ms + WB_SPACE_AGAIN_MS) {
-        wb->space_asked_ms = now->ms;
-        wb_action(actions, PH_WB_SPACE);
-    }
-    if (fits) {
-        wb->space_bytes -= bytes + objects * WB_OBJECT_BYTES;
-        wb->space_objects -= objects;
-    }
-    return fits;
-}
-
-void wb_learn_space(struct ph_wb *wb, const Pohmel__Space *space)
-{
-    /* What is dirty is not in it yet. */
-    uint64_t dirty = wb_amount(wb);
-    uint64_t taken = dirty + WB_SPACE_KEPT_BYTES;
-    uint64_t left = space->available > taken ? space->available - taken : 0;
-    wb->space_known = true;
-    wb->space_bytes = wb->space_bytes_first = left / WB_SPACE_SHARE;
-    wb->space_objects = space->objects > 0 ? space->objects_free / WB_SPACE_SHARE : UINT64_MAX;
-}
-
 /* --- Marks --- */
 
 struct wb_mark *wb_find_mark(const struct ph_wb *wb, uint64_t object)
@@ -371,6 +340,8 @@ void ph_wb_count(const struct ph_wb *wb, uint64_t now_ms, struct ph_wb_counters 
     out->exclusive = wb->leases.count;
     out->in_flight = wb->in_flight;
     out->waiting = wb->calls.count;
+    out->reserved_bytes = wb->reserved_bytes;
+    out->idle = wb->op_count == 0 && (!wb->open || wb->reserved_bytes <= WB_SPACE_IDLE_BYTES);
 }
 
 void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
@@ -382,6 +353,7 @@ void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_acti
         wb->away_ms = now->ms;
     else if (wb->config.patience_ms > 0 && now->ms - wb->away_ms >= wb->config.patience_ms)
         wb_fail_waiting(wb, actions);
+    wb_space_tick(wb, now, actions);
     bool much = wb_amount(wb) > wb->config.dirty_limit_bytes / 2;
     for (struct wb_op *op = wb->first; op != NULL; op = op->next) {
         if (!much && op->made_ms + wb->config.flush_age_ms > now->ms)

@@ -45,8 +45,9 @@ enum ph_wb_action_kind {
     PH_WB_EXCLUSIVE, /* OBJECT is being changed: an EXCLUSIVE lease on it is worth asking for, by way of
                         submit */
     PH_WB_LIST,      /* directory OBJECT is worth listing whole, by way of submit */
-    PH_WB_BORN,  /* the server knows OBJECT now; its lease was OLD_LEASE, and is ATTR.lease (LEASE, MODE) */
-    PH_WB_SPACE, /* how much space is left is worth asking, by way of submit */
+    PH_WB_BORN, /* the server knows OBJECT now; its lease was OLD_LEASE, and is ATTR.lease (LEASE, MODE) */
+    /* space is to be reserved: NEEDED bytes, and MORE, by way of submit */
+    PH_WB_SPACE,
     PH_WB_WHOLE, /* directory OBJECT was made here, and is empty */
     /* attributes of OBJECT are the server's from now on: what is kept of them is out of date */
     PH_WB_FORGET,
@@ -70,6 +71,7 @@ struct ph_wb_action {
     struct ph_reply reply;
     struct ph_wb_answer *answer; /* owned */
     uint64_t object, old_lease, lease;
+    uint64_t needed, more; /* SPACE */
     uint32_t mode, status;
     char text[160]; /* FAILED: what could not be done, for a person */
 };
@@ -180,6 +182,8 @@ struct ph_wb_counters {
     /* Now. */
     uint64_t dirty_bytes, dirty_operations, oldest_dirty_ms; /* 0 where nothing is dirty */
     uint64_t objects, exclusive, in_flight, waiting;
+    uint64_t reserved_bytes; /* at the server, for what is dirty or will be */
+    bool idle;               /* nothing is dirty, and no more is reserved than is kept in idleness */
     /* Since the start. */
     uint64_t local, forwarded;            /* commands answered here, and sent on */
     uint64_t sent;                        /* commands of ours */

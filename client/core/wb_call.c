@@ -191,7 +191,7 @@ static void remember(struct ph_wb *wb, struct ph_wb_call *call)
     else if (call->command == PH_CMD_LISTXATTR)
         d = wb_find(wb, ((const Pohmel__ListxattrRequest *) call->message)->object);
     else if (call->busy_count == 0 && call->command != PH_CMD_LEASE_ACQUIRE &&
-             call->command != PH_CMD_GETXATTR)
+             call->command != PH_CMD_GETXATTR && call->command != PH_CMD_STATFS)
         return;
     call->epoch = d != NULL ? d->epoch : 0;
     wb_own_message(call);
@@ -219,6 +219,8 @@ static void forward(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
         return;
     }
     wb_xattr_forwarded(wb, call);
+    if (call->command == PH_CMD_WRITE)
+        wb_spend(wb, ((const Pohmel__WriteRequest *) call->message)->length);
     remember(wb, call);
     wb->counters.forwarded++;
     wb_send(wb, call, call->outer, call->outer_message, actions);
@@ -285,6 +287,7 @@ uint64_t ph_wb_submit(struct ph_wb *wb, uint16_t command, const ProtobufCMessage
     go(wb, call, now, actions);
     if (!call->over)
         call->submitting = false;
+    wb_space_begin(wb, now, actions);
     if (wb_amount(wb) > wb->config.dirty_limit_bytes / 2 && now->ms >= wb->ticked_ms + WB_TICK_AGAIN_MS)
         ph_wb_tick(wb, now, actions);
     return ticket;

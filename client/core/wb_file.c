@@ -63,7 +63,8 @@ bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     uint64_t offset = request->append ? o->attr.size : request->offset;
     if (offset + request->length > WB_LOCAL_SIZE_MAX)
         return false;
-    if (!wb_space(wb, request->length, 0, now, actions))
+    uint64_t bytes = wb_space_of(offset, request->length);
+    if (!wb_space(wb, bytes, 0, now, actions))
         return false;
     if (wb_amount(wb) > wb->config.dirty_limit_bytes && wb->first != NULL) {
         throttle(wb, call);
@@ -76,6 +77,7 @@ bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     ph_wb_data_write(o->data, offset, call->payload);
     wb_data_account(wb, o, before);
     set_size(o, MAX_OF(offset + request->length, o->attr.size), request->length);
+    wb_charge(wb, op, bytes, 0, wb_space_of(0, o->attr.size));
     if (!request->laundered || !(op->which & PH_SET_MODIFIED))
         wb_changed(o, now, true);
     op->which |= PH_SET_MODIFIED;

@@ -410,6 +410,8 @@ void wb_learn_reply(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
     }
     if (call->session == wb->session)
         wb_xattr_learn(wb, call, reply);
+    if (call->command == PH_CMD_STATFS && call->session == wb->session && reply->status != PH_ST_OK)
+        wb->space_asking = false;
     if (reply->status != PH_ST_OK || reply->message == NULL || call->session != wb->session)
         return;
     if (call->outer == PH_CMD_TRANSACT)
@@ -420,8 +422,8 @@ void wb_learn_reply(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
         learn_plain(wb, call, ((const Pohmel__GetattrReply *) reply->message)->attr, actions);
     else if (call->command == PH_CMD_OPEN)
         learn_plain(wb, call, ((const Pohmel__OpenReply *) reply->message)->attr, actions);
-    else if (call->command == PH_CMD_STATFS)
-        wb_learn_space(wb, ((const Pohmel__StatfsReply *) reply->message)->space);
+    else if (call->command == PH_CMD_STATFS && ((const Pohmel__StatfsRequest *) call->message)->reserve)
+        wb_learn_space(wb, (const Pohmel__StatfsReply *) reply->message);
     else if (call->command == PH_CMD_READDIR)
         learn_listing(wb, call, (const Pohmel__ReaddirReply *) reply->message, actions);
 }

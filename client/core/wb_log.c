@@ -326,6 +326,7 @@ static void wake(struct wb_op *op, uint32_t status, struct ph_wb_call **resume)
 void wb_op_done(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_wb_call **resume)
 {
     op->done = true;
+    wb_discharge(wb, op);
     if (op->kind == WB_XATTR)
         wb_xattr_done(wb, op, status);
     leave_queues(wb, op);

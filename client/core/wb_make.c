@@ -148,6 +148,7 @@ static void log_making(struct ph_wb *wb, const struct ph_wb_call *call, const st
     wb_op_about(wb, op, o);
     wb_op_in(wb, op, d, making->name.data, making->name.len);
     wb_op_append(wb, op);
+    wb_charge(wb, op, 0, 1, UINT64_MAX);
     ph_wb_names_put(d->names, making->name.data, making->name.len, making->object);
     if (S_ISDIR(making->mode)) {
         d->attr.links++;
@@ -209,12 +210,13 @@ bool wb_local_link(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb
     /* A removal that was sent on without knowing what it takes away may have left nothing of it. */
     bool unsure = o != NULL && !wb_links_known(wb, o);
     if (d == NULL || unsure || !wb_writable(wb, o, now) || S_ISDIR(o->attr.mode) || o->attr.links == 0 ||
-        !o->plain || o->attr.links >= WB_LINKS_MAX)
+        !o->plain || o->attr.links >= WB_LINKS_MAX || !wb_space(wb, WB_BLOCK_BYTES, 0, now, actions))
         return false;
     struct wb_op *op = wb_op_new(wb, WB_LINK, wb_caller(wb, request->caller), now->ms);
     wb_op_about(wb, op, o);
     wb_op_in(wb, op, d, request->name.data, request->name.len);
     wb_op_append(wb, op);
+    wb_charge(wb, op, WB_BLOCK_BYTES, 0, WB_BLOCK_BYTES);
     ph_wb_names_put(d->names, request->name.data, request->name.len, request->object);
     o->attr.links++;
     wb_changed(o, now, false);

@@ -216,6 +216,10 @@ void wb_need(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *ne
     const Pohmel__SyncRequest *sync = message;
     if (call->outer == PH_CMD_TRANSACT) {
         need_change(wb, call, need);
+        /* What is dirty has been promised its space. */
+        if (call->command == PH_CMD_WRITE && wb->charged_bytes > 0 && wb->space_known &&
+            ((const Pohmel__WriteRequest *) message)->length > wb_space_left(wb))
+            need->all = true;
         /* What was removed here, and not there yet, would make room. */
         if (wb->space_short && (call->command == PH_CMD_WRITE || call->command == PH_CMD_CREATE ||
                                 call->command == PH_CMD_SETXATTR))

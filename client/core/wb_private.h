@@ -25,16 +25,19 @@ enum {
     WB_USED_MS = 2000, /* a file is being written for so long after a write, unless it is closed */
     WB_HOT_MS = 2000,  /* for so long no EXCLUSIVE lease is asked for after a recall */
     WB_SPACE_AGAIN_MS = 100,
-    WB_SPACE_SHARE = 4,     /* of what is free, that one client takes for granted: others write as well */
-    WB_OBJECT_BYTES = 4096, /* that an object takes at least */
-    WB_PIECES_AT_ONCE = 8,  /* WRITEs of one file under way */
+    WB_SPACE_IDLE_MS = 2000, /* for so long nothing was dirty, and what is reserved is given back */
+    WB_OBJECTS_SHARE = 4,    /* of the objects that can be made, that one client takes for granted */
+    WB_BLOCK_BYTES = 4096,   /* that data takes at least */
+    WB_TREE_PARTS = 64,      /* of data, one of which is what filesystems need to find it */
+    WB_OBJECT_BYTES = 4096,  /* that an object takes at least */
+    WB_PIECES_AT_ONCE = 8,   /* WRITEs of one file under way */
     WB_CALL_OBJECTS = 6,
     WB_ROUNDS_MAX = 8,   /* what a release waits for may bring more */
     WB_LINKS_MAX = 1000, /* of one object made here: filesystems differ in how many they take */
 };
 
-/* With less than that left everything is sent on: what an export says of its space may be a moment old. */
-#define WB_SPACE_KEPT_BYTES (UINT64_C(64) << 20)
+/* What is kept reserved for what comes next, when nothing is dirty. */
+#define WB_SPACE_IDLE_BYTES (UINT64_C(16) << 20)
 #define WB_TICKET_BIT (UINT64_C(1) << 63)
 /* Larger files are the server's business: it knows its limits. */
 #define WB_LOCAL_SIZE_MAX (UINT64_C(1) << 42)
@@ -86,6 +89,7 @@ struct wb_op {
     size_t lens[2];
     struct wb_caller *caller;
     uint64_t made_ms;
+    uint64_t charge; /* space that it may take at the server */
 
     uint16_t command;      /* MAKE, XATTR */
     struct ph_blob *value; /* XATTR: a reference, or NULL; names[0] is what it is called */
@@ -216,10 +220,12 @@ struct ph_wb {
     unsigned in_flight;
     unsigned xattr_spaces; /* enum wb_xattr_space: those that the export keeps, as far as is known */
     uint64_t op_count, data_bytes;
-    uint64_t space_bytes, space_objects;        /* that may be used here without asking; counted down */
-    uint64_t space_bytes_first, space_asked_ms; /* what there was of it; when it was asked for */
-    bool space_known, space_short;              /* it was not enough when last needed */
-    bool any_unleased;                          /* operations of objects without a lease may be waiting */
+    uint64_t reserved_bytes, charged_bytes; /* at the server; of these, what is dirty may take */
+    uint64_t spent_bytes;                   /* charges of what was sent since it was asked for */
+    uint64_t reserved_first, space_asked_ms, clean_ms;
+    uint64_t space_objects;                      /* that may be made here without asking; counted down */
+    bool space_known, space_asking, space_short; /* SHORT: it was not enough when last needed */
+    bool any_unleased;                           /* operations of objects without a lease may be waiting */
     uint64_t ticked_ms;
     uint64_t away_ms; /* when a tick first found no session; 0 while there is one */
     struct ph_wb_call *throttled_first, *throttled_last;
@@ -258,9 +264,26 @@ uint64_t wb_amount(const struct ph_wb *wb);
 struct ph_wb_action *wb_action(struct ph_wb_actions *actions, enum ph_wb_action_kind kind);
 void wb_want(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now, struct ph_wb_actions *actions);
 
-/* BYTES and OBJECTS more fit into what is left of the export, as far as is known; they are counted. False:
- * the server is to say. */
-void wb_learn_space(struct ph_wb *wb, const Pohmel__Space *space);
+/* wb_space.c: space that is reserved at the server, and what of it is dirty here may take. */
+
+/* The answer to a STATFS that reserves. */
+void wb_learn_space(struct ph_wb *wb, const Pohmel__StatfsReply *reply);
+/* What LEN bytes at OFFSET may take. */
+uint64_t wb_space_of(uint64_t offset, uint64_t len);
+/* OP, which is in the log, may take BYTES and OBJECTS more; all of it no more than LIMIT. */
+void wb_charge(struct ph_wb *wb, struct wb_op *op, uint64_t bytes, uint64_t objects, uint64_t limit);
+/* OP is over: what it was charged is spent, if it was sent. */
+void wb_discharge(struct ph_wb *wb, const struct wb_op *op);
+/* What is reserved and nothing that is dirty may take. A command that is sent on takes BYTES of it. */
+uint64_t wb_space_left(const struct ph_wb *wb);
+void wb_spend(struct ph_wb *wb, uint64_t bytes);
+/* Something is asked: space is reserved before it is needed. */
+void wb_space_begin(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
+/* What was reserved in a session that is over is not. */
+void wb_space_lost(struct ph_wb *wb);
+/* Time passed: what is not needed is given back. */
+void wb_space_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
+/* BYTES and OBJECTS more fit into what is reserved. False: the server is to say. */
 bool wb_space(struct ph_wb *wb, uint64_t bytes, uint64_t objects, const struct ph_wb_now *now,
               struct ph_wb_actions *actions);
 

@@ -83,6 +83,7 @@ void ph_wb_lost(struct ph_wb *wb)
     wb->clock++;
     wb->open = false;
     wb->in_flight = 0;
+    wb_space_lost(wb);
     for (struct wb_op *op = wb->first; op != NULL; op = op->next)
         begin_again(wb, op);
     struct ph_lru_entry *entry = wb->objects.oldest;
@@ -111,14 +112,13 @@ void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const 
     wb->generation = generation;
     wb->write_back = write_back;
     wb->xattr_spaces = 0;
-    wb->space_known = false;
-    wb->space_asked_ms = 0;
     for (struct wb_op *op = wb->first; op != NULL; op = op->next) {
         if (op->due) { /* what was sent is sent again */
             op->due = false;
             wb_op_due(wb, op);
         }
     }
+    wb_space_lost(wb);
     wb_resume(wb, resume, now, actions);
     wb_pump(wb, now, actions);
 }

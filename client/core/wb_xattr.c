@@ -222,6 +222,7 @@ static void log_setting(struct ph_wb *wb, struct wb_object *o, struct wb_xattr *
     xattr->op = op;
     wb_op_about(wb, op, o);
     wb_op_append(wb, op);
+    wb_charge(wb, op, COST_BYTES, 0, COST_BYTES);
 }
 
 /* What waits for OP waits for what OP waits for. */

@@ -109,7 +109,7 @@ static void carry_out(struct ph_writeback *writeback, const struct ph_wb_action 
         ph_coherence_whole(writeback->coherence, action->object);
         break;
     case PH_WB_SPACE:
-        ph_writeback_ask_space(writeback);
+        ph_writeback_ask_space(writeback, action->needed, action->more);
         break;
     case PH_WB_FORGET:
         ph_coherence_cut(writeback->coherence, action->object);
@@ -128,7 +128,7 @@ static void finish(struct ph_writeback *writeback, struct ph_wb_actions *actions
 {
     struct ph_wb_counters counters;
     ph_wb_count(writeback->wb, 0, &counters);
-    bool wake = counters.dirty_operations > 0 && !writeback->looking;
+    bool wake = !counters.idle && !writeback->looking;
     if (wake)
         pthread_cond_signal(&writeback->wake);
     pthread_mutex_unlock(&writeback->mutex);
@@ -398,7 +398,7 @@ static void *look(void *data)
     while (!writeback->stop) {
         struct ph_wb_counters counters;
         ph_wb_count(writeback->wb, 0, &counters);
-        writeback->looking = counters.dirty_operations > 0;
+        writeback->looking = !counters.idle;
         if (!writeback->looking) {
             pthread_cond_wait(&writeback->wake, &writeback->mutex);
             continue;

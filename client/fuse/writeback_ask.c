@@ -97,11 +97,14 @@ static void told_space(void *data, const struct ph_reply *reply)
     /* Learned on the way. */
 }
 
-void ph_writeback_ask_space(struct ph_writeback *writeback)
+void ph_writeback_ask_space(struct ph_writeback *writeback, uint64_t needed, uint64_t more)
 {
     Pohmel__Caller caller = POHMEL__CALLER__INIT;
     Pohmel__StatfsRequest message = POHMEL__STATFS_REQUEST__INIT;
     message.caller = &caller;
     message.object = PH_OBJECT_ROOT;
+    message.reserve = true;
+    message.needed = needed;
+    message.more = more;
     ph_send_statfs(ph_writeback_stub(writeback), &message, NULL, told_space, NULL);
 }

@@ -26,7 +26,7 @@ struct ph_writeback {
 void ph_writeback_acquire(struct ph_writeback *writeback, uint64_t object);
 void ph_writeback_list(struct ph_writeback *writeback, uint64_t object);
 
-/* Asks for the space that is left. */
-void ph_writeback_ask_space(struct ph_writeback *writeback);
+/* Asks for space: NEEDED bytes for what is dirty, and MORE. */
+void ph_writeback_ask_space(struct ph_writeback *writeback, uint64_t needed, uint64_t more);
 
 #endif

@@ -144,7 +144,8 @@ static uint32_t file_system(void *self, struct ph_call *call, const Pohmel__Stat
                             Pohmel__StatfsReply *reply)
 {
     enum { PLENTY = 1 << 30 };
-    (void) self, (void) request;
+    (void) self;
+    reply->reserved = request->reserve ? request->needed + request->more : 0;
     reply->space = PH_ARENA_NEW(call->arena, Pohmel__Space);
     pohmel__space__init(reply->space);
     reply->space->size = reply->space->available = PLENTY;

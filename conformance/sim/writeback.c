@@ -169,12 +169,15 @@ static void told_space(void *data, const struct ph_reply *reply)
     (void) data, (void) reply; /* learned on the way */
 }
 
-static void ask_space(struct sim_writeback *writeback)
+static void ask_space(struct sim_writeback *writeback, const struct ph_wb_action *action)
 {
     Pohmel__Caller caller = POHMEL__CALLER__INIT;
     Pohmel__StatfsRequest message = POHMEL__STATFS_REQUEST__INIT;
     message.caller = &caller;
     message.object = PH_OBJECT_ROOT;
+    message.reserve = true;
+    message.needed = action->needed;
+    message.more = action->more;
     ph_send_statfs(&writeback->stub, &message, NULL, told_space, NULL);
 }
 
@@ -222,7 +225,7 @@ static void carry_out(struct sim_writeback *writeback, const struct ph_wb_action
         ph_cache_forget_attr(caching->cache, action->object);
         break;
     case PH_WB_SPACE:
-        ask_space(writeback);
+        ask_space(writeback, action);
         break;
     case PH_WB_LOST: /* it is said by the next one */
         break;

@@ -318,9 +318,3 @@ uint32_t ph_posix_setattr(void *self, struct ph_call *call, const Pohmel__Setatt
     ph_object_unref(store, object);
     return status;
 }
-
-uint32_t ph_posix_statfs(void *self, struct ph_call *call, const Pohmel__StatfsRequest *request,
-                         Pohmel__StatfsReply *reply)
-{
-    return ph_space_of(self, call->arena, &reply->space);
-}

@@ -160,7 +160,7 @@ static uint32_t write_space(struct ph_posix_store *store, struct ph_call *call,
                             const Pohmel__WriteRequest *request, int fd)
 {
     struct statx stx;
-    if (store->size_limit == 0 || ph_statx(fd, "", &stx) != 0)
+    if (!ph_space_is_limited(store) || ph_statx(fd, "", &stx) != 0)
         return PH_ST_OK;
     uint64_t more = growth(&stx, request, request->length);
     return more == 0 ? PH_ST_OK : ph_space_check(store, call, more);

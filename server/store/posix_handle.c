@@ -60,6 +60,7 @@ static void session_free(gpointer data)
 void ph_store_handles_init(struct ph_posix_store *store)
 {
     pthread_mutex_init(&store->sessions_lock, NULL);
+    pthread_mutex_init(&store->reserves_lock, NULL);
     store->sessions = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, session_free);
     store->clients = g_hash_table_new_full(client_hash, client_equal, NULL, client_free);
     g_queue_init(&store->clients_left);
@@ -78,6 +79,8 @@ void ph_store_handles_clear(struct ph_posix_store *store)
     g_hash_table_unref(store->sessions);
     g_hash_table_unref(store->clients);
     pthread_mutex_destroy(&store->sessions_lock);
+    ph_reserves_clear(&store->reserves);
+    pthread_mutex_destroy(&store->reserves_lock);
 }
 
 /* ---- With sessions_lock held. ---- */
@@ -293,6 +296,7 @@ void ph_posix_end_session(void *self, uint64_t session_number)
     }
     bool last = g_hash_table_size(store->sessions) == 0;
     pthread_mutex_unlock(&store->sessions_lock);
+    ph_space_end_session(store, session_number);
     if (last)
         ph_objects_forget_removed(store);
     if (session == NULL)

@@ -17,6 +17,7 @@
 #include "runtime/base/limits.h"
 #include "runtime/wire/call.h"
 #include "server/store/journal.h"
+#include "server/store/reserves.h"
 #include "server/store/posix_creds.h"
 #include "server/store/state_db.h"
 #include "server/store/store.h"
@@ -125,6 +126,9 @@ struct ph_posix_store {
     GQueue clients_left; /* those without a session, oldest first */
     uint32_t n_handles;
     uint64_t ids_next, ids_end; /* reserved in the database, not given out yet */
+
+    pthread_mutex_t reserves_lock;
+    struct ph_reserves reserves; /* space promised to sessions */
 
     pthread_mutex_t trash_lock;
     pthread_cond_t trash_wake;
@@ -325,8 +329,13 @@ uint32_t ph_tree_inspect(struct ph_posix_store *store, struct ph_call *call, con
 /* posix_space.c. */
 bool ph_space_walk(struct ph_posix_store *store, GError **error);
 void ph_space_seen(struct ph_posix_store *store, struct ph_object *object, uint64_t blocks); /* lock held */
-uint32_t ph_space_check(struct ph_posix_store *store, struct ph_call *call,
-                        uint64_t more); /* NO_SPACE beyond the limit */
+/* A change takes MORE bytes: NO_SPACE beyond the limit, and where the rest is promised to other sessions.
+ * What the session has reserved itself is used up by it. */
+uint32_t ph_space_check(struct ph_posix_store *store, struct ph_call *call, uint64_t more);
+/* Whether there is anything to check. */
+bool ph_space_is_limited(struct ph_posix_store *store);
+/* What SESSION has reserved goes. */
+void ph_space_end_session(struct ph_posix_store *store, uint64_t session);
 uint32_t ph_space_of(struct ph_posix_store *store, struct ph_arena *arena, Pohmel__Space **space);
 
 /* posix_orphan.c: the hidden directory. */

@@ -62,15 +62,53 @@ void ph_space_seen(struct ph_posix_store *store, struct ph_object *object, uint6
     object->blocks = blocks;
 }
 
+/* What an ordinary user can still write, promised or not; all there can be where that cannot be told. */
+static uint64_t available(const struct ph_posix_store *store)
+{
+    struct statvfs fs;
+    uint64_t free_bytes = UINT64_MAX;
+    if (fstatvfs(store->root_fd, &fs) == 0)
+        free_bytes = fs.f_bavail * (uint64_t) (fs.f_frsize != 0 ? fs.f_frsize : fs.f_bsize);
+    if (store->size_limit == 0)
+        return free_bytes;
+    uint64_t used = atomic_load(&store->used);
+    return MIN(free_bytes, used < store->size_limit ? store->size_limit - used : 0);
+}
+
+bool ph_space_is_limited(struct ph_posix_store *store)
+{
+    pthread_mutex_lock(&store->reserves_lock);
+    bool reserved = store->reserves.total > 0;
+    pthread_mutex_unlock(&store->reserves_lock);
+    return reserved || store->size_limit != 0;
+}
+
+void ph_space_end_session(struct ph_posix_store *store, uint64_t session)
+{
+    pthread_mutex_lock(&store->reserves_lock);
+    ph_reserves_end(&store->reserves, session);
+    pthread_mutex_unlock(&store->reserves_lock);
+}
+
 uint32_t ph_space_check(struct ph_posix_store *store, struct ph_call *call, uint64_t more)
 {
-    if (store->size_limit == 0)
+    pthread_mutex_lock(&store->reserves_lock);
+    uint64_t beyond = ph_reserves_use(&store->reserves, call->session, more);
+    uint64_t others = ph_reserves_of_others(&store->reserves, call->session);
+    bool own = more > 0 && beyond == 0;
+    pthread_mutex_unlock(&store->reserves_lock);
+    if (own || (others == 0 && store->size_limit == 0))
         return PH_ST_OK;
-    uint64_t used = atomic_load(&store->used);
-    if (used < store->size_limit && more <= store->size_limit - used)
+    uint64_t left = available(store);
+    if (left > others && beyond <= left - others)
         return PH_ST_OK;
-    return ph_fault_set(&call->fault, PH_ST_NO_SPACE, "the size limit of the export, %llu bytes, is reached",
-                        (unsigned long long) store->size_limit);
+    if (others == 0)
+        return ph_fault_set(&call->fault, PH_ST_NO_SPACE,
+                            "the size limit of the export, %llu bytes, is reached",
+                            (unsigned long long) store->size_limit);
+    return ph_fault_set(&call->fault, PH_ST_NO_SPACE,
+                        "of %llu bytes that are left, %llu are reserved for what other clients have written",
+                        (unsigned long long) left, (unsigned long long) others);
 }
 
 uint32_t ph_space_of(struct ph_posix_store *store, struct ph_arena *arena, Pohmel__Space **out)
@@ -99,5 +137,23 @@ uint32_t ph_space_of(struct ph_posix_store *store, struct ph_arena *arena, Pohme
         space->available = MIN(space->available, left);
     }
     *out = space;
+    return PH_ST_OK;
+}
+
+uint32_t ph_posix_statfs(void *self, struct ph_call *call, const Pohmel__StatfsRequest *request,
+                         Pohmel__StatfsReply *reply)
+{
+    struct ph_posix_store *store = self;
+    uint64_t left = available(store);
+    uint32_t status = ph_space_of(store, call->arena, &reply->space);
+    if (status != PH_ST_OK)
+        return status;
+    pthread_mutex_lock(&store->reserves_lock);
+    if (request->reserve)
+        reply->reserved =
+            ph_reserves_set(&store->reserves, call->session, request->needed, request->more, left);
+    uint64_t others = ph_reserves_of_others(&store->reserves, call->session);
+    pthread_mutex_unlock(&store->reserves_lock);
+    reply->space->available -= MIN(others, reply->space->available);
     return PH_ST_OK;
 }

@@ -421,6 +421,7 @@ static uint32_t sync_object(struct wb_execution *x)
 
 static uint32_t space(struct wb_execution *x)
 {
+    const Pohmel__StatfsRequest *request = x->message;
     Pohmel__StatfsReply reply = POHMEL__STATFS_REPLY__INIT;
     Pohmel__Space left = POHMEL__SPACE__INIT;
     left.size = left.available = UINT64_C(1) << 40;
@@ -428,6 +429,8 @@ static uint32_t space(struct wb_execution *x)
     left.block_size = DIRECTORY_BYTES;
     left.name_max = 255;
     reply.space = &left;
+    if (request->reserve)
+        reply.reserved = request->needed + request->more;
     wb_model_say(x->out, &reply.base);
     return PH_ST_OK;
 }

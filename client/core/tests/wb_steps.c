@@ -37,6 +37,8 @@ void wb_steps_begin(struct wb_steps *steps, uint64_t dirty_limit_bytes)
     acquire.mode = POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
     statfs.caller = &user;
     statfs.object = WB_ROOT;
+    statfs.reserve = true;
+    statfs.more = UINT64_C(1) << 40;
     struct wb_asked *asked[] = {wb_world_ask(&steps->world, PH_CMD_LEASE_ACQUIRE, &acquire, NULL),
                                 wb_world_ask(&steps->world, PH_CMD_STATFS, &statfs, NULL)};
     wb_world_settle(&steps->world);

@@ -120,7 +120,7 @@ static void list(struct wb_world *world, uint64_t object, uint64_t cookie)
     internally(world, PH_CMD_READDIR, &message);
 }
 
-static void ask_space(struct wb_world *world)
+static void ask_space(struct wb_world *world, const struct ph_wb_action *action)
 {
     Pohmel__Caller caller = POHMEL__CALLER__INIT;
     Pohmel__StatfsRequest message = POHMEL__STATFS_REQUEST__INIT;
@@ -150,7 +150,7 @@ static void carry_out_one(struct wb_world *world, struct ph_wb_action *action)
             list(world, action->object, 0);
         break;
     case PH_WB_SPACE:
-        ask_space(world);
+        ask_space(world, action);
         break;
     case PH_WB_BORN:
         world->born_old = action->old_lease;
