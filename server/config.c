@@ -25,6 +25,7 @@ struct ph_config *ph_config_new(void)
 {
     struct ph_config *config = g_new0(struct ph_config, 1);
 
+    config->lease_time_s = PH_LEASE_TTL_MS / 1000;
     config->exports = g_ptr_array_new_with_free_func(export_free);
     config->listen = g_ptr_array_new_with_free_func(g_free);
     return config;

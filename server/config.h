@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "runtime/base/limits.h"
+
 /* Errors of this domain are mistakes of whoever started the server: exit code 2. */
 #define PH_CONFIG_ERROR ph_config_error_quark()
 /* The domain. */
@@ -26,6 +28,7 @@ struct ph_config {
     char *listen_origin;
     char *state_dir;  /* NULL for the default */
     unsigned workers; /* 0 for as many as there are processors */
+    unsigned lease_time_s; /* how long leases last */
     bool verbose;
     bool repair;     /* with PH_CONFIG_CHECK: put right what can be */
     bool no_journal; /* what a killed server was doing is not to be known: to compare */
@@ -34,6 +37,8 @@ struct ph_config {
 
 enum {
     PH_WORKERS_MAX = 64,
+    PH_LEASE_TIME_MIN_S = PH_LEASE_TTL_MIN_MS / 1000,
+    PH_LEASE_TIME_MAX_S = PH_LEASE_TTL_MAX_MS / 1000,
 };
 
 /* An empty configuration. */

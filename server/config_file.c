@@ -49,6 +49,16 @@ static gboolean set_workers(struct reader *reader, struct ph_export_config *expo
     return TRUE;
 }
 
+static gboolean set_lease_time(struct reader *reader, struct ph_export_config *export, const char *value)
+{
+    guint64 seconds;
+
+    if (!g_ascii_string_to_unsigned(value, 10, PH_LEASE_TIME_MIN_S, PH_LEASE_TIME_MAX_S, &seconds, NULL))
+        return FALSE;
+    reader->config->lease_time_s = (unsigned) seconds;
+    return TRUE;
+}
+
 static gboolean parse_bool(const char *value, bool *out)
 {
     *out = strcmp(value, "true") == 0;
@@ -97,6 +107,7 @@ static const struct key server_keys[] = {
     {"listen", "a list of addresses ending in ';', as in \"127.0.0.1:1025;[::1]:1025;\"", set_listen},
     {"state-dir", "a path that begins with '/'", set_server_state_dir},
     {"workers", "a number from 1 to 64", set_workers},
+    {"lease-time", "seconds from 4 to 600", set_lease_time},
     {"verbose", "true or false", set_verbose},
     {"watch", "true or false", set_watch},
     {NULL, NULL, NULL},
@@ -117,6 +128,8 @@ static const char *kind_of(const struct key *key)
         return "a size";
     if (key->set == set_workers)
         return "a number of workers";
+    if (key->set == set_lease_time)
+        return "a time of leases";
     if (strcmp(key->expected, "true or false") == 0)
         return "a yes or no";
     return key->set == set_listen ? "a list of addresses" : "an absolute path";

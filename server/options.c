@@ -6,7 +6,7 @@
 struct options {
     char **exports, **listen;
     char *state_dir, *config_file, *size_limit;
-    int workers;
+    int workers, lease_time;
     gboolean read_only, verbose, no_watch, no_journal, check, repair, version;
 };
 
@@ -87,6 +87,20 @@ static gboolean apply_workers(struct ph_config *config, int workers, GError **er
     return TRUE;
 }
 
+static gboolean apply_lease_time(struct ph_config *config, int seconds, GError **error)
+{
+    if (seconds == 0)
+        return TRUE;
+    if (seconds < PH_LEASE_TIME_MIN_S || seconds > PH_LEASE_TIME_MAX_S) {
+        g_set_error(error, PH_CONFIG_ERROR, 0,
+                    "--lease-time: %d is out of range; expected seconds from %d to %d", seconds,
+                    PH_LEASE_TIME_MIN_S, PH_LEASE_TIME_MAX_S);
+        return FALSE;
+    }
+    config->lease_time_s = (unsigned) seconds;
+    return TRUE;
+}
+
 /* What the command line says wins over what CONFIG has from the file. */
 static gboolean apply(struct ph_config *config, const struct options *options, GError **error)
 {
@@ -113,7 +127,8 @@ static gboolean apply(struct ph_config *config, const struct options *options, G
     config->no_watch = config->no_watch || options->no_watch;
     if (options->size_limit != NULL && !apply_size_limit(config, options->size_limit, error))
         return FALSE;
-    return apply_workers(config, options->workers, error);
+    return apply_lease_time(config, options->lease_time, error) &&
+           apply_workers(config, options->workers, error);
 }
 
 static gboolean parse(char **arguments, struct options *options, GError **error)
@@ -133,6 +148,8 @@ static gboolean parse(char **arguments, struct options *options, GError **error)
          "Let an export hold SIZE at most, as in 10G", "SIZE"},
         {"workers", 'w', 0, G_OPTION_ARG_INT, &options->workers, "Number of main loops (default: processors)",
          "N"},
+        {"lease-time", 0, 0, G_OPTION_ARG_INT, &options->lease_time,
+         "Wait that long for a client that is gone when others want what it holds (default: 20)", "SECONDS"},
         {"no-watch", 0, 0, G_OPTION_ARG_NONE, &options->no_watch,
          "Do not look for changes that other programs make in the exports", NULL},
         {"check", 0, 0, G_OPTION_ARG_NONE, &options->check,

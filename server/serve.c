@@ -219,6 +219,7 @@ static void start(struct serving *serving)
         g_error("the system gives no random numbers: %s", g_strerror(errno));
     pthread_mutex_init(&serving->mutex, NULL);
     serving->all.core = ph_server_new(serving->exports, serving->open_stores, &guard, seed);
+    ph_server_leases_last(serving->all.core, serving->config->lease_time_s * 1000);
     serving->all.pool = ph_pool_new(POOL_THREADS_MAX + workers);
     serving->all.loops = ph_loops_new(workers, serving->all.pool, ph_connection_run);
     tick(serving); /* what happens from now on is dated by it */

@@ -67,9 +67,9 @@ enum {
     PH_PING_TIMEOUT_MS = 30000,     /* silence after which the peer is gone */
     PH_LINGER_MS = 1000,            /* for a last word to reach a peer that is cut off */
     PH_SOCKET_BUFFER_BYTES = 4 * 1024 * 1024,
-    PH_LEASE_TTL_MS = 20000,      /* of leases: from an answer of the server on */
-    /* For which a server keeps leases: longer by as much as a client, whose clock may be slower, uses them shorter. */
-    PH_LEASE_KEPT_MS = PH_LEASE_TTL_MS + PH_LEASE_TTL_MS / 1000 * (1000 - 980),
+    PH_LEASE_TTL_MS = 20000,      /* of leases: from an answer of the server on; a server can be told another one */
+    PH_LEASE_TTL_MIN_MS = 4000,   /* that a server can be told: longer than clients take to renew */
+    PH_LEASE_TTL_MAX_MS = 600000, /* the same */
     PH_LEASE_LEFT_MS = 1000,      /* of leases whose client closed its end of the connection itself */
     PH_RECALL_TIMEOUT_MS = 20000, /* for the answer to a recall; who does not give it is fenced */
     PH_RECALLS_AT_ONCE = 1024,    /* recalls of one session for what concerns all of an export */

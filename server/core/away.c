@@ -164,7 +164,7 @@ bool ph_session_is_wanted(struct ph_server *server, struct ph_session *session)
     if (!session->away)
         return false;
     session->wanted = true;
-    if (server->now_ms < session->away_ms + PH_LEASE_KEPT_MS)
+    if (server->now_ms < session->away_ms + ph_lease_kept_ms(server->lease_ms))
         return false;
     say(server,
         "%s lost its connection and did not come back; others wait for its locks: it is fenced "

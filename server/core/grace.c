@@ -137,7 +137,9 @@ void ph_server_tick_grace(struct ph_server *server)
     if (!server->grace)
         return;
     if (server->grace_ms == 0) {
-        server->grace_ms = server->now_ms + PH_LEASE_KEPT_MS;
+        /* Before the start they may have lasted longer than now. */
+        uint32_t lease_ms = server->lease_ms > PH_LEASE_TTL_MS ? server->lease_ms : PH_LEASE_TTL_MS;
+        server->grace_ms = server->now_ms + ph_lease_kept_ms(lease_ms);
         ph_server_say(server, "%s may come back until what they held has expired, others wait: %zu",
                       "sessions of before the start", server->claimants);
     }

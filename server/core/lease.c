@@ -15,6 +15,7 @@ struct ph_leases *ph_leases_new(const uint64_t *epochs, size_t spaces, uint64_t 
 
     leases->hooks = *hooks;
     leases->seed = seed;
+    leases->time_ms = PH_LEASE_TTL_MS;
     leases->slots = ph_core_new0(PH_LEASE_SLOTS * sizeof(*leases->slots));
     leases->space_count = spaces;
     TAILQ_INIT(&leases->acquires);

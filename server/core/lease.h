@@ -28,6 +28,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "runtime/base/limits.h"
 #include <sys/queue.h>
 
 /* Modes, with the numbers of LeaseMode in idl/leases.proto. */
@@ -100,10 +102,21 @@ struct ph_lease_hooks {
     void *data;
 };
 
+/* Longer than a client uses leases that last TIME_MS by as much as its clock may be slower, and it uses them
+ * shorter: so long they are kept for it. */
+static inline uint64_t ph_lease_kept_ms(uint32_t time_ms)
+{
+    return time_ms + (uint64_t) time_ms * (1000 - PH_LEASE_RATE_PER_MILLE) / 1000;
+}
+
 /* A table for SPACES exports with their boot epochs. SEED is random; it keeps peers from choosing what
  * collides. */
 struct ph_leases *ph_leases_new(const uint64_t *epochs, size_t spaces, uint64_t seed,
                                 const struct ph_lease_hooks *hooks);
+
+/* Leases last TIME_MS from an answer on, instead of PH_LEASE_TTL_MS.
+ * To be called before there are any. */
+void ph_leases_last(struct ph_leases *leases, uint32_t time_ms);
 
 /* Frees it; nothing waits, and all sessions have ended or are lost. NULL is fine. */
 void ph_leases_free(struct ph_leases *leases);

@@ -89,6 +89,7 @@ struct ph_lease_slot {
 struct ph_leases {
     struct ph_lease_hooks hooks;
     uint64_t seed, now_ms;
+    uint32_t time_ms;   /* how long leases last */
     uint64_t last_id;   /* without the epoch */
     uint64_t clock;     /* read without the mutex as well, atomically */
     size_t exclusives;  /* the same */

@@ -4,9 +4,9 @@
 #include "server/core/lease_private.h"
 
 /* When what SESSION, which is lost, left behind is over. The tick may be a moment behind the loss. */
-static uint64_t expiry_ms(const struct ph_lease_session *session)
+static uint64_t expiry_ms(const struct ph_leases *leases, const struct ph_lease_session *session)
 {
-    uint64_t end_ms = session->answered_ms + PH_LEASE_KEPT_MS;
+    uint64_t end_ms = session->answered_ms + ph_lease_kept_ms(leases->time_ms);
     uint64_t left_ms = session->lost_ms + PH_LEASE_LEFT_MS;
 
     if (PH_MUTANT(FENCED_EARLY))
@@ -23,13 +23,13 @@ static uint64_t oldest_recall_ms(const struct ph_lease_session *session)
     return lease == NULL ? UINT64_MAX : lease->recalled_ms;
 }
 
-static bool is_mute(const struct ph_lease_session *session, uint64_t now_ms)
+static bool is_mute(const struct ph_leases *leases, const struct ph_lease_session *session, uint64_t now_ms)
 {
     uint64_t oldest_ms = oldest_recall_ms(session);
 
     /* Who cannot be asked has all of the time of its leases, and no more. */
     if (session->away)
-        return oldest_ms != UINT64_MAX && now_ms >= expiry_ms(session);
+        return oldest_ms != UINT64_MAX && now_ms >= expiry_ms(leases, session);
     if (PH_MUTANT(FENCED_EARLY) && !session->lost && oldest_ms <= now_ms)
         return now_ms - oldest_ms >= PH_RECALL_TIMEOUT_MS / 8;
     return !session->lost && oldest_ms <= now_ms && now_ms - oldest_ms >= PH_RECALL_TIMEOUT_MS;
@@ -42,12 +42,17 @@ static void tick_session(struct ph_leases *leases, struct ph_lease_session *sess
         session->answered_ms = now_ms;
     }
     /* Its leases stay until it knows by its own clock that it has lost them. */
-    if (is_mute(session, now_ms))
+    if (is_mute(leases, session, now_ms))
         leases->hooks.fence(leases->hooks.data, session);
-    if (!session->lost || session->listed != 0 || now_ms < expiry_ms(session))
+    if (!session->lost || session->listed != 0 || now_ms < expiry_ms(leases, session))
         return;
     leases->hooks.expired(leases->hooks.data, session);
     ph_lease_session_end(leases, session);
+}
+
+void ph_leases_last(struct ph_leases *leases, uint32_t time_ms)
+{
+    leases->time_ms = time_ms;
 }
 
 void ph_leases_tick(struct ph_leases *leases, uint64_t now_ms)
@@ -72,7 +77,7 @@ static uint64_t next_of(const struct ph_leases *leases, const struct ph_lease_se
     if (session->answered)
         return leases->now_ms; /* it is to be dated */
     if (session->lost || (session->away && oldest_ms != UINT64_MAX))
-        return expiry_ms(session);
+        return expiry_ms(leases, session);
     return oldest_ms == UINT64_MAX ? UINT64_MAX : oldest_ms + PH_RECALL_TIMEOUT_MS;
 }
 

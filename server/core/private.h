@@ -30,6 +30,7 @@ struct ph_server {
     size_t claimants;  /* sessions of before the start that have not said that they are done */
     size_t leaving;    /* sessions that have ended, and are in the list still */
     uint64_t grace_ms; /* until when; 0 before the first tick */
+    uint32_t lease_ms; /* how long leases last */
     size_t running, session_count, away_count;
     uint64_t now_ms;         /* as the last tick said */
     struct ph_table clients; /* sessions, by client */

@@ -30,6 +30,7 @@ struct ph_server *ph_server_new(const struct ph_server_export *exports, size_t c
     }
     server->guard = *guard;
     server->seed = seed;
+    server->lease_ms = PH_LEASE_TTL_MS;
     server->locks = ph_locks_new(seed, ph_server_lock_answer, server);
     server->leases = ph_server_leases_new(server);
     LIST_INIT(&server->conns);
@@ -38,6 +39,12 @@ struct ph_server *ph_server_new(const struct ph_server_export *exports, size_t c
     TAILQ_INIT(&server->glimpses);
     ph_server_begin_grace(server);
     return server;
+}
+
+void ph_server_leases_last(struct ph_server *server, uint32_t time_ms)
+{
+    server->lease_ms = time_ms;
+    ph_leases_last(server->leases, time_ms);
 }
 
 void ph_server_free(struct ph_server *server)

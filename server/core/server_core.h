@@ -68,6 +68,10 @@ struct ph_server_guard {
 struct ph_server *ph_server_new(const struct ph_server_export *exports, size_t count,
                                 const struct ph_server_guard *guard, uint64_t seed);
 
+/* Leases last TIME_MS (PH_LEASE_TTL_MIN_MS to PH_LEASE_TTL_MAX_MS) instead of PH_LEASE_TTL_MS. To be called
+ * before anybody is served. */
+void ph_server_leases_last(struct ph_server *server, uint32_t time_ms);
+
 /* Frees it; all connections are closed and all calls done. NULL is fine. */
 void ph_server_free(struct ph_server *server);
 

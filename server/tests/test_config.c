@@ -22,7 +22,8 @@ static char *fill_in(const char *text)
 static const struct file_case file_cases[] = {
     {"[export a]\ndirectory=@DIR@\n", NULL},
     {"# all there "
-     "is\n[server]\nlisten=127.0.0.1:0;[::1]:7;unix:/run/x;\nstate-dir=/tmp/s\nworkers=4\nverbose=true\nwatch=false\n"
+     "is\n[server]\nlisten=127.0.0.1:0;[::1]:7;unix:/run/x;\nstate-dir=/tmp/"
+     "s\nworkers=4\nlease-time=7\nverbose=true\nwatch=false\n"
      "[export a]\ndirectory=@DIR@\nread-only=true\nsize-limit=10G\nstate-dir=/tmp/t\n",
      NULL},
     {"[export home]\ndirectory=@DIR@\nsize-limit=10X\n",
@@ -44,12 +45,14 @@ static const struct file_case file_cases[] = {
                                                    "directory; expected the existing directory to export"},
     {"[server]\nworkers=0\n[export a]\ndirectory=@DIR@\n",
      "[server] workers: \"0\" is not a number of workers; expected a number from 1 to 64"},
+    {"[server]\nlease-time=1000\n[export a]\ndirectory=@DIR@\n",
+     "[server] lease-time: \"1000\" is not a time of leases; expected seconds from 4 to 600"},
     {"[server]\nworkers=many\n[export a]\ndirectory=@DIR@\n",
      "[server] workers: \"many\" is not a number of workers; expected a number from 1 to 64"},
     {"[server]\nwatch=sometimes\n",
      "[server] watch: \"sometimes\" is not a yes or no; expected true or false"},
-    {"[server]\nport=1025\n",
-     "[server] port: there is no such key; expected one of listen, state-dir, workers, verbose, watch"},
+    {"[server]\nport=1025\n", "[server] port: there is no such key; expected one of listen, state-dir, "
+                              "workers, lease-time, verbose, watch"},
     {"[exports]\nhome=/home\n", "[exports]: there is no such group; expected [server] or [export NAME]"},
     {"[export a/b]\ndirectory=@DIR@\n",
      "[export a/b]: \"a/b\" is not a name for an export; expected 1 to 255 bytes of text without '/'"},
@@ -91,11 +94,13 @@ struct argument_case {
 
 static const struct argument_case argument_cases[] = {
     {"--export @DIR@", NULL},
-    {"--export a=@DIR@ --listen [::1]:0 --listen :99 --workers 3 --read-only --no-watch --size-limit 1t", NULL},
+    {"--export a=@DIR@ --listen [::1]:0 --listen :99 --workers 3 --read-only --no-watch --size-limit 1t",
+     NULL},
     {"--export @DIR@ --size-limit 10X",
      "--size-limit: \"10X\" is not a size; expected a number with K, M, G or T"},
     {"--export @DIR@ --size-limit -5", "--size-limit: \"-5\" is not a size"},
     {"--export @DIR@ --workers 65", "--workers: 65 is out of range; expected a number from 1 to 64"},
+    {"--export @DIR@ --lease-time 3", "--lease-time: 3 is out of range; expected seconds from 4 to 600"},
     {"--export @DIR@ --listen host:99999", "--listen: "},
     {"--export a=", "--export: \"a=\" names no directory; expected [NAME=]DIR"},
     {"--export =@DIR@", "--export: \"\" is not a name for an export"},
@@ -136,8 +141,8 @@ static void test_argument_mistakes(void)
 static void test_command_line_wins(void)
 {
     g_autofree char *path = g_build_filename(directory, "c.conf", NULL);
-    g_autofree char *content = fill_in(
-        "[server]\nlisten=127.0.0.1:1\nworkers=2\nwatch=true\n[export a]\ndirectory=/does/not/exist\nsize-limit=1G\n");
+    g_autofree char *content = fill_in("[server]\nlisten=127.0.0.1:1\nworkers=2\nwatch=true\n[export "
+                                       "a]\ndirectory=/does/not/exist\nsize-limit=1G\n");
     g_autofree char *export = g_strconcat("a=", directory, NULL);
     char *arguments[] = {(char *) "pohmel-server",
                          (char *) "--config",

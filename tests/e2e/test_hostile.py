@@ -171,12 +171,13 @@ class Hostile(Case):
         peer = self.peer(session=True)
         for command in (0, 5, 200, 9999, 65535):
             self.assertEqual(peer.ask(command).status, wire.UNKNOWN_COMMAND, command)
-        for command, message in ((83, b""), (84, b"")):
-            self.assertEqual(peer.ask(command, message).status, wire.UNSUPPORTED, command)
+        self.assertEqual(peer.ask(91).status, wire.UNSUPPORTED)
+        for command in (83, 84):  # nothing is to be claimed here
+            self.assertEqual(peer.ask(command).status, wire.WRONG_STATE, command)
         self.good(peer)
 
     def test_r_4_1_a_wrong_export_is_told(self):
-        """NO_EXPORT; and a session that is not kept, which none is in this version."""
+        """NO_EXPORT; and a session that is not kept."""
         self.assertEqual(self.peer().open(name=b"nope", client=os.urandom(16)).status, wire.NO_EXPORT)
         self.assertEqual(self.peer().open(client=os.urandom(16), resume=1).status, wire.NO_SESSION)
 

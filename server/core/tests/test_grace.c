@@ -11,7 +11,7 @@ enum {
     ALL = OPEN_CACHES | OPEN_WRITES | OPEN_RESUMABLE,
     AGAIN = ALL | OPEN_RESUMES,
     START_MS = 100000,
-    OVER_MS = START_MS + PH_LEASE_KEPT_MS,
+    OVER_MS = START_MS + PH_LEASE_TTL_MS + PH_LEASE_TTL_MS / 50,
 };
 
 struct pair {
@@ -342,8 +342,8 @@ static void test_fenced_is_forgotten_first(void)
     client_clear(&pair.one);
     id = client_getattr(&pair.two, FILE_A, NULL);
     world_tick(&pair.world, START_MS);
-    world_tick(&pair.world, START_MS + PH_LEASE_KEPT_MS);
-    world_tick(&pair.world, START_MS + PH_LEASE_KEPT_MS);
+    world_tick(&pair.world, START_MS + PH_LEASE_TTL_MS + PH_LEASE_TTL_MS / 50);
+    world_tick(&pair.world, START_MS + PH_LEASE_TTL_MS + PH_LEASE_TTL_MS / 50);
     g_assert_cmpuint(client_status(&pair.two, id), ==, PH_ST_OK);
     g_assert_false(ph_fake_store_lists(pair.world.fake, 1, 1));
     client_connect(&pair.one, &pair.world);
