@@ -36,6 +36,9 @@ struct ph_link_events {
     void (*claims)(void *data, struct ph_reclaim *reclaim);
     /* ... and goes on under the id that RECLAIM has by now, or not at all. */
     void (*claimed)(void *data, const struct ph_reclaim *reclaim);
+    /* no session, for now: TEXT says why, for a person. HOPELESS: it is another server, see ph_link_hopeless
+     */
+    void (*refused)(void *data, const char *text, bool hopeless);
     void (*recall)(void *data, const Pohmel__RecallEvent *recall);
     void (*glimpse)(void *data,
                     const Pohmel__GlimpseEvent *glimpse); /* NULL where write_back is not asked for */
@@ -125,6 +128,12 @@ uint64_t ph_link_now_ms(void);
 
 /* Whether a session is open now. */
 bool ph_link_connected(struct ph_link *link);
+
+/* Whether the server is another one than it was: nothing is sent to it, and nothing waits for it. */
+bool ph_link_hopeless(struct ph_link *link);
+
+/* Why there is no session, for a person; "" where there is one. To be freed with g_free. */
+char *ph_link_trouble(struct ph_link *link);
 
 /* OBJECT was seen under NAME (LEN bytes) in PARENT. With what was learned the
  * link finds objects again that a server forgot in a restart: a request that is

@@ -27,7 +27,7 @@ struct ph_link {
     pthread_t thread;
     atomic_uint_fast64_t next_handle;
     atomic_uint_fast64_t generation;
-    atomic_bool connected;
+    atomic_bool connected, hopeless;
     atomic_uint_fast64_t answered_sent_ms;
     const struct ph_link_events *events; /* or NULL */
     void *events_data;

@@ -94,6 +94,10 @@ static void carry_out(struct ph_link *link, struct ph_channel *channel, const st
     case PH_CLIENT_EVENT:
         ph_link_tell(link, action);
         break;
+    case PH_CLIENT_REFUSED:
+        if (link->events)
+            link->events->refused(link->events_data, action->text, ph_link_hopeless(link));
+        break;
     case PH_CLIENT_CLAIMS:
     case PH_CLIENT_GRANTS:
     case PH_CLIENT_CLAIMED:
@@ -117,6 +121,7 @@ void ph_link_finish(struct ph_link *link, struct ph_client_actions *actions)
         note(link, &actions->items[i]);
     bool open = ph_client_is_open(link->core);
     atomic_store_explicit(&link->connected, open, memory_order_relaxed);
+    atomic_store_explicit(&link->hopeless, ph_client_is_hopeless(link->core), memory_order_relaxed);
     atomic_store_explicit(&link->answered_sent_ms, ph_client_answered_sent_ms(link->core),
                           memory_order_relaxed);
     struct ph_channel *channel = actions->count && link->channel ? ph_channel_ref(link->channel) : NULL;
@@ -246,6 +251,19 @@ uint64_t ph_link_generation(struct ph_link *link)
 uint64_t ph_link_answered_sent_ms(struct ph_link *link)
 {
     return atomic_load(&link->answered_sent_ms);
+}
+
+bool ph_link_hopeless(struct ph_link *link)
+{
+    return atomic_load(&link->hopeless);
+}
+
+char *ph_link_trouble(struct ph_link *link)
+{
+    pthread_mutex_lock(&link->mutex);
+    char *text = g_strdup(ph_client_last_trouble(link->core));
+    pthread_mutex_unlock(&link->mutex);
+    return text;
 }
 
 bool ph_link_connected(struct ph_link *link)

@@ -169,6 +169,8 @@ void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_
 /* State, for status lines and tests. */
 bool ph_client_is_open(const struct ph_client *client);
 bool ph_client_is_kept(const struct ph_client *client); /* it is, or will be taken up again */
+bool ph_client_is_hopeless(
+    const struct ph_client *client); /* the server is another one: nothing waits for it */
 
 /* When the latest of all requests of this session that were answered was sent: what the
  * time of leases counts from. Section 9.8. */

@@ -11,6 +11,11 @@ bool ph_client_is_kept(const struct ph_client *client)
     return client->kept;
 }
 
+bool ph_client_is_hopeless(const struct ph_client *client)
+{
+    return client->hopeless;
+}
+
 uint64_t ph_client_answered_sent_ms(const struct ph_client *client)
 {
     return client->answered_sent_ms;

@@ -352,7 +352,7 @@ void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_acti
     else if (wb->away_ms == 0)
         wb->away_ms = now->ms;
     else if (wb->config.patience_ms > 0 && now->ms - wb->away_ms >= wb->config.patience_ms)
-        wb_fail_waiting(wb, actions);
+        ph_wb_fail_waiting(wb, actions);
     wb_space_tick(wb, now, actions);
     bool much = wb_amount(wb) > wb->config.dirty_limit_bytes / 2;
     for (struct wb_op *op = wb->first; op != NULL; op = op->next) {

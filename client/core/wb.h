@@ -166,6 +166,10 @@ void ph_wb_orphan_over(struct ph_wb *wb, struct ph_wb_orphan *orphan);
 void ph_wb_flush(struct ph_wb *wb, uint64_t object, ph_reply_fn fn, void *data, const struct ph_wb_now *now,
                  struct ph_wb_actions *actions);
 
+/* There is no server to wait for: what waits for something to be written back is answered IO_ERROR. What is
+ * dirty stays. */
+void ph_wb_fail_waiting(struct ph_wb *wb, struct ph_wb_actions *actions);
+
 /* There will be no server any more: all that is dirty fails. */
 void ph_wb_give_up(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
 

@@ -357,7 +357,7 @@ static void stop_waiting(struct ph_wb_call *call, uint32_t status, const char *t
     call->kind = WB_CALL_FLUSH;
 }
 
-void wb_fail_waiting(struct ph_wb *wb, struct ph_wb_actions *actions)
+void ph_wb_fail_waiting(struct ph_wb *wb, struct ph_wb_actions *actions)
 {
     for (struct ph_lru_entry *entry = wb->calls.oldest; entry != NULL; entry = entry->newer) {
         struct ph_wb_call *call = WB_OF(entry, struct ph_wb_call, lru);

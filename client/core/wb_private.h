@@ -326,9 +326,6 @@ void wb_fail(struct ph_wb *wb, struct ph_wb_call *call, uint32_t status, const c
 void wb_resume(struct ph_wb *wb, struct ph_wb_call *resume, const struct ph_wb_now *now,
                struct ph_wb_actions *actions);
 
-/* Answers all that waits for something to be written back: there is no server to write it to. */
-void wb_fail_waiting(struct ph_wb *wb, struct ph_wb_actions *actions);
-
 /* wb_need.c */
 struct wb_need {
     struct wb_object *about[WB_CALL_OBJECTS]; /* what is dirty of these is written back first */

@@ -2,11 +2,13 @@
 #include "client/fuse/coherence.h"
 
 #include <errno.h>
+#include <syslog.h>
 
 #include "client/core/reclaim.h"
 #include "client/fuse/coherence_listing.h"
 #include "client/fuse/coherence_open.h"
 #include "client/fuse/coherence_private.h"
+#include "client/fuse/log.h"
 #include "client/fuse/open_here.h"
 #include "client/fuse/writeback.h"
 #include "ph_commands.h"
@@ -292,6 +294,7 @@ static void on_opened(void *data, const struct ph_link_leases *leases)
     pthread_mutex_lock(&coherence->mutex);
     coherence->generation = leases->generation;
     coherence->granted = leases->granted && coherence->caching;
+    coherence->said_hopeless = false;
     ph_cache_session(coherence->cache, leases->generation, leases->ttl_ms, coherence->granted,
                      leases->watched);
     struct ph_writeback *writeback = coherence->writeback;
@@ -306,6 +309,14 @@ static void collect(void *data, const struct ph_cache_held *held)
     g_array_append_val((GArray *) data, *held);
 }
 
+/* Rule 13: its user is told. */
+static void say_lost(struct ph_link *link)
+{
+    g_autofree char *trouble = ph_link_trouble(link);
+    ph_log(LOG_WARNING, "the session is lost%s%s; files that are open have to be opened again",
+           trouble[0] != '\0' ? ": " : "", trouble);
+}
+
 /* The session and all its leases are gone: nothing that was kept may be used any more. */
 static void on_lost(void *data)
 {
@@ -318,11 +329,15 @@ static void on_lost(void *data)
         ph_writeback_lost(writeback);
     pthread_mutex_lock(&coherence->mutex);
     ph_cache_lost(coherence->cache);
+    bool news = coherence->granted && !coherence->drops.ending;
     coherence->granted = false;
     ph_coherence_wake_parked(coherence, 0);
     ph_cache_each_kernel(coherence->cache, collect, all);
     struct ph_notifier *notifier = coherence->notifier;
+    struct ph_link *link = coherence->link;
     pthread_mutex_unlock(&coherence->mutex);
+    if (news && link != NULL)
+        say_lost(link);
     ph_coherence_work(coherence);
     if (notifier == NULL)
         return;
@@ -400,12 +415,25 @@ static void on_recall(void *data, const Pohmel__RecallEvent *recall)
     ph_coherence_give_back(data, recall->object, recall->lease, recall->keep);
 }
 
+/* Said once, until there is a session again: what is waited for is tried again and again. */
+static void on_refused(void *data, const char *text, bool hopeless)
+{
+    struct ph_coherence *coherence = data;
+    pthread_mutex_lock(&coherence->mutex);
+    bool news = hopeless && !coherence->said_hopeless;
+    coherence->said_hopeless = coherence->said_hopeless || hopeless;
+    pthread_mutex_unlock(&coherence->mutex);
+    if (news)
+        ph_log(LOG_ERR, "%s; everything fails until then", text);
+}
+
 const struct ph_link_events ph_coherence_events = {
     .opened = on_opened,
     .lost = on_lost,
     .expired = on_expired,
     .claims = on_claims,
     .claimed = on_claimed,
+    .refused = on_refused,
     .recall = on_recall,
     .glimpse = ph_coherence_on_glimpse,
 };

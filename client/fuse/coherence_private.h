@@ -16,6 +16,7 @@ struct ph_coherence {
     GHashTable *open_here; /* object -> struct ph_open, the first of those of it (coherence_open.c) */
     GQueue woken;          /* struct ph_busy_read *: to go on */
     bool granted;          /* the session has leases */
+    bool said_hopeless;    /* that the server is another one */
     uint64_t generation;   /* of the session that the cache was told of */
     bool epochs;
     uint64_t glimpses;            /* that were answered */

@@ -391,6 +391,20 @@ bool ph_writeback_drain(struct ph_writeback *writeback, guint patience_s)
     return clean;
 }
 
+/* Whether nobody is to wait for the server any more: it is another one, or away for as long as there is patience.
+ * A session that is kept does not end by it, so write-back itself does not know. */
+static bool is_given_up(struct ph_writeback *writeback, uint64_t now_ms)
+{
+    if (ph_link_connected(writeback->link)) {
+        writeback->away_ms = 0;
+        return false;
+    }
+    if (writeback->away_ms == 0)
+        writeback->away_ms = now_ms;
+    return ph_link_hopeless(writeback->link) ||
+           (writeback->patience_ms > 0 && now_ms - writeback->away_ms >= writeback->patience_ms);
+}
+
 static void *look(void *data)
 {
     struct ph_writeback *writeback = data;
@@ -410,6 +424,8 @@ static void *look(void *data)
         ph_wb_actions_init(&actions);
         pthread_mutex_lock(&writeback->mutex);
         ph_wb_tick(writeback->wb, &at, &actions);
+        if (is_given_up(writeback, at.ms))
+            ph_wb_fail_waiting(writeback->wb, &actions);
         finish(writeback, &actions);
         pthread_mutex_lock(&writeback->mutex);
     }
@@ -433,6 +449,7 @@ struct ph_writeback *ph_writeback_new(const struct ph_writeback_options *options
     writeback->conflicts = ph_conflicts_new(options->conflicts, options->mount_point);
     writeback->wb = ph_wb_new(&config);
     writeback->coherence = coherence;
+    writeback->patience_ms = options->patience_ms;
     writeback->stub = (struct ph_stub){.send = stub_send, .self = writeback};
     writeback->abandoned = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     pthread_mutex_init(&writeback->mutex, NULL);

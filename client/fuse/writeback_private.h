@@ -18,6 +18,8 @@ struct ph_writeback {
     struct ph_wb *wb;
     GHashTable *abandoned; /* ticket -> struct abandoned, while it is being abandoned */
     bool stop, looking;    /* the thread looks again by itself */
+    uint64_t patience_ms; /* 0: for ever */
+    uint64_t away_ms;     /* of its thread: since when there is no connection; 0 while there is one */
     bool drained;
     uint32_t drain_status;
 };

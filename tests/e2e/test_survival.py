@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from calls import read, write
+from calls import attempt, read, write
 from harness import POHMELCTL, SLOWER, Case, flush, scratch, tail, wait_for
 from trees import status
 
@@ -313,6 +313,35 @@ class Asleep(Case):
         self.assertEqual(sorted(kept), ["/mine", "/theirs"])
         for name in kept.values():
             self.assertEqual(read(os.path.join(self.kept, name)), b"new " * 1000)
+
+
+class AnotherServer(Case):
+    """What comes back is not what went."""
+
+    def test_the_state_directory_was_lost(self):
+        """It is another volume then: everything fails with clear words, and works again when it is put right."""
+        one = self.server()
+        at = self.mount(one, options=("allow_other", "flush_age=3600s", "conflicts=" + scratch("kept")))
+        write(at.join("f"), b"before")
+        flush(at.path)
+        write(at.join("f"), b"behind")
+        one.kill()
+        state, one.state = one.state, scratch("state", 0o700)
+        one.start()
+        fd = os.open(at.join("f"), os.O_RDONLY)
+        self.addCleanup(os.close, fd)
+        self.assertEqual(attempt(os.fsync, fd), "EIO")
+        wait_for(lambda: "another volume" in str(status(at.path).get("trouble")), "the words")
+        with open(at.log, encoding="utf-8") as file:
+            self.assertIn("exports another volume now", file.read())
+        self.assertEqual(attempt(os.stat, at.join("nowhere")), "EIO")
+        self.assertEqual(read(os.path.join(one.export, "f")), b"before")
+        one.kill()
+        one.state = state
+        one.start()
+        wait_for(lambda: attempt(os.stat, at.join("nowhere")) == "ENOENT", "the return")
+        flush(at.path)
+        self.assertEqual(read(os.path.join(one.export, "f")), b"behind")
 
 
 class SurvivalWrittenThrough(Survival):
