@@ -69,6 +69,7 @@ struct sim_client *sim_client_new(struct world *world, int index)
     memcpy(client->id, config.client, sizeof(client->id));
     client->ended = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     client->core = ph_client_new(&config, sim_client_ms(client));
+    ph_reclaim_init(&client->reclaim);
     client->stub = (struct ph_stub){.send = stub_send, .self = client};
     client->owned = g_hash_table_new(NULL, NULL);
     client->repeats = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
@@ -104,6 +105,7 @@ void sim_client_free(void *data)
     }
     g_hash_table_unref(client->owned);
     g_hash_table_unref(client->ended);
+    ph_reclaim_clear(&client->reclaim);
     sim_writeback_free(client->writeback);
     ph_client_free(client->core);
     sim_caching_free(client->caching);
@@ -309,9 +311,15 @@ static void act(struct sim_client *client, const struct ph_client_action *action
     case PH_CLIENT_EVENT:
         hear(client, action->frame);
         break;
-    case PH_CLIENT_CLAIMS: /* sessions of this world end with their connections */
+    case PH_CLIENT_CLAIMS:
+        sim_reclaim_claim(client);
+        break;
     case PH_CLIENT_GRANTS:
+        sim_reclaim_grant(client, action->frame);
+        break;
     case PH_CLIENT_CLAIMED:
+        sim_reclaim_done(client);
+        break;
     case PH_CLIENT_LATE:
     case PH_CLIENT_REFUSED:
     case PH_CLIENT_IDS:

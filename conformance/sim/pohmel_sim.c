@@ -29,6 +29,7 @@ static void say(gint64 seed, const struct sim_result *result)
         {"from caches", result->hits},
         {"from kernels", result->kernel_hits},
         {"recalls", result->recalls},
+        {"reclaims", result->reclaims},
         {"glimpses", result->glimpses},
         {"answered here", result->local},
         {"sent on", result->forwarded},

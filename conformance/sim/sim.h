@@ -30,7 +30,7 @@ struct sim_result {
     struct sim_trace trace;
     char *violation; /* the first promise that was broken, in words; NULL when all held */
     uint64_t now_us, events, transactions, repeats, cuts, sessions, locks, cancels;
-    uint64_t hits, kernel_hits, recalls, glimpses, early_recalls, fences, pauses, crashes, judged, failures,
+    uint64_t hits, kernel_hits, recalls, glimpses, reclaims, early_recalls, fences, pauses, crashes, judged, failures,
         undecided, server_crashes;                                            /* of worlds that cache */
     uint64_t local, forwarded, written_back, merged, cancelled_here, doubted; /* of worlds that write back */
 };

@@ -2,6 +2,7 @@
 #ifndef PH_CONFORMANCE_SIM_WORLD_H
 #define PH_CONFORMANCE_SIM_WORLD_H
 
+#include "client/core/reclaim.h"
 #include "client/core/session.h"
 #include "conformance/sim/history.h"
 #include "conformance/sim/model_store.h"
@@ -81,8 +82,9 @@ struct sim_client {
     struct sim_conn *conn;      /* NULL for none */
     uint64_t next_handle;
     gboolean closed, closed_in_order;
-    GHashTable *owned;   /* what waits for answers: pointer -> GDestroyNotify */
-    GHashTable *repeats; /* id -> struct repeat, of transactions that were sent twice */
+    struct ph_reclaim reclaim; /* leases that it is claiming */
+    GHashTable *owned;         /* what waits for answers: pointer -> GDestroyNotify */
+    GHashTable *repeats;       /* id -> struct repeat, of transactions that were sent twice */
     struct sim_process processes[SIM_PROCESSES_MAX];
 };
 
@@ -198,6 +200,11 @@ void sim_client_ready(struct sim_conn *conn);
 void sim_client_frame(struct sim_conn *conn, struct ph_frame *frame);
 void sim_client_closed(struct sim_conn *conn, const struct ph_fault *fault);
 void sim_client_shutdown(struct sim_client *client);
+
+/* reclaim.c: actions CLAIMS, GRANTS and CLAIMED of the client's core. */
+void sim_reclaim_claim(struct sim_client *client);
+void sim_reclaim_grant(struct sim_client *client, const struct ph_frame *frame);
+void sim_reclaim_done(struct sim_client *client);
 
 /* The server with its store, and what the network tells it. */
 void sim_server_init(struct world *world);

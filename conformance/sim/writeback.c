@@ -300,6 +300,17 @@ void sim_writeback_opened(struct sim_writeback *writeback)
     finish(writeback, &actions);
 }
 
+void sim_writeback_claims(struct sim_writeback *writeback, struct ph_reclaim *reclaim)
+{
+    ph_wb_claims(writeback->wb, ph_reclaim_add, reclaim);
+}
+
+void sim_writeback_claimed(struct sim_writeback *writeback, const struct ph_reclaim *reclaim)
+{
+    for (const struct ph_reclaimed *at = ph_reclaim_first(reclaim); at; at = ph_reclaim_next(at))
+        ph_wb_reclaimed(writeback->wb, &at->claim, at->lease, at->mode);
+}
+
 void sim_writeback_recalled(struct sim_writeback *writeback, uint64_t object, uint64_t lease)
 {
     struct ph_wb_actions actions;

@@ -15,6 +15,9 @@ void sim_writeback_free(struct sim_writeback *writeback);
 /* What happens to the session; before, or with opened after, the cache is told. */
 void sim_writeback_opened(struct sim_writeback *writeback);
 void sim_writeback_lost(struct sim_writeback *writeback);
+/* Every lease that it holds, and what became of the claims. */
+void sim_writeback_claims(struct sim_writeback *writeback, struct ph_reclaim *reclaim);
+void sim_writeback_claimed(struct sim_writeback *writeback, const struct ph_reclaim *reclaim);
 void sim_writeback_recalled(struct sim_writeback *writeback, uint64_t object, uint64_t lease);
 
 /* ph_wb_glimpse. */
