@@ -83,7 +83,7 @@ static void send_release(struct sim_caching *caching)
     message.leases = (uint64_t *) work->release.leases;
     message.n_kept = work->release.kept_count;
     message.kept = (uint64_t *) work->release.kept;
-    if (ph_client_is_open(client->core) &&
+    if ((ph_client_is_open(client->core) || ph_client_is_kept(client->core)) &&
         ph_client_opened(client->core)->generation == work->release.generation)
         ph_send_lease_release(stub, &message, NULL, released, client);
 }

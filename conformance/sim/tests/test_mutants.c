@@ -2,7 +2,7 @@
 #include "conformance/sim/mutants.h"
 #include "conformance/sim/sim.h"
 
-enum { WORLDS = 3000, SOUND_WORLDS = 200 };
+enum { WORLDS = 9000, SOUND_WORLDS = 200 };
 
 static void test_mutant(gconstpointer data)
 {
