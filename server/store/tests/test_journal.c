@@ -270,10 +270,6 @@ static void test_room(void)
 
 static void test_bound(void)
 {
-    if (!g_test_slow()) {
-        g_test_skip("writes 400 MB");
-        return;
-    }
     char *directory = directory_new();
     struct ph_journal *journal = open_journal(directory, volume, false);
     uint64_t made = 0;
