@@ -57,7 +57,9 @@ static void begin_again(struct ph_wb *wb, struct wb_op *op)
     op->later = true;
     if (!op->sent)
         return;
-    for (int i = 0; i < 2; i++)
+    /* A file that was only being opened for it was not changed: if it is another one now, others did that. */
+    bool changed = op->kind != WB_OPEN && (op->kind != WB_STATE || op->step > WB_STEP_OPEN);
+    for (int i = 0; i < 2 && changed; i++)
         if (op->objects[i] != NULL)
             op->objects[i]->moved = true;
     if (op->data && o->data != NULL) {

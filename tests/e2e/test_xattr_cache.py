@@ -186,7 +186,7 @@ class Kept(MountCase):
                       "try: print(os.getxattr(%r, 'user.a'))\n"
                       "except OSError as error: print(error.errno)\n"
                       "print(os.listxattr(%r))" % (path, path))
-            seen = subprocess.run(["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", "python3", "-c",
+            seen = subprocess.run(["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", "/usr/bin/python3", "-c",
                                    script], stdout=subprocess.PIPE, check=True).stdout.decode().split("\n")
             self.assertEqual(seen[:2], [str(errno.EACCES), "['user.a']"])
             flush(self.here)
