@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 
@@ -41,7 +42,9 @@ def measure(measures, place, name):
 
 
 def one_round(measures, places, wanted, results, commands):
-    """All measurements in all places once; the places take turns."""
+    """All measurements in all places once; the places take turns. Returns those that failed at one: the
+    others are still worth knowing (libfuse's passthrough cannot hold a tree that git adds)."""
+    failed = set()
     for place in places:
         place.open()
     try:
@@ -49,7 +52,12 @@ def one_round(measures, places, wanted, results, commands):
             if name not in wanted:
                 continue
             for place in places:
-                rate, requests = measure(measures, place, name)
+                try:
+                    rate, requests = measure(measures, place, name)
+                except (OSError, subprocess.CalledProcessError) as error:
+                    print("\nbench: %s failed at %s: %s" % (place.name, title_of(name)[0], error), file=sys.stderr)
+                    failed.add(place.name)
+                    continue
                 results.setdefault(name, {}).setdefault(place.name, []).append(rate)
                 if requests is not None:
                     commands.setdefault(name, {}).setdefault(place.name, []).append(requests)
@@ -59,6 +67,7 @@ def one_round(measures, places, wanted, results, commands):
         for place in places:
             place.close()
     print(file=sys.stderr)
+    return failed
 
 
 def _number(value):
@@ -70,11 +79,14 @@ def table(results, names, base):
     width = max([len(name) + 2 for name in names] + [18])
     lines = ["%-36s %-10s" % ("", "") + "".join("%*s" % (width, name) for name in names)]
     for measurement, values in results.items():
-        first = statistics.median(values[base])
+        first = statistics.median(values[base]) if base in values else None
         cells = []
         for name in names:
+            if name not in values:
+                cells.append("%*s" % (width, "failed"))
+                continue
             rate = statistics.median(values[name])
-            text = _number(rate) if name == base else "%s (%.2f)" % (_number(rate), rate / first)
+            text = _number(rate) if first is None or name == base else "%s (%.2f)" % (_number(rate), rate / first)
             cells.append("%*s" % (width, text))
         lines.append("%-36s %-10s" % title_of(measurement) + "".join(cells))
     return "\n".join(lines)
@@ -132,9 +144,9 @@ def main():
         print("bench: not root: caches cannot be dropped, the cold numbers are warm ones; "
               "unmount and mount again between runs", file=sys.stderr)
     measures = Measures(args.files, args.tree, args.size, args.seed)
-    results, commands = {}, {}
+    results, commands, failed = {}, {}, set()
     for _ in range(args.rounds):
-        one_round(measures, places, wanted_of(args.only), results, commands)
+        failed |= one_round(measures, places, wanted_of(args.only), results, commands)
     print(table(results, names, base))
     for text in (command_table(commands), "\n".join(targets.report(results, commands))):
         if text:
@@ -143,6 +155,8 @@ def main():
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump({"sizes": {name: getattr(args, name) for name in SMALL}, "rates": results,
                        "commands_per_unit": commands}, file, indent=1)
+    if "pohmel" in failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
