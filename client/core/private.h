@@ -66,7 +66,7 @@ struct ph_client {
 
     enum client_state state;
     struct ph_random random;
-    uint64_t connect_at_ms, backoff_ms;
+    uint64_t connect_at_ms, tried_at_ms, backoff_ms;
     uint64_t open_deadline_ms;
     uint64_t session_number;
     struct ph_client_opened opened;

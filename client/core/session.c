@@ -184,6 +184,13 @@ static void sort_out_queued(struct ph_client *client, uint64_t now_ms, struct ph
     }
 }
 
+static uint64_t half_to_whole(struct ph_client *client, uint64_t ms)
+{
+    return ms / 2 + ph_random_below(&client->random, ms / 2 + 1);
+}
+
+/* The pause counts from the beginning of the last attempt: one that is refused at once is repeated after it,
+ * one that took seconds to fail (a machine that is switched off) need not wait again. */
 static void plan_reconnect(struct ph_client *client, uint64_t now_ms)
 {
     if (client->backoff_ms == 0)
@@ -193,8 +200,10 @@ static void plan_reconnect(struct ph_client *client, uint64_t now_ms)
     if (client->backoff_ms > PH_RECONNECT_MAX_MS)
         client->backoff_ms = PH_RECONNECT_MAX_MS;
     /* Half to whole: clients of one server that went down do not come back in step. */
-    uint64_t half = client->backoff_ms / 2;
-    client->connect_at_ms = now_ms + half + ph_random_below(&client->random, half + 1);
+    uint64_t soonest_ms = now_ms + half_to_whole(client, PH_RECONNECT_FIRST_MS);
+    client->connect_at_ms = client->tried_at_ms + half_to_whole(client, client->backoff_ms);
+    if (client->connect_at_ms < soonest_ms)
+        client->connect_at_ms = soonest_ms;
 }
 
 void ph_client_disconnected(struct ph_client *client, const struct ph_fault *fault, uint64_t now_ms,
@@ -359,6 +368,7 @@ void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_
     ph_client_end_late(client, actions);
     if (client->state == CLIENT_DOWN && !client->closing && now_ms >= client->connect_at_ms) {
         client->state = CLIENT_CONNECTING;
+        client->tried_at_ms = now_ms;
         ph_client_act(actions, PH_CLIENT_CONNECT);
     }
     bool opening = client->state == CLIENT_OPENING || client->state == CLIENT_RECOVERING;

@@ -67,7 +67,8 @@ enum {
     PH_PING_TIMEOUT_MS = 30000,     /* silence after which the peer is gone */
     PH_LINGER_MS = 1000,            /* for a last word to reach a peer that is cut off */
     PH_SOCKET_BUFFER_BYTES = 4 * 1024 * 1024,
-    PH_LEASE_TTL_MS = 20000,      /* of leases: from an answer of the server on; a server can be told another one */
+    PH_LEASE_TTL_MS =
+        20000, /* of leases: from an answer of the server on; a server can be told another one */
     PH_LEASE_TTL_MIN_MS = 4000,   /* that a server can be told: longer than clients take to renew */
     PH_LEASE_TTL_MAX_MS = 600000, /* the same */
     PH_LEASE_LEFT_MS = 1000,      /* of leases whose client closed its end of the connection itself */
@@ -80,7 +81,8 @@ enum {
 
     /* Client. */
     PH_RECONNECT_FIRST_MS = 100,
-    PH_RECONNECT_MAX_MS = 5000,
+    PH_RECONNECT_MAX_MS =
+        1500, /* between the beginnings of attempts: a server that is back is found in two seconds */
     PH_IDS_LOW_WATER = 16384,           /* ids left when the next range is asked for */
     PH_HOST_MAX_BYTES = 64,             /* of SESSION_OPEN's host */
     PH_RELEASE_CREDITS = 8,             /* credits that a client keeps for what gives something back */

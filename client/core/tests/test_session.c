@@ -165,6 +165,35 @@ static void test_pauses(void)
     }
 }
 
+/* A server that is back is found again within two seconds, however long it was away. */
+static void test_found_again_soon(void)
+{
+    enum { FOUND_MS = 2000 };
+    uint64_t pause[30];
+    pauses(3, pause, 30);
+    for (int i = 0; i < 30; i++)
+        g_assert_cmpuint(pause[i], <, FOUND_MS);
+}
+
+/* What an attempt took that failed slowly (a machine that is switched off refuses nothing)
+ * counts as pause: nobody has been asked too often then. */
+static void test_pause_from_beginning(void)
+{
+    struct world world;
+    world_init(&world, 0, false, 1);
+    world_pass(&world, 0);
+    for (int i = 0; i < 10; i++) {
+        world_pass(&world, PH_HANDSHAKE_TIMEOUT_MS);
+        lose(&world, "timed out");
+        uint64_t pause_ms = ph_client_deadline(world.client) - world.now_ms;
+        g_assert_cmpuint(pause_ms, >=, PH_RECONNECT_FIRST_MS / 2);
+        g_assert_cmpuint(pause_ms, <=, PH_RECONNECT_FIRST_MS);
+        world_pass(&world, pause_ms);
+        g_assert_cmpint(world.connects, ==, i + 2);
+    }
+    world_clear(&world);
+}
+
 static void test_open_timeout(void)
 {
     struct world world;
@@ -375,6 +404,10 @@ int main(int argc, char **argv)
     g_test_add_func("/client/session/what was queued goes out in the next session", test_next_session);
     g_test_add_func("/client/session/another volume is not taken for the first", test_other_volume);
     g_test_add_func("/client/session/pauses double, from the seed alone", test_pauses);
+    g_test_add_func("/client/session/a server that is back is found within two seconds",
+                    test_found_again_soon);
+    g_test_add_func("/client/session/a pause counts from the beginning of the attempt",
+                    test_pause_from_beginning);
     g_test_add_func("/client/session/an open that is not answered is given up", test_open_timeout);
     g_test_add_func("/client/session/a refusal is told with its reason", test_refused);
     g_test_add_func("/client/session/a server that breaks the protocol is left", test_protocol_errors);
