@@ -46,6 +46,14 @@ enum {
     PH_SERVER_LEASES_MAX = 4194304, /* of all sessions together */
     PH_LEFT_BEHIND_MAX = 4096,      /* lost sessions whose leases have not expired */
 
+    /* Transactions of several commands. What is staged: encoded messages and payloads. */
+    PH_TRANSACTION_COMMANDS_MAX = 65536, /* of one, staged ones among them */
+    PH_TRANSACTION_PARTS_MAX = 1024,     /* that are staged for one */
+    PH_SESSION_STAGED_MAX = 4,           /* transactions that one session has staged at once */
+    PH_SESSION_STAGED_BYTES = 256 * 1024 * 1024,
+    PH_SERVER_STAGED_BYTES = 1024 * 1024 * 1024, /* of all sessions of an export */
+    PH_UNDO_BYTES = 256 * 1024 * 1024,           /* of old data that one transaction keeps to be undone */
+
     /* Sessions, of all clients and of those at one address; those of them without a connection. */
     PH_SESSIONS_MAX = 4096,
     PH_PEER_SESSIONS_MAX = 1024,
