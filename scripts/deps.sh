@@ -9,8 +9,8 @@ set -eu
 BUILD='gcc libc6-dev meson ninja-build pkg-config python3 python3-protobuf
 protobuf-compiler protobuf-c-compiler libprotobuf-c-dev libprotobuf-dev nanopb libnanopb-dev
 libgcrypt20-dev libglib2.0-dev libfuse3-dev fuse3 libsqlite3-dev'
-TEST='attr acl git rsync sqlite3 make tar util-linux procps tshark clang libclang-rt-14-dev'
-BENCH='git tar sshfs openssh-server openssh-client'
+TEST='attr acl git rsync sqlite3 make tar util-linux procps e2fsprogs xfsprogs tshark clang libclang-rt-14-dev'
+BENCH='git tar e2fsprogs xfsprogs sshfs openssh-server openssh-client'
 
 usage() {
     echo "usage: scripts/deps.sh [build] [test] [bench]" >&2

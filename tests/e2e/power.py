@@ -1,0 +1,79 @@
+"""A server's machine that loses power (scripts/disks.py). The server is stopped before that and killed after it, so
+that nothing is answered by a machine that is dead; and it sees another start of the machine afterwards.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+
+from harness import ROOT, SERVER, Server, scratch
+
+sys.path.insert(0, os.path.join(ROOT, "scripts"))
+
+from disks import Disk, why_not  # noqa: E402
+
+
+class PoweredServer(Server):
+    """A server on a machine of its own, as far as it can tell by the kernel's name for its start."""
+
+    BOOT_ID = "/proc/sys/kernel/random/boot_id"
+    AS_BOOTED = 'mount --bind "$0" %s && exec "$@"' % BOOT_ID
+
+    def command(self):
+        """The command line."""
+        boot = self.state + ".boot"
+        if not os.path.exists(boot):
+            with open(boot, "w", encoding="ascii") as file:
+                file.write("%s\n" % uuid.uuid4())
+        return ["unshare", "--mount", "sh", "-c", self.AS_BOOTED, boot] + super().command()
+
+
+class Machine:
+    """A server whose export and state directory are on one disk, and which can lose power."""
+
+    def __init__(self, kind, options=()):
+        self.path = scratch("disk")
+        self.disk = Disk(kind, self.path)
+        try:
+            self.export = os.path.join(self.path, "export")
+            state = os.path.join(self.path, os.path.basename(self.path) + ".state")
+            os.mkdir(self.export, 0o755)
+            os.mkdir(state, 0o700)
+            os.sync()
+            self.server = PoweredServer(export=self.export, state=state, options=options)
+        except BaseException:
+            self.disk.end()
+            raise
+
+    def lose_power(self, before_death=lambda: None):
+        """The machine is dead; BEFORE_DEATH() is called when it answers nobody any more."""
+        self.server.program.send(signal.SIGSTOP)
+        before_death()
+        self.disk.cut()
+        self.server.program.end(signal.SIGKILL)
+        self.disk.unmount()
+
+    def start(self):
+        """Power is back: recovers the disk, checks what is on it, and starts the server. What the check found that
+        is not as it should be, or ""."""
+        self.disk.mount()
+        boot = self.server.state + ".boot"
+        if os.path.exists(boot):
+            os.unlink(boot)
+        done = subprocess.run([SERVER, "--check", "--state-dir", self.server.state, "--export",
+                               "data=" + self.export], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=60, check=False)
+        self.server.start()
+        return "" if done.returncode == 0 else done.stdout
+
+    def end(self):
+        """Nothing is left of it."""
+        try:
+            self.server.stop()
+        finally:
+            self.disk.end()
+
+
+__all__ = ["Machine", "why_not"]
