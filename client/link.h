@@ -144,11 +144,6 @@ void ph_link_learn(struct ph_link *link, uint64_t object, uint64_t parent, const
 /* The same for all entries of a listing of DIRECTORY whose attributes came along. */
 void ph_link_learn_listing(struct ph_link *link, uint64_t directory, const Pohmel__ReaddirReply *reply);
 
-/* NAME in PARENT does not stand for OBJECT any more (removed, moved away). A
- * newer place learned for OBJECT stays. */
-void ph_link_forget_name(struct ph_link *link, uint64_t object, uint64_t parent, const void *name,
-                         size_t len);
-
 /* Where OBJECT was seen last, as a path from the root of the mount ("/" for that), ended by NUL, into OUT of
  * SIZE bytes. *BELOW is whether the object ABOVE (0: any) is on the way, or is OBJECT itself. False, with OUT
  * empty, when the path is not known or does not fit; *BELOW is told then as far as it is known. */

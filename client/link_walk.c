@@ -163,10 +163,3 @@ void ph_link_learn_listing(struct ph_link *link, uint64_t directory, const Pohme
     }
     pthread_mutex_unlock(&link->hints_mutex);
 }
-
-void ph_link_forget_name(struct ph_link *link, uint64_t object, uint64_t parent, const void *name, size_t len)
-{
-    pthread_mutex_lock(&link->hints_mutex);
-    ph_hints_forget(link->hints, object, parent, name, len);
-    pthread_mutex_unlock(&link->hints_mutex);
-}

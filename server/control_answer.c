@@ -111,6 +111,20 @@ static void add_left(GString *out, const struct ph_lease_left *left, bool json)
                            (double) left->lost_ms / 1000);
 }
 
+static void add_grace(GString *out, size_t awaited, bool json)
+{
+    if (awaited == 0)
+        return;
+    g_string_append_c(out, PH_CONTROL_LINE);
+    if (json)
+        g_string_append_printf(out, "{\"grace\": true, \"awaited\": %zu}\n", awaited);
+    else
+        g_string_append_printf(out,
+                               "grace: started a moment ago; %zu sessions of before may still come back, "
+                               "others wait for them\n",
+                               awaited);
+}
+
 static void add_sessions(struct ph_control_client *client, GString *out, bool json)
 {
     struct ph_server *core = client->all->core;
@@ -121,6 +135,7 @@ static void add_sessions(struct ph_control_client *client, GString *out, bool js
     g_autofree struct ph_lease_left *left = g_new0(struct ph_lease_left, max_left);
     size_t count_left = ph_server_look_left(core, client->export_index, left, max_left);
 
+    add_grace(out, ph_server_look_grace(core), json);
     for (size_t i = 0; i < MIN(count, max); i++)
         add_session(out, &views[i], json);
     for (size_t i = 0; i < MIN(count_left, max_left); i++)

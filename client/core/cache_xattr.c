@@ -121,12 +121,7 @@ static bool make_room(struct ph_cache *cache, const struct ph_cache_object *o, s
 /* What came may be part of something larger. */
 static struct ph_blob *copy_of(const struct ph_blob *value)
 {
-    struct ph_blob *copy = value != NULL && value->len > 0 ? ph_blob_new(value->len) : NULL;
-    if (copy == NULL)
-        return NULL;
-    memcpy(copy->data, value->data, value->len);
-    copy->len = value->len;
-    return copy;
+    return value != NULL && value->len > 0 ? ph_blob_copy(value->data, value->len) : NULL;
 }
 
 void ph_cache_learn_xattr(struct ph_cache *cache, const struct ph_cache_ask *ask, uint64_t object,

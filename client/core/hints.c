@@ -85,13 +85,6 @@ void ph_hints_touch(struct ph_hints *hints, uint64_t root, uint64_t object)
     }
 }
 
-void ph_hints_forget(struct ph_hints *hints, uint64_t object, uint64_t parent, const void *name, size_t len)
-{
-    struct hint_entry *entry = (struct hint_entry *) ph_lru_find(&hints->lru, object);
-    if (entry && entry_is(entry, parent, name, len))
-        drop(hints, &entry->lru);
-}
-
 size_t ph_hints_path(struct ph_hints *hints, uint64_t root, uint64_t object, struct ph_hint_step *steps,
                      size_t max)
 {

@@ -32,9 +32,6 @@ void ph_hints_learn(struct ph_hints *hints, uint64_t object, uint64_t parent, co
 /* OBJECT was used, and so was all that is known of the way to it. */
 void ph_hints_touch(struct ph_hints *hints, uint64_t root, uint64_t object);
 
-/* NAME in PARENT is not OBJECT any more; another place known for it stays. */
-void ph_hints_forget(struct ph_hints *hints, uint64_t object, uint64_t parent, const void *name, size_t len);
-
 /* The way from ROOT to OBJECT: up to MAX steps into STEPS, from the root down.
  * Returns their number; 0 when the way is not known, is longer than MAX or runs in a circle. */
 size_t ph_hints_path(struct ph_hints *hints, uint64_t root, uint64_t object, struct ph_hint_step *steps,

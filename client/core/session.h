@@ -182,7 +182,6 @@ size_t ph_client_in_flight(const struct ph_client *client);
 uint32_t ph_client_credits_free(const struct ph_client *client);
 uint64_t ph_client_ids_left(const struct ph_client *client);
 uint32_t ph_client_payload_max(const struct ph_client *client);
-uint32_t ph_client_message_max(const struct ph_client *client);
 const char *ph_client_last_trouble(const struct ph_client *client); /* "" for none; until the next call */
 
 /* Words behind a failed reply: the server's own where there are any, made printable;

@@ -62,11 +62,6 @@ uint32_t ph_client_payload_max(const struct ph_client *client)
     return client->payload_max;
 }
 
-uint32_t ph_client_message_max(const struct ph_client *client)
-{
-    return client->message_max;
-}
-
 const char *ph_client_last_trouble(const struct ph_client *client)
 {
     return client->trouble;

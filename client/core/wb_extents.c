@@ -117,11 +117,9 @@ static void be_thrifty(struct ph_wb_extents *extents, struct ph_wb_extent *exten
 {
     if (extent->len >= extent->blob->capacity / WASTE_MAX)
         return;
-    struct ph_blob *copy = ph_blob_new(extent->len);
+    struct ph_blob *copy = ph_blob_copy(extent->blob->data + extent->start, extent->len);
     if (!copy)
         abort();
-    memcpy(copy->data, extent->blob->data + extent->start, extent->len);
-    copy->len = extent->len;
     ph_blob_unref(extent->blob);
     extent->blob = copy;
     extent->start = 0;

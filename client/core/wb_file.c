@@ -223,12 +223,9 @@ static bool read_link(struct ph_wb *wb, struct ph_wb_call *call, const struct wb
     const struct wb_op *make = wb_make_of(o);
     if (o->born || make == NULL || make->target == NULL)
         return false;
-    size_t len = strlen(make->target);
-    struct ph_blob *payload = ph_blob_new(len);
+    struct ph_blob *payload = ph_blob_copy(make->target, strlen(make->target));
     if (payload == NULL)
         return false;
-    memcpy(payload->data, make->target, len);
-    payload->len = len;
     struct ph_wb_answer *answer = wb_answer_attr(NULL);
     pohmel__readlink_reply__init(&answer->message.readlink);
     answer->message.readlink.version = o->attr.version;

@@ -252,19 +252,6 @@ struct ph_wb_name *ph_wb_names_next(const struct ph_wb_names *names, const struc
     return entry_from(names, previous ? previous->place + 1 : names->first);
 }
 
-struct ph_wb_name *ph_wb_names_after(const struct ph_wb_names *names, uint64_t seq)
-{
-    uint32_t low = names->first, high = names->order_end;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2, taken = taken_from(names, middle);
-        if (taken < high && names->order[taken].entry->seq <= seq)
-            low = taken + 1;
-        else
-            high = middle;
-    }
-    return entry_from(names, low);
-}
-
 void ph_wb_names_set_whole(struct ph_wb_names *names, bool whole)
 {
     names->whole = whole;

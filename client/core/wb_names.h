@@ -62,10 +62,6 @@ size_t ph_wb_names_count(const struct ph_wb_names *names);
  * To remove entries on the way, ask for the next one first. */
 struct ph_wb_name *ph_wb_names_next(const struct ph_wb_names *names, const struct ph_wb_name *previous);
 
-/* The first entry whose seq is greater than SEQ, or NULL: goes on where a listing stopped, even when the
- * entry it stopped at was removed. Logarithmic in the number of entries. */
-struct ph_wb_name *ph_wb_names_after(const struct ph_wb_names *names, uint64_t seq);
-
 /* Whether names without an entry are known not to exist. */
 void ph_wb_names_set_whole(struct ph_wb_names *names, bool whole);
 bool ph_wb_names_is_whole(const struct ph_wb_names *names);

@@ -347,16 +347,6 @@ static bool is_known(const struct ph_wb *wb, const struct wb_object *o, const st
                                      !o->suspect && o->busy == 0));
 }
 
-static struct ph_blob *copy(const void *data, size_t len)
-{
-    struct ph_blob *blob = ph_blob_new(len);
-    if (blob == NULL)
-        return NULL;
-    memcpy(blob->data, data, len);
-    blob->len = len;
-    return blob;
-}
-
 static bool may_get(const struct wb_object *o, const Pohmel__Caller *caller, enum wb_xattr_space space)
 {
     const struct ph_cached_attr *attr = &o->attr;
@@ -406,7 +396,7 @@ static bool list(struct ph_wb *wb, struct ph_wb_call *call, const struct wb_obje
     struct ph_wb_answer *answer = wb_answer_attr(NULL);
     pohmel__listxattr_reply__init(&answer->message.listxattr);
     answer->message.listxattr.version = o->attr.version;
-    wb_answer(wb, call, answer, len > 0 ? copy(names, len) : NULL, actions);
+    wb_answer(wb, call, answer, len > 0 ? ph_blob_copy(names, len) : NULL, actions);
     return true;
 }
 

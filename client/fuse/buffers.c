@@ -91,20 +91,10 @@ static void release_stolen(void *owner)
     g_free(stolen);
 }
 
-static struct ph_blob *copy(const void *data, size_t len)
-{
-    struct ph_blob *blob = ph_blob_new(len);
-    if (blob == NULL)
-        return NULL;
-    memcpy(blob->data, data, len);
-    blob->len = len;
-    return blob;
-}
-
 struct ph_blob *ph_buffers_steal(const void *data, size_t len)
 {
     if (len < STEAL_FROM_BYTES || own_buffer == NULL)
-        return copy(data, len);
+        return ph_blob_copy(data, len);
     struct stolen *stolen = g_new(struct stolen, 1);
     stolen->pool = own_pool;
     stolen->buffer = own_buffer;

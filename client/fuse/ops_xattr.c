@@ -148,14 +148,10 @@ void ph_op_setxattr(fuse_req_t req, fuse_ino_t object, const char *name, const c
 {
     if (!kept(req, name))
         return;
-    struct ph_blob *payload = size > 0 && size <= PH_XATTR_MAX_BYTES ? ph_blob_new(size) : NULL;
+    struct ph_blob *payload = size > 0 && size <= PH_XATTR_MAX_BYTES ? ph_blob_copy(value, size) : NULL;
     if (payload == NULL && size > 0) {
         fuse_reply_err(req, size > PH_XATTR_MAX_BYTES ? E2BIG : ENOMEM);
         return;
-    }
-    if (payload != NULL) {
-        memcpy(payload->data, value, size);
-        payload->len = size;
     }
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);
     request->object = object;

@@ -36,9 +36,7 @@ static void answer(struct ph_channel *channel, const struct ph_frame *frame, uin
 static void answer_words(struct ph_channel *channel, const struct ph_frame *frame, uint32_t status,
                          const char *words)
 {
-    struct ph_blob *blob = ph_blob_new(strlen(words));
-    memcpy(blob->data, words, strlen(words));
-    blob->len = strlen(words);
+    struct ph_blob *blob = ph_blob_copy(words, strlen(words));
     answer(channel, frame, status, NULL, blob, 0);
     ph_blob_unref(blob);
 }

@@ -265,12 +265,6 @@ static void test_walk(void)
     getattr(link, 31, &wait);
     wait_for(&wait, 3);
     g_assert_cmpuint(wait.status, ==, PH_ST_STALE);
-
-    ph_link_forget_name(link, 30, 20, "file", 4);
-    atomic_store(&server.stale, 30);
-    getattr(link, 30, &wait);
-    wait_for(&wait, 4);
-    g_assert_cmpuint(wait.status, ==, PH_ST_STALE);
     ph_link_close(link);
     fake_server_stop(&server);
 }

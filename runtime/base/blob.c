@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Blobs of bulk size are kept for the next one: giving 1 MiB back to the
  * kernel and faulting it in again costs more than the transfer of it. Sizes
@@ -122,6 +123,17 @@ struct ph_blob *ph_blob_new(size_t capacity)
 static void release_nothing(void *owner)
 {
     (void) owner;
+}
+
+struct ph_blob *ph_blob_copy(const void *data, size_t len)
+{
+    struct ph_blob *blob = ph_blob_new(len);
+    if (blob == NULL)
+        return NULL;
+    if (len > 0)
+        memcpy(blob->data, data, len);
+    blob->len = len;
+    return blob;
 }
 
 struct ph_blob *ph_blob_wrap(uint8_t *data, size_t len, void (*release)(void *owner), void *owner)

@@ -19,6 +19,10 @@ struct ph_blob {
 /* New blob with room for CAPACITY bytes and len 0. NULL when memory is short. Starts with one reference. */
 struct ph_blob *ph_blob_new(size_t capacity);
 
+/* New blob that holds LEN bytes like those at DATA (NULL for none is fine), and no more room. NULL when
+ * memory is short. Starts with one reference. */
+struct ph_blob *ph_blob_copy(const void *data, size_t len);
+
 /* Blob over memory of somebody else; RELEASE(OWNER) is called with the last reference. */
 struct ph_blob *ph_blob_wrap(uint8_t *data, size_t len, void (*release)(void *owner), void *owner);
 

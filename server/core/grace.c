@@ -147,11 +147,6 @@ void ph_server_tick_grace(struct ph_server *server)
         end_claims(server);
 }
 
-bool ph_server_in_grace(struct ph_server *server)
-{
-    return ph_server_is_grace(server);
-}
-
 void ph_server_end_session(struct ph_server *server, const struct ph_action *action,
                            struct ph_actions *actions)
 {

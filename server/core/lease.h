@@ -289,9 +289,6 @@ bool ph_leases_keep_shared(struct ph_leases *leases, struct ph_lease_session *se
  * answer a recall within PH_RECALL_TIMEOUT_MS is fenced. */
 void ph_leases_tick(struct ph_leases *leases, uint64_t now_ms);
 
-/* When there will be something to look at; UINT64_MAX for never as things are. */
-uint64_t ph_leases_next(const struct ph_leases *leases);
-
 /* Leases held, by all sessions. */
 size_t ph_leases_count(const struct ph_leases *leases);
 

@@ -68,32 +68,3 @@ void ph_leases_tick(struct ph_leases *leases, uint64_t now_ms)
         }
     }
 }
-
-/* When SESSION is to be looked at. */
-static uint64_t next_of(const struct ph_leases *leases, const struct ph_lease_session *session)
-{
-    uint64_t oldest_ms = oldest_recall_ms(session);
-
-    if (session->answered)
-        return leases->now_ms; /* it is to be dated */
-    if (session->lost || (session->away && oldest_ms != UINT64_MAX))
-        return expiry_ms(leases, session);
-    return oldest_ms == UINT64_MAX ? UINT64_MAX : oldest_ms + PH_RECALL_TIMEOUT_MS;
-}
-
-uint64_t ph_leases_next(const struct ph_leases *leases)
-{
-    uint64_t next = UINT64_MAX;
-
-    for (size_t i = 0; i < leases->space_count; i++) {
-        const struct ph_lease_session *session;
-
-        LIST_FOREACH(session, &leases->space[i].all, of_space)
-        {
-            uint64_t one = next_of(leases, session);
-
-            next = one < next ? one : next;
-        }
-    }
-    return next;
-}

@@ -47,6 +47,16 @@ size_t ph_server_look_sessions(struct ph_server *server, size_t export_index, st
     return count;
 }
 
+size_t ph_server_look_grace(struct ph_server *server)
+{
+    size_t awaited;
+
+    ph_server_enter(server, NULL);
+    awaited = ph_server_is_grace(server) ? server->claimants + server->leaving : 0;
+    ph_server_leave(server);
+    return awaited;
+}
+
 size_t ph_server_look_left(struct ph_server *server, size_t export_index, struct ph_lease_left *out,
                            size_t max)
 {

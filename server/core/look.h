@@ -20,6 +20,10 @@ struct ph_session_view {
 size_t ph_server_look_sessions(struct ph_server *server, size_t export_index, struct ph_session_view *out,
                                size_t max);
 
+/* How many sessions of before the start may still come back, while nobody else is served; 0 when it is over.
+ */
+size_t ph_server_look_grace(struct ph_server *server);
+
 /* As ph_leases_left. */
 size_t ph_server_look_left(struct ph_server *server, size_t export_index, struct ph_lease_left *out,
                            size_t max);

@@ -139,13 +139,3 @@ void ph_server_tick(struct ph_server *server, uint64_t now_ms, struct ph_actions
         ph_server_unpark_all(server, NULL, PH_ST_SHUTTING_DOWN);
     ph_server_leave(server);
 }
-
-size_t ph_server_leases(struct ph_server *server)
-{
-    size_t count;
-
-    ph_server_enter(server, NULL);
-    count = ph_leases_count(server->leases);
-    ph_server_leave(server);
-    return count;
-}

@@ -115,9 +115,6 @@ void ph_server_done(struct ph_server_call *call, struct ph_actions *actions);
 void ph_server_end_session(struct ph_server *server, const struct ph_action *action,
                            struct ph_actions *actions);
 
-/* Whether the server waits for sessions of before its start, and serves nobody else. */
-bool ph_server_in_grace(struct ph_server *server);
-
 /* OBJECT (0: all objects) of the export EXPORT_INDEX was changed by somebody else than this server: all
  * leases on it are taken back. */
 void ph_server_changed_outside(struct ph_server *server, size_t export_index, uint64_t object,
@@ -127,9 +124,6 @@ void ph_server_changed_outside(struct ph_server *server, size_t export_index, ui
  * leases expire by it, who does not answer a recall is fenced, and calls that wait are
  * answered when the server shuts down. */
 void ph_server_tick(struct ph_server *server, uint64_t now_ms, struct ph_actions *actions);
-
-/* Leases held by all sessions. */
-size_t ph_server_leases(struct ph_server *server);
 
 /* For the log: command, status and words of a call that was executed, the
  * status being PH_PENDING for a lock that waits, and for a call that is parked. */

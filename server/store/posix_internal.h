@@ -160,8 +160,6 @@ struct ph_object *ph_object_ref(struct ph_posix_store *store, struct ph_object *
 void ph_object_unref(struct ph_posix_store *store, struct ph_object *object);
 /* The object ID, from the database where memory has it no more. NULL: not known (answer STALE). */
 struct ph_object *ph_object_by_id(struct ph_posix_store *store, uint64_t id);
-/* The object of that identity where memory has it. */
-struct ph_object *ph_object_by_identity(struct ph_posix_store *store, const struct statx *stx);
 /* The object found as NAME below PARENT; gets an id when it has none.
  * NULL: no ids left, or STX is of a file that is gone (another look shows what is there now). */
 struct ph_object *ph_object_found(struct ph_posix_store *store, struct ph_object *parent, const char *name,

@@ -355,17 +355,6 @@ struct ph_object *ph_object_by_id(struct ph_posix_store *store, uint64_t id)
     return object != NULL ? object : load(store, id, 0);
 }
 
-struct ph_object *ph_object_by_identity(struct ph_posix_store *store, const struct statx *stx)
-{
-    struct ph_identity identity = ph_identity_of(stx);
-    pthread_mutex_lock(&store->lock);
-    struct ph_object *object = by_identity(store, &identity);
-    if (object != NULL)
-        ref_locked(store, object);
-    pthread_mutex_unlock(&store->lock);
-    return object;
-}
-
 static struct ph_object *find_named(struct ph_posix_store *store, const struct ph_identity *identity,
                                     struct ph_object *parent, const char *name)
 {

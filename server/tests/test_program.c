@@ -151,11 +151,9 @@ static uint32_t write_file(struct ph_test_client *client, uint64_t object, uint6
     Pohmel__Change change = POHMEL__CHANGE__INIT;
     Pohmel__WriteRequest write = POHMEL__WRITE_REQUEST__INIT;
     Pohmel__Caller caller = POHMEL__CALLER__INIT;
-    struct ph_blob *payload = ph_blob_new(strlen(text));
+    struct ph_blob *payload = ph_blob_copy(text, strlen(text));
     uint32_t status;
 
-    payload->len = strlen(text);
-    memcpy(payload->data, text, payload->len);
     write.caller = &caller;
     write.object = object;
     write.handle = handle;

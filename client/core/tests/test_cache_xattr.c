@@ -13,11 +13,7 @@ static Pohmel__Caller stranger = {
 
 static void tell(struct bench *b, struct ph_cache_ask ask, const char *name, const char *value)
 {
-    struct ph_blob *blob = value != NULL ? ph_blob_new(strlen(value)) : NULL;
-    if (blob != NULL) {
-        memcpy(blob->data, value, strlen(value));
-        blob->len = strlen(value);
-    }
+    struct ph_blob *blob = value != NULL ? ph_blob_copy(value, strlen(value)) : NULL;
     ph_cache_learn_xattr(b->cache, &ask, FILE_ID, name, strlen(name), &root, value == NULL, blob, 5000);
     ph_blob_unref(blob);
 }

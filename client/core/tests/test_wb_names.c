@@ -104,17 +104,6 @@ static void check_all(const struct world *w)
     g_assert_null(ph_wb_names_next(w->names, entry));
 }
 
-static void check_after(struct world *w)
-{
-    uint64_t seq = w->last_seq ? (uint64_t) g_rand_double_range(w->rand, 0, (double) w->last_seq + 2) : 0;
-    const struct row *row = row_after(w, seq);
-    const struct ph_wb_name *entry = ph_wb_names_after(w->names, seq);
-    if (row)
-        check_entry(entry, row, (size_t) (row - w->rows));
-    else
-        g_assert_null(entry);
-}
-
 static void do_put(struct world *w, size_t i)
 {
     char name[255];
@@ -165,7 +154,6 @@ static void step(struct world *w, uint32_t removals)
         do_put(w, i);
     }
     check_name(w, random_below(w, NAMES));
-    check_after(w);
 }
 
 static void run_seed(uint32_t seed)
@@ -257,8 +245,6 @@ static void test_many(void)
     const uint32_t last = MANY - 1;
     for (uint32_t i = 1; i < last; i++) { /* from the second on, looking past what is gone each time */
         ph_wb_names_remove(names, ph_wb_names_next(names, ph_wb_names_next(names, NULL)));
-        if (i % 3 == 0)
-            g_assert_nonnull(ph_wb_names_after(names, i / 2 + 1));
     }
     g_assert_cmpuint(ph_wb_names_count(names), ==, 2);
     g_assert_nonnull(ph_wb_names_find(names, &last, sizeof(last)));
@@ -270,7 +256,6 @@ static void test_many(void)
     while (ph_wb_names_count(names) > 0)
         ph_wb_names_remove(names, ph_wb_names_next(names, NULL));
     g_assert_null(ph_wb_names_next(names, NULL));
-    g_assert_null(ph_wb_names_after(names, 0));
     ph_wb_names_put(names, "a", 1, 1);
     g_assert_cmpuint(ph_wb_names_next(names, NULL)->object, ==, 1);
     ph_wb_names_free(names);

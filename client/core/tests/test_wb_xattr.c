@@ -24,11 +24,7 @@ static uint32_t set_bytes(struct wb_steps *steps, uint64_t id, const char *name,
                           size_t len, uint32_t flags)
 {
     Pohmel__SetxattrRequest message = POHMEL__SETXATTR_REQUEST__INIT;
-    struct ph_blob *blob = len > 0 ? ph_blob_new(len) : NULL;
-    if (len > 0) {
-        memcpy(blob->data, value, len);
-        blob->len = len;
-    }
+    struct ph_blob *blob = len > 0 ? ph_blob_copy(value, len) : NULL;
     message.caller = &user;
     message.object = id;
     message.name = bytes(name);

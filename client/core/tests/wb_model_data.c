@@ -309,9 +309,7 @@ static uint32_t read_data(struct wb_execution *x)
     uint64_t end = MIN(request->offset + request->length, node->data->len);
     uint64_t len = end > request->offset ? end - request->offset : 0;
     if (len > 0) {
-        x->out->payload = ph_blob_new(len);
-        memcpy(x->out->payload->data, node->data->data + request->offset, len);
-        x->out->payload->len = len;
+        x->out->payload = ph_blob_copy(node->data->data + request->offset, len);
     }
     reply.end = request->offset + request->length >= node->data->len;
     wb_model_say(x->out, &reply.base);
@@ -327,9 +325,7 @@ static uint32_t read_target(struct wb_execution *x)
         return PH_ST_STALE;
     if (!S_ISLNK(node->mode))
         return PH_ST_INVALID;
-    x->out->payload = ph_blob_new(node->data->len);
-    memcpy(x->out->payload->data, node->data->data, node->data->len);
-    x->out->payload->len = node->data->len;
+    x->out->payload = ph_blob_copy(node->data->data, node->data->len);
     wb_model_say(x->out, &reply.base);
     return PH_ST_OK;
 }

@@ -90,12 +90,7 @@ uint32_t wb_model_set_xattr(struct wb_execution *x)
 
 static struct ph_blob *blob_of(const void *data, size_t len)
 {
-    struct ph_blob *blob = len > 0 ? ph_blob_new(len) : NULL;
-    if (blob != NULL) {
-        memcpy(blob->data, data, len);
-        blob->len = len;
-    }
-    return blob;
+    return len > 0 ? ph_blob_copy(data, len) : NULL;
 }
 
 static uint32_t get(struct wb_execution *x)

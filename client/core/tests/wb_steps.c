@@ -142,9 +142,7 @@ static struct wb_asked *write_blob(struct wb_steps *steps, uint64_t id, uint64_t
 
 uint32_t wb_write(struct wb_steps *steps, uint64_t id, uint64_t handle, uint64_t offset, const char *text)
 {
-    struct ph_blob *blob = ph_blob_new(strlen(text));
-    memcpy(blob->data, text, strlen(text));
-    blob->len = strlen(text);
+    struct ph_blob *blob = ph_blob_copy(text, strlen(text));
     return status_of(write_blob(steps, id, handle, offset, blob));
 }
 

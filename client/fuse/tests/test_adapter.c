@@ -133,9 +133,7 @@ static void test_conflicts(void)
     g_autofree char *directory = g_dir_make_tmp("pohmel-conflicts-XXXXXX", NULL);
     g_autofree char *below = g_build_filename(directory, "a", "b", NULL);
     struct ph_conflicts *conflicts = ph_conflicts_new(below, "/mnt");
-    struct ph_blob *blob = ph_blob_new(3);
-    blob->len = 3;
-    memcpy(blob->data, "new", 3);
+    struct ph_blob *blob = ph_blob_copy("new", 3);
     ph_conflicts_data(conflicts, 77, "/d/sa\"ved", 10, blob);
     ph_conflicts_data(conflicts, 77, "/d/sa\"ved", 0, blob);
     ph_conflicts_data(conflicts, 78, "", 0, blob);

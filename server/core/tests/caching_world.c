@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "server/core/table.h"
 #include "server/core/tests/stepped.h"
 
 static void run(struct world *world, struct ph_server_call *call);
@@ -412,4 +413,42 @@ uint64_t client_recalled(struct client *client, guint index, uint64_t object, ui
     lease = event->lease;
     pohmel__recall_event__free_unpacked(event, NULL);
     return lease;
+}
+
+uint64_t client_open_file(struct client *client, uint64_t object, uint64_t handle, bool reopen)
+{
+    Pohmel__OpenRequest open = POHMEL__OPEN_REQUEST__INIT;
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+
+    open.caller = &caller;
+    open.object = object;
+    open.handle = handle;
+    open.access = 3;
+    open.reopen = reopen;
+    return client_send(client, PH_CMD_OPEN, &open.base);
+}
+
+uint64_t client_lock_file(struct client *client, uint64_t object, uint64_t handle, bool wait)
+{
+    Pohmel__LockRequest lock = POHMEL__LOCK_REQUEST__INIT;
+    Pohmel__Range range = POHMEL__RANGE__INIT;
+
+    range.length = 10;
+    lock.object = object;
+    lock.handle = handle;
+    lock.owner = 7;
+    lock.range = &range;
+    lock.wait = wait;
+    return client_send(client, PH_CMD_LOCK, &lock.base);
+}
+
+size_t world_leases(struct world *world)
+{
+    struct ph_table_cursor cursor = {0};
+    struct ph_lease_view views[16];
+    size_t count = 0;
+
+    while (!cursor.end)
+        count += ph_server_look_leases(world->server, 0, &cursor, views, G_N_ELEMENTS(views));
+    return count;
 }

@@ -5,6 +5,7 @@
 #include <glib.h>
 
 #include "ph_dispatch.h"
+#include "server/core/look.h"
 #include "server/core/server_core.h"
 #include "server/core/tests/fake_store.h"
 
@@ -39,6 +40,9 @@ void world_clear(struct world *world);
 /* The server is killed, its clients gone before, and started again. */
 void world_restart(struct world *world, uint64_t now_ms);
 void world_tick(struct world *world, uint64_t now_ms);
+
+/* Leases of all sessions of the first export. */
+size_t world_leases(struct world *world);
 
 /* Lets the calls that were held run. */
 void world_let_run(struct world *world);
@@ -82,6 +86,11 @@ uint64_t client_rename(struct client *client, const char *from, const char *to);
 uint64_t client_acquire(struct client *client, uint64_t object, uint32_t mode);
 uint64_t client_acquired(struct client *client, uint64_t id);
 void client_release(struct client *client, uint64_t lease, bool keep);
+
+/* OPEN for reading and writing; REOPEN: as after a restart of the server. */
+uint64_t client_open_file(struct client *client, uint64_t object, uint64_t handle, bool reopen);
+/* LOCK of the first ten bytes. */
+uint64_t client_lock_file(struct client *client, uint64_t object, uint64_t handle, bool wait);
 
 /* The INDEXth recall: its lease, and the mode that may be kept. */
 uint64_t client_recalled(struct client *client, guint index, uint64_t object, uint32_t keep);

@@ -44,7 +44,7 @@ static void test_granted_with_attributes(void)
     /* That a name is absent is known by the lease on the directory. */
     client_lookup(&pair.one, "absent", &again, &directory);
     g_assert_cmpuint(directory, ==, root);
-    g_assert_cmpuint(ph_server_leases(pair.world.server), ==, 2);
+    g_assert_cmpuint(world_leases(&pair.world), ==, 2);
     /* Who did not ask for leases is granted none. */
     client_getattr(&pair.two, FILE_A, &lease);
     g_assert_cmpuint(lease, ==, 0);

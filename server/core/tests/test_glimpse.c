@@ -37,6 +37,13 @@ static uint64_t look(struct pair *pair)
     return client_getattr(&pair->reader, FILE_A, NULL);
 }
 
+/* READER, which caches, has looked: the id of its request. */
+static uint64_t set_up_asking(struct pair *pair)
+{
+    set_up(pair, true);
+    return look(pair);
+}
+
 /* The number of the INDEXth question to WRITER. */
 static uint64_t asked(const struct pair *pair, guint index)
 {
@@ -172,8 +179,7 @@ static void test_who_cannot_say_gives_the_lease_back(void)
     g_autofree struct answer *answer = NULL;
     uint64_t id;
 
-    set_up(&pair, true);
-    id = look(&pair);
+    id = set_up_asking(&pair);
     answer = answer_new(&pair, asked(&pair, 0));
     answer->message.lease = 0;
     answer->message.attr = NULL;
@@ -189,8 +195,7 @@ static void test_who_will_share_is_not_asked_for_the_lease(void)
     g_autofree struct answer *answer = NULL;
     uint64_t id;
 
-    set_up(&pair, true);
-    id = look(&pair);
+    id = set_up_asking(&pair);
     answer = answer_new(&pair, asked(&pair, 0));
     answer->message.lease = 0;
     answer->message.attr = NULL;
@@ -210,8 +215,7 @@ static void test_who_promises_to_share_has_to(void)
     g_autofree struct answer *answer = NULL;
     uint64_t id;
 
-    set_up(&pair, true);
-    id = look(&pair);
+    id = set_up_asking(&pair);
     answer = answer_new(&pair, asked(&pair, 0));
     answer->message.lease = 0;
     answer->message.sharing = true;
@@ -229,8 +233,7 @@ static void test_who_does_not_answer_is_asked_for_the_lease(void)
     struct pair pair;
     uint64_t id;
 
-    set_up(&pair, true);
-    id = look(&pair);
+    id = set_up_asking(&pair);
     world_tick(&pair.world, START_MS + PH_GLIMPSE_TIMEOUT_MS - 1);
     g_assert_cmpuint(pair.writer.recalls->len, ==, 0);
     world_tick(&pair.world, START_MS + PH_GLIMPSE_TIMEOUT_MS);
@@ -244,8 +247,7 @@ static void test_who_never_answers_is_fenced(void)
     struct pair pair;
     uint64_t id;
 
-    set_up(&pair, true);
-    id = look(&pair);
+    id = set_up_asking(&pair);
     world_tick(&pair.world, START_MS + PH_GLIMPSE_TIMEOUT_MS);
     g_assert_cmpuint(client_status(&pair.reader, id), ==, PH_PENDING);
     world_tick(&pair.world, START_MS + PH_GLIMPSE_TIMEOUT_MS + PH_RECALL_TIMEOUT_MS);
@@ -263,8 +265,7 @@ static void test_wrong_answers_are_not_believed(void)
         g_autofree struct answer *answer = NULL;
         uint64_t id;
 
-        set_up(&pair, true);
-        id = look(&pair);
+        id = set_up_asking(&pair);
         answer = answer_new(&pair, asked(&pair, 0));
         answer->message.lease += wrong == 0;
         answer->message.attr = wrong == 1 ? NULL : answer->message.attr;
@@ -286,8 +287,7 @@ static void test_answers_to_what_was_not_asked_do_nothing(void)
     g_autofree struct answer *answer = NULL;
     uint64_t id;
 
-    set_up(&pair, true);
-    id = look(&pair);
+    id = set_up_asking(&pair);
     answer = answer_new(&pair, asked(&pair, 0) + 1);
     g_assert_cmpuint(give(&pair.writer, answer), ==, PH_ST_OK);
     /* Nor does the right one, from somebody else. */
@@ -361,8 +361,7 @@ static void test_a_holder_that_is_lost_answers_no_more(void)
     struct ph_actions actions = {0};
     uint64_t id;
 
-    set_up(&pair, true);
-    id = look(&pair);
+    id = set_up_asking(&pair);
     ph_server_conn_closed(pair.writer.conn, false, &actions);
     for (size_t i = 0; i < actions.count; i++) {
         struct ph_action *action = ph_actions_get(&actions, i);
@@ -389,8 +388,7 @@ static void test_who_asks_may_stop_waiting(void)
     struct pair pair;
     uint64_t id, again;
 
-    set_up(&pair, true);
-    id = look(&pair);
+    id = set_up_asking(&pair);
     client_cancel(&pair.reader, id);
     g_assert_cmpuint(client_status(&pair.reader, id), ==, PH_ST_CANCELLED);
     tell(&pair, 0);

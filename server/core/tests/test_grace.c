@@ -97,33 +97,6 @@ static bool done(struct client *client)
     return confirmed;
 }
 
-static uint64_t open_file(struct client *client, uint64_t handle, bool reopen)
-{
-    Pohmel__OpenRequest open = POHMEL__OPEN_REQUEST__INIT;
-    Pohmel__Caller caller = POHMEL__CALLER__INIT;
-
-    open.caller = &caller;
-    open.object = FILE_B;
-    open.handle = handle;
-    open.access = 3;
-    open.reopen = reopen;
-    return client_send(client, PH_CMD_OPEN, &open.base);
-}
-
-static uint64_t lock_file(struct client *client, uint64_t handle, bool wait)
-{
-    Pohmel__LockRequest lock = POHMEL__LOCK_REQUEST__INIT;
-    Pohmel__Range range = POHMEL__RANGE__INIT;
-
-    range.length = 10;
-    lock.object = FILE_B;
-    lock.handle = handle;
-    lock.owner = 7;
-    lock.range = &range;
-    lock.wait = wait;
-    return client_send(client, PH_CMD_LOCK, &lock.base);
-}
-
 /* The promise: all comes back, under new ids; and grace is over when the last one is done. */
 static void test_all_come_back(void)
 {
@@ -133,17 +106,17 @@ static void test_all_come_back(void)
     set_up(&pair);
     lease = client_acquired(&pair.one, client_acquire(&pair.one, FILE_A, PH_LEASE_EXCLUSIVE));
     restart(&pair);
-    g_assert_true(ph_server_in_grace(pair.world.server));
+    g_assert_cmpuint(ph_server_look_grace(pair.world.server), >, 0);
     g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
     again = claimed(&pair.one, claim(&pair.one, FILE_A, lease, PH_LEASE_EXCLUSIVE, 0));
     g_assert_cmpuint(again, >, lease);
     /* Claiming once more changes nothing. */
     g_assert_cmpuint(claimed(&pair.one, claim(&pair.one, FILE_A, lease, PH_LEASE_EXCLUSIVE, 0)), ==, again);
     g_assert_true(done(&pair.one));
-    g_assert_true(ph_server_in_grace(pair.world.server));
+    g_assert_cmpuint(ph_server_look_grace(pair.world.server), >, 0);
     g_assert_cmpuint(resume(&pair.two, 2), ==, PH_ST_OK);
     g_assert_true(done(&pair.two));
-    g_assert_false(ph_server_in_grace(pair.world.server));
+    g_assert_cmpuint(ph_server_look_grace(pair.world.server), ==, 0);
     g_assert_cmpuint(ph_fake_store_listed(pair.world.fake), ==, 2);
     client_getattr(&pair.two, FILE_A, NULL);
     g_assert_cmpuint(client_recalled(&pair.one, 0, FILE_A, PH_LEASE_SHARED), ==, again);
@@ -162,7 +135,7 @@ static void test_no_grace_for_nobody(void)
     client_send(&pair.two, PH_CMD_SESSION_CLOSE, &close.base);
     g_assert_cmpuint(ph_fake_store_listed(pair.world.fake), ==, 0);
     restart(&pair);
-    g_assert_false(ph_server_in_grace(pair.world.server));
+    g_assert_cmpuint(ph_server_look_grace(pair.world.server), ==, 0);
     g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_NO_SESSION);
     g_assert_cmpuint(client_status(&pair.one, client_open(&pair.one, 1, 2, ALL)), ==, PH_ST_OK);
     id = client_create(&pair.one, "new", 200, false);
@@ -237,17 +210,17 @@ static void test_handles_and_locks(void)
     uint64_t waits;
 
     set_up(&pair);
-    open_file(&pair.one, 5, false);
-    g_assert_cmpuint(client_status(&pair.one, lock_file(&pair.one, 5, false)), ==, PH_ST_OK);
+    client_open_file(&pair.one, FILE_B, 5, false);
+    g_assert_cmpuint(client_status(&pair.one, client_lock_file(&pair.one, FILE_B, 5, false)), ==, PH_ST_OK);
     restart(&pair);
     g_assert_cmpuint(resume(&pair.two, 2), ==, PH_ST_OK);
-    open_file(&pair.two, 6, true);
+    client_open_file(&pair.two, FILE_B, 6, true);
     g_assert_true(done(&pair.two));
-    waits = lock_file(&pair.two, 6, false);
+    waits = client_lock_file(&pair.two, FILE_B, 6, false);
     g_assert_cmpuint(client_status(&pair.two, waits), ==, PH_PENDING);
     g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
-    g_assert_cmpuint(client_status(&pair.one, open_file(&pair.one, 5, true)), ==, PH_ST_OK);
-    g_assert_cmpuint(client_status(&pair.one, lock_file(&pair.one, 5, false)), ==, PH_ST_OK);
+    g_assert_cmpuint(client_status(&pair.one, client_open_file(&pair.one, FILE_B, 5, true)), ==, PH_ST_OK);
+    g_assert_cmpuint(client_status(&pair.one, client_lock_file(&pair.one, FILE_B, 5, false)), ==, PH_ST_OK);
     g_assert_true(done(&pair.one));
     g_assert_cmpuint(client_status(&pair.two, waits), ==, PH_ST_WOULD_BLOCK);
     tear_down(&pair);
@@ -268,7 +241,7 @@ static void test_claims_are_refused(void)
     g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
     g_assert_cmpuint(claimed(&pair.one, claim(&pair.one, FILE_A, lease, PH_LEASE_EXCLUSIVE, 7)), ==, 0);
     g_assert_cmpuint(claimed(&pair.one, claim(&pair.one, 999, lease, PH_LEASE_EXCLUSIVE, 0)), ==, 0);
-    g_assert_cmpuint(ph_server_leases(pair.world.server), ==, 0);
+    g_assert_cmpuint(world_leases(&pair.world), ==, 0);
     /* An id of this start cannot be from before. */
     g_assert_cmpuint(claimed(&pair.one, claim(&pair.one, FILE_A, lease + (UINT64_C(9) << 40), 2, 1)), ==, 0);
     g_assert_cmpuint(claimed(&pair.one, claim(&pair.one, FILE_A, lease, PH_LEASE_EXCLUSIVE, 1)), !=, 0);
@@ -301,13 +274,13 @@ static void test_breaks_while_claiming(void)
     g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
     again = claimed(&pair.one, claim(&pair.one, FILE_A, lease, PH_LEASE_EXCLUSIVE, 0));
     client_clear(&pair.one);
-    g_assert_true(ph_server_in_grace(pair.world.server));
+    g_assert_cmpuint(ph_server_look_grace(pair.world.server), >, 0);
     client_connect(&pair.one, &pair.world);
     g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
     g_assert_cmpuint(claimed(&pair.one, claim(&pair.one, FILE_A, lease, PH_LEASE_EXCLUSIVE, 0)), ==, again);
     client_clear(&pair.one);
     world_tick(&pair.world, OVER_MS);
-    g_assert_false(ph_server_in_grace(pair.world.server));
+    g_assert_cmpuint(ph_server_look_grace(pair.world.server), ==, 0);
     client_connect(&pair.one, &pair.world);
     g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_NO_SESSION);
     tear_down(&pair);
@@ -322,10 +295,10 @@ static void test_grace_ends_early(void)
     set_up(&pair);
     restart(&pair);
     g_assert_cmpuint(client_status(&pair.one, client_open(&pair.one, 1, 2, ALL)), ==, PH_ST_OK);
-    g_assert_true(ph_server_in_grace(pair.world.server));
+    g_assert_cmpuint(ph_server_look_grace(pair.world.server), >, 0);
     g_assert_cmpuint(resume(&pair.two, 2), ==, PH_ST_OK);
     client_send(&pair.two, PH_CMD_SESSION_CLOSE, &close.base);
-    g_assert_false(ph_server_in_grace(pair.world.server));
+    g_assert_cmpuint(ph_server_look_grace(pair.world.server), ==, 0);
     g_assert_true(ph_fake_store_lists(pair.world.fake, 1, 2));
     g_assert_cmpuint(ph_fake_store_listed(pair.world.fake), ==, 1);
     tear_down(&pair);

@@ -60,7 +60,6 @@ static void test_left_behind_until_it_expires(void)
     ph_lease_session_lost(world.leases, world.one, false);
     g_assert_false(claim(&world, &change, world.two, FILE_A, true));
     assert_recalls(&world, 0); /* there is nobody to ask */
-    g_assert_cmpuint(ph_leases_next(world.leases), ==, answered_ms + kept_ms);
     ph_leases_tick(world.leases, answered_ms + kept_ms - 1);
     g_assert_false(went(&world, &change));
     ph_leases_tick(world.leases, answered_ms + kept_ms);
@@ -81,7 +80,6 @@ static void test_left_by_itself(void)
     ph_leases_tick(world.leases, 5000);
     ph_lease_session_lost(world.leases, world.one, true);
     g_assert_false(claim(&world, &change, world.two, FILE_A, true));
-    g_assert_cmpuint(ph_leases_next(world.leases), ==, 5000 + PH_LEASE_LEFT_MS);
     ph_leases_tick(world.leases, 5000 + PH_LEASE_LEFT_MS - 1);
     g_assert_false(went(&world, &change));
     ph_leases_tick(world.leases, 5000 + PH_LEASE_LEFT_MS);
@@ -117,7 +115,6 @@ static void test_mute_holder_is_fenced(void)
     grant(&world, world.one, FILE_A);
     grant(&world, world.two, FILE_B);
     g_assert_false(claim(&world, &change, world.two, FILE_A, true));
-    g_assert_cmpuint(ph_leases_next(world.leases), ==, now_ms + PH_RECALL_TIMEOUT_MS);
     for (; now_ms < 1000 + PH_RECALL_TIMEOUT_MS; now_ms += TICK_MS) {
         ph_lease_session_answered(world.one); /* it talks, but does not answer */
         ph_leases_tick(world.leases, now_ms);

@@ -46,32 +46,6 @@ static uint32_t resume_one(struct pair *pair)
     return client_status(&pair->one, client_open(&pair->one, 1, 1, AGAIN));
 }
 
-static uint64_t open_file(struct client *client, uint64_t handle)
-{
-    Pohmel__OpenRequest open = POHMEL__OPEN_REQUEST__INIT;
-    Pohmel__Caller caller = POHMEL__CALLER__INIT;
-
-    open.caller = &caller;
-    open.object = FILE_B;
-    open.handle = handle;
-    open.access = 3;
-    return client_send(client, PH_CMD_OPEN, &open.base);
-}
-
-static uint64_t lock_file(struct client *client, uint64_t handle, bool wait)
-{
-    Pohmel__LockRequest lock = POHMEL__LOCK_REQUEST__INIT;
-    Pohmel__Range range = POHMEL__RANGE__INIT;
-
-    range.length = 10;
-    lock.object = FILE_B;
-    lock.handle = handle;
-    lock.owner = 7;
-    lock.range = &range;
-    lock.wait = wait;
-    return client_send(client, PH_CMD_LOCK, &lock.base);
-}
-
 static Pohmel__Change *create_change(void)
 {
     static Pohmel__Change change;
@@ -99,8 +73,8 @@ static void test_nothing_is_lost(void)
 
     set_up(&pair);
     lease = client_acquired(&pair.one, client_acquire(&pair.one, FILE_A, PH_LEASE_EXCLUSIVE));
-    g_assert_cmpuint(client_status(&pair.one, open_file(&pair.one, 5)), ==, PH_ST_OK);
-    g_assert_cmpuint(client_status(&pair.one, lock_file(&pair.one, 5, false)), ==, PH_ST_OK);
+    g_assert_cmpuint(client_status(&pair.one, client_open_file(&pair.one, FILE_B, 5, false)), ==, PH_ST_OK);
+    g_assert_cmpuint(client_status(&pair.one, client_lock_file(&pair.one, FILE_B, 5, false)), ==, PH_ST_OK);
     break_one(&pair);
     g_assert_cmpuint(ph_fake_store_ended(pair.world.fake), ==, 0);
     g_assert_cmpuint(ph_server_sessions_away(pair.world.server), ==, 1);
@@ -113,10 +87,11 @@ static void test_nothing_is_lost(void)
     again = client_acquired(&pair.one, client_acquire(&pair.one, FILE_A, PH_LEASE_EXCLUSIVE));
     g_assert_cmpuint(again, ==, lease);
     g_assert_cmpuint(ph_fake_store_handles(pair.world.fake), ==, 1);
-    g_assert_cmpuint(client_status(&pair.one, open_file(&pair.one, 5)), ==, PH_ST_OK);
+    g_assert_cmpuint(client_status(&pair.one, client_open_file(&pair.one, FILE_B, 5, false)), ==, PH_ST_OK);
     g_assert_cmpuint(ph_fake_store_handles(pair.world.fake), ==, 1);
-    open_file(&pair.two, 6);
-    g_assert_cmpuint(client_status(&pair.two, lock_file(&pair.two, 6, false)), ==, PH_ST_WOULD_BLOCK);
+    client_open_file(&pair.two, FILE_B, 6, false);
+    g_assert_cmpuint(client_status(&pair.two, client_lock_file(&pair.two, FILE_B, 6, false)), ==,
+                     PH_ST_WOULD_BLOCK);
     tear_down(&pair);
 }
 
@@ -206,17 +181,17 @@ static void test_waits_end_with_the_connection(void)
     set_up(&pair);
     lease = client_acquired(&pair.two, client_acquire(&pair.two, FILE_A, PH_LEASE_EXCLUSIVE));
     client_getattr(&pair.one, FILE_A, NULL);
-    open_file(&pair.two, 6);
-    g_assert_cmpuint(client_status(&pair.two, lock_file(&pair.two, 6, false)), ==, PH_ST_OK);
-    open_file(&pair.one, 5);
-    g_assert_cmpuint(client_status(&pair.one, lock_file(&pair.one, 5, true)), ==, PH_PENDING);
+    client_open_file(&pair.two, FILE_B, 6, false);
+    g_assert_cmpuint(client_status(&pair.two, client_lock_file(&pair.two, FILE_B, 6, false)), ==, PH_ST_OK);
+    client_open_file(&pair.one, FILE_B, 5, false);
+    g_assert_cmpuint(client_status(&pair.one, client_lock_file(&pair.one, FILE_B, 5, true)), ==, PH_PENDING);
     break_one(&pair);
     g_assert_cmpuint(resume_one(&pair), ==, PH_ST_OK);
     g_assert_cmpuint(ph_server_running(pair.world.server), ==, 0);
     pair.one.next_id = 1000;
     client_release(&pair.two, lease, false);
     g_assert_cmpuint(g_hash_table_size(pair.one.replies), ==, 1);
-    g_assert_cmpuint(client_status(&pair.one, lock_file(&pair.one, 5, true)), ==, PH_PENDING);
+    g_assert_cmpuint(client_status(&pair.one, client_lock_file(&pair.one, FILE_B, 5, true)), ==, PH_PENDING);
     tear_down(&pair);
 }
 
@@ -295,12 +270,13 @@ static void test_lock_of_who_is_away(void)
 
     set_up(&pair);
     world_tick(&pair.world, START_MS);
-    open_file(&pair.one, 5);
-    g_assert_cmpuint(client_status(&pair.one, lock_file(&pair.one, 5, false)), ==, PH_ST_OK);
-    open_file(&pair.two, 6);
+    client_open_file(&pair.one, FILE_B, 5, false);
+    g_assert_cmpuint(client_status(&pair.one, client_lock_file(&pair.one, FILE_B, 5, false)), ==, PH_ST_OK);
+    client_open_file(&pair.two, FILE_B, 6, false);
     break_one(&pair);
-    g_assert_cmpuint(client_status(&pair.two, lock_file(&pair.two, 6, false)), ==, PH_ST_WOULD_BLOCK);
-    waits = lock_file(&pair.two, 6, true);
+    g_assert_cmpuint(client_status(&pair.two, client_lock_file(&pair.two, FILE_B, 6, false)), ==,
+                     PH_ST_WOULD_BLOCK);
+    waits = client_lock_file(&pair.two, FILE_B, 6, true);
     world_tick(&pair.world, START_MS + PH_LEASE_TTL_MS);
     g_assert_cmpuint(client_status(&pair.two, waits), ==, PH_PENDING);
     world_tick(&pair.world, EXPIRED_MS);
@@ -369,7 +345,7 @@ static void test_newer_session_ends_who_is_away(void)
     g_assert_cmpuint(client_status(&pair.one, client_open(&pair.one, 1, 1, ALL)), ==, PH_ST_BUSY);
     g_assert_cmpuint(client_status(&pair.one, client_open(&pair.one, 1, 2, ALL)), ==, PH_ST_OK);
     g_assert_cmpuint(ph_server_sessions_away(pair.world.server), ==, 0);
-    g_assert_cmpuint(ph_server_leases(pair.world.server), ==, 0);
+    g_assert_cmpuint(world_leases(&pair.world), ==, 0);
     tear_down(&pair);
 }
 
