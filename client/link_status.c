@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/link_private.h"
+#include "runtime/wire/command.h"
 
 static void add(GString *text, const char *key, uint64_t value)
 {
@@ -31,6 +32,19 @@ static void add_session(GString *text, struct ph_link *link)
     add(text, "server-epoch", opened->epoch);
 }
 
+/* What was sent, by command: "sent-lookup". Those that were never sent are left out. */
+static void add_sent(GString *text, const struct ph_client_counters *counters)
+{
+    for (uint16_t kind = 0; kind < PH_CLIENT_KINDS; kind++) {
+        const struct ph_command_info *info = counters->sent[kind] > 0 ? ph_command_info(kind) : NULL;
+        if (info == NULL)
+            continue;
+        g_autofree char *name = g_ascii_strdown(info->name, -1);
+        g_strdelimit(name, "_", '-');
+        g_string_append_printf(text, "sent-%s: %" PRIu64 "\n", name, counters->sent[kind]);
+    }
+}
+
 static void add_flow(GString *text, struct ph_link *link)
 {
     const struct ph_client_opened *opened = ph_client_opened(link->core);
@@ -49,6 +63,7 @@ static void add_flow(GString *text, struct ph_link *link)
     add(text, "failures", counters->failures);
     add(text, "cancelled", counters->cancels);
     add(text, "path-walks", counters->walks);
+    add_sent(text, counters);
     add(text, "payload-sent-bytes", counters->payload_out_bytes);
     add(text, "payload-received-bytes", counters->payload_in_bytes);
 }

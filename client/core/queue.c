@@ -110,6 +110,8 @@ static void hand_out(struct ph_client *client, struct ph_client_request *request
 {
     client->last_sent_ms = request->sent_ms = now_ms;
     client->counters.requests++;
+    if (request->kind < PH_CLIENT_KINDS)
+        client->counters.sent[request->kind]++;
     if (request->payload)
         client->counters.payload_out_bytes += request->payload->len;
 

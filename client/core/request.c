@@ -13,7 +13,7 @@ struct ph_client_request *ph_request_new(uint16_t command, size_t message_len, s
         abort();
     atomic_init(&request->refs, 1);
     atomic_init(&request->wire, 0);
-    request->command = command;
+    request->command = request->kind = command;
     request->queue = PH_QUEUE_PLAIN;
     request->payload = payload ? ph_blob_ref(payload) : NULL;
     request->cost = 1;
@@ -56,6 +56,13 @@ static enum ph_request_queue queue_of(uint16_t command, const ProtobufCMessage *
     }
 }
 
+static uint16_t kind_of(uint16_t command, const ProtobufCMessage *message)
+{
+    const Pohmel__TransactRequest *transact = (const Pohmel__TransactRequest *) message;
+    bool one = command == PH_CMD_TRANSACT && transact->n_changes == 1;
+    return one ? (uint16_t) transact->changes[0]->command_case : command;
+}
+
 /* The handle that COMMAND opens or closes, 0 for none. */
 static uint64_t handle_of(uint16_t command, const ProtobufCMessage *message)
 {
@@ -78,6 +85,7 @@ struct ph_client_request *ph_request_encode(uint16_t command, const ProtobufCMes
     struct ph_client_request *request = ph_request_new(command, ph_encoded_size(message), payload);
     ph_encode(message, request->message);
     request->queue = queue_of(command, message);
+    request->kind = kind_of(command, message);
     request->handle = handle_of(command, message);
     uint32_t wanted = command == PH_CMD_READ ? ((const Pohmel__ReadRequest *) message)->length : 0;
     request->cost = ph_credit_cost(payload ? (uint32_t) payload->len : 0, wanted);

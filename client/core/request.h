@@ -57,6 +57,7 @@ struct ph_client_request {
 
     /* Fixed at creation. */
     uint16_t command;
+    uint16_t kind; /* for counting: the change in a transaction of one; else the command */
     uint8_t purpose, queue;
     uint32_t cost; /* credits: ph_credit_cost */
     ph_reply_fn fn;

@@ -87,11 +87,14 @@ struct ph_client_opened {
     uint32_t lease_ttl_ms, slots, credits;
 };
 
+enum { PH_CLIENT_KINDS = 96 }; /* above the numbers of all commands that a client sends */
+
 struct ph_client_counters {
     uint64_t requests, transactions, replies, failures, reconnects, resumes, walks, cancels;
     uint64_t recoveries, not_reopened; /* sessions taken up after a restart; handles that were lost by it */
     uint64_t queued_peak, in_flight_peak;
     uint64_t payload_out_bytes, payload_in_bytes;
+    uint64_t sent[PH_CLIENT_KINDS]; /* requests by command; a transaction of one change counts for that */
 };
 
 struct ph_client;
