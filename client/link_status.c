@@ -32,7 +32,7 @@ static void add_session(GString *text, struct ph_link *link)
     add(text, "server-epoch", opened->epoch);
 }
 
-/* What was sent, by command: "sent-lookup". Those that were never sent are left out. */
+/* What was sent, by command: "commands-lookup". Those that were never sent are left out. */
 static void add_sent(GString *text, const struct ph_client_counters *counters)
 {
     for (uint16_t kind = 0; kind < PH_CLIENT_KINDS; kind++) {
@@ -41,7 +41,7 @@ static void add_sent(GString *text, const struct ph_client_counters *counters)
             continue;
         g_autofree char *name = g_ascii_strdown(info->name, -1);
         g_strdelimit(name, "_", '-');
-        g_string_append_printf(text, "sent-%s: %" PRIu64 "\n", name, counters->sent[kind]);
+        g_string_append_printf(text, "commands-%s: %" PRIu64 "\n", name, counters->sent[kind]);
     }
 }
 

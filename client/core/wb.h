@@ -108,6 +108,9 @@ uint64_t ph_wb_submit(struct ph_wb *wb, uint16_t command, const ProtobufCMessage
 bool ph_wb_getattr(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now,
                    struct ph_cached_attr_wire *wire);
 
+/* Whether it would be. */
+bool ph_wb_knows(const struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now);
+
 /* SEND of CALL has the ticket LINK_TICKET at the link (0: answered already). Call at once after sending; CALL
  * may be gone, which is why it goes by TICKET. */
 void ph_wb_sent(struct ph_wb *wb, uint64_t ticket, uint64_t link_ticket);

@@ -142,6 +142,11 @@ static const struct wb_object *known_here(const struct ph_wb *wb, uint64_t objec
     return known ? o : NULL;
 }
 
+bool ph_wb_knows(const struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now)
+{
+    return known_here(wb, object, now) != NULL;
+}
+
 bool ph_wb_getattr(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now,
                    struct ph_cached_attr_wire *wire)
 {

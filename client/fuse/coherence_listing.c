@@ -5,6 +5,7 @@
 
 #include "client/core/may.h"
 #include "client/fuse/coherence_private.h"
+#include "client/fuse/writeback.h"
 
 enum { KNOWN_PART = 4 }; /* at most one of so many names may be without attributes */
 
@@ -61,7 +62,8 @@ bool ph_coherence_may_list(struct ph_coherence *coherence, const Pohmel__Caller 
 
 struct snapshot {
     struct ph_listing *listing;
-    size_t names, without;
+    size_t names;
+    GArray *without; /* objects whose attributes the cache does not know; NULL for none */
 };
 
 static void take(void *data, const struct ph_cache_listed *listed)
@@ -69,7 +71,22 @@ static void take(void *data, const struct ph_cache_listed *listed)
     struct snapshot *snapshot = data;
     ph_listing_add(snapshot->listing, listed->name, listed->len, listed->object, listed->type);
     snapshot->names++;
-    snapshot->without += !listed->attributes;
+    if (listed->attributes)
+        return;
+    if (snapshot->without == NULL)
+        snapshot->without = g_array_new(FALSE, FALSE, sizeof(listed->object));
+    g_array_append_val(snapshot->without, listed->object);
+}
+
+/* Whether most of those whose names SNAPSHOT has can be described here: directories in which something was
+ * made, for one, are known to write-back alone. */
+static bool describes_most(struct ph_coherence *coherence, const struct snapshot *snapshot)
+{
+    size_t without = snapshot->without != NULL ? snapshot->without->len : 0;
+    if (without * KNOWN_PART > snapshot->names && coherence->writeback != NULL)
+        without -= ph_writeback_knows(coherence->writeback, (const uint64_t *) (void *) snapshot->without->data,
+                                      without);
+    return without * KNOWN_PART <= snapshot->names;
 }
 
 struct ph_listing *ph_coherence_list(struct ph_coherence *coherence, uint64_t directory)
@@ -78,7 +95,9 @@ struct ph_listing *ph_coherence_list(struct ph_coherence *coherence, uint64_t di
     pthread_mutex_lock(&coherence->mutex);
     bool known = ph_cache_list(coherence->cache, directory, ph_coherence_now(coherence), take, &snapshot);
     pthread_mutex_unlock(&coherence->mutex);
-    if (known && snapshot.without * KNOWN_PART <= snapshot.names) {
+    known = known && describes_most(coherence, &snapshot);
+    g_clear_pointer(&snapshot.without, g_array_unref);
+    if (known) {
         ph_listing_seal(snapshot.listing);
         return snapshot.listing;
     }

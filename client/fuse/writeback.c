@@ -504,6 +504,17 @@ bool ph_writeback_getattr(struct ph_writeback *writeback, uint64_t object, struc
     return known;
 }
 
+size_t ph_writeback_knows(struct ph_writeback *writeback, const uint64_t *objects, size_t count)
+{
+    struct ph_wb_now at = now(writeback);
+    size_t known = 0;
+    pthread_mutex_lock(&writeback->mutex);
+    for (size_t i = 0; i < count; i++)
+        known += ph_wb_knows(writeback->wb, objects[i], &at);
+    pthread_mutex_unlock(&writeback->mutex);
+    return known;
+}
+
 bool ph_writeback_is_dirty(struct ph_writeback *writeback, uint64_t object)
 {
     pthread_mutex_lock(&writeback->mutex);

@@ -65,6 +65,9 @@ bool ph_writeback_drain(struct ph_writeback *writeback, guint patience_s);
 /* Attributes of OBJECT in *WIRE, where GETATTR would be answered here. */
 bool ph_writeback_getattr(struct ph_writeback *writeback, uint64_t object, struct ph_cached_attr_wire *wire);
 
+/* Of how many of the COUNT OBJECTS that is so. */
+size_t ph_writeback_knows(struct ph_writeback *writeback, const uint64_t *objects, size_t count);
+
 /* Whether OBJECT has changes that were not written back; any thread. */
 bool ph_writeback_is_dirty(struct ph_writeback *writeback, uint64_t object);
 
