@@ -84,8 +84,8 @@ static bool describes_most(struct ph_coherence *coherence, const struct snapshot
 {
     size_t without = snapshot->without != NULL ? snapshot->without->len : 0;
     if (without * KNOWN_PART > snapshot->names && coherence->writeback != NULL)
-        without -= ph_writeback_knows(coherence->writeback, (const uint64_t *) (void *) snapshot->without->data,
-                                      without);
+        without -= ph_writeback_knows(coherence->writeback,
+                                      (const uint64_t *) (void *) snapshot->without->data, without);
     return without * KNOWN_PART <= snapshot->names;
 }
 

@@ -391,8 +391,8 @@ bool ph_writeback_drain(struct ph_writeback *writeback, guint patience_s)
     return clean;
 }
 
-/* Whether nobody is to wait for the server any more: it is another one, or away for as long as there is patience.
- * A session that is kept does not end by it, so write-back itself does not know. */
+/* Whether nobody is to wait for the server any more: it is another one, or away for as long as there is
+ * patience. A session that is kept does not end by it, so write-back itself does not know. */
 static bool is_given_up(struct ph_writeback *writeback, uint64_t now_ms)
 {
     if (ph_link_connected(writeback->link)) {

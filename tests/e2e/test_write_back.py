@@ -93,6 +93,21 @@ class Seen(MountCase):
         self.assertEqual(os.listdir(self.here + "/warm"), [])
         self.assertEqual(os.listdir(self.there + "/warm"), [])
 
+    def test_directories_within_a_fresh_one_are_listed_here(self):
+        """Something was made in all of them, which changed their attributes; rm -r sends nothing."""
+        self.held()
+        flush(self.here)
+        for number in range(5):
+            os.makedirs(self.here + "/warm/d/e%d/f" % number)
+            write(self.here + "/warm/d/e%d/g" % number, b"x")
+        before = status(self.here)
+        self.assertEqual(sorted(os.listdir(self.here + "/warm/d")), ["e%d" % number for number in range(5)])
+        subprocess.run(["rm", "-r", self.here + "/warm/d"], check=True)
+        after = status(self.here)
+        for command in ("readdir", "open", "mkdir", "rmdir"):
+            self.assertEqual(after.get("commands-" + command), before.get("commands-" + command), command)
+        self.assertEqual(transactions(self.here), before["transactions"])
+
     def test_fsync_brings_the_file_and_not_the_world(self):
         """The directories above it with it."""
         self.held()
