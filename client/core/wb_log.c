@@ -75,7 +75,7 @@ bool wb_only_here(const struct wb_object *o)
     if (o->born || wb_make_of(o) == NULL || !o->ops[0]->fresh_name)
         return false;
     for (size_t i = 0; i < o->op_count; i++)
-        if (o->ops[i]->sent ||
+        if (o->ops[i]->sent || o->ops[i]->uncertain ||
             (o->ops[i]->kind != WB_MAKE && o->ops[i]->kind != WB_STATE && o->ops[i]->kind != WB_XATTR))
             return false;
     return true;
@@ -132,8 +132,7 @@ void wb_op_in(struct ph_wb *wb, struct wb_op *op, struct wb_object *directory, c
     if (entry == NULL)
         entry = ph_wb_names_put(directory->names, name, len, PH_WB_UNKNOWN);
     wb_op_depend(op, entry->op);
-    if (op->kind == WB_MAKE)
-        op->fresh_name = entry->op == NULL;
+    op->fresh_name = entry->op == NULL && (which == 0 || op->fresh_name);
     entry->op = op;
 }
 

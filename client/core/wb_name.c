@@ -68,6 +68,21 @@ static bool vanishes(const struct wb_object *o)
            (S_ISDIR(o->attr.mode) ? o->children.next == &o->children : o->attr.links == 1);
 }
 
+/* NAME of O in D is to be taken away at the server. */
+static void take_away(struct ph_wb *wb, struct wb_object *o, struct wb_object *d, ProtobufCBinaryData name,
+                      const Pohmel__Caller *caller, const struct ph_wb_now *now, struct ph_wb_call **resume)
+{
+    bool is_rmdir = S_ISDIR(o->attr.mode);
+    wb_remove_unmoved(wb, o, d, &name, caller, resume);
+    if (!is_rmdir && o->attr.links == 1)
+        open_before(wb, o, now->ms);
+    struct wb_op *op = wb_op_new(wb, is_rmdir ? WB_RMDIR : WB_REMOVE, wb_caller(wb, caller), now->ms);
+    lose_name(o, now);
+    wb_op_about(wb, op, o);
+    wb_op_in(wb, op, d, name.data, name.len);
+    wb_op_append(wb, op);
+}
+
 bool wb_local_remove(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
                      struct ph_wb_actions *actions)
 {
@@ -88,14 +103,10 @@ bool wb_local_remove(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_
     if (vanishes(o)) {
         lose_name(o, now);
         wb_vanish(wb, o, &resume);
-    } else {
-        if (!is_rmdir && o->attr.links == 1)
-            open_before(wb, o, now->ms);
-        struct wb_op *op = wb_op_new(wb, is_rmdir ? WB_RMDIR : WB_REMOVE, wb_caller(wb, caller), now->ms);
+    } else if (!is_rmdir && wb_make_as_linked(wb, o, d, &name, &resume)) {
         lose_name(o, now);
-        wb_op_about(wb, op, o);
-        wb_op_in(wb, op, d, name.data, name.len);
-        wb_op_append(wb, op);
+    } else {
+        take_away(wb, o, d, name, caller, now, &resume);
     }
     ph_wb_names_put(d->names, name.data, name.len, 0);
     if (is_rmdir && d->attr.links > 0)

@@ -74,7 +74,7 @@ struct wb_op {
     bool due, queued, sent, done;
     bool later;      /* goes in a later session than that in which it was made */
     bool uncertain;  /* was sent in a session that ended before the answer */
-    bool fresh_name; /* MAKE: nothing else was under way about its name */
+    bool fresh_name; /* nothing else was under way about its names */
     unsigned refs;   /* the log, deps of others, calls */
     unsigned blockers;
     struct wb_op *next, *previous;     /* in the log */
@@ -387,6 +387,16 @@ struct wb_op *wb_handle_open(struct ph_wb *wb, struct wb_handle *handle, uint64_
 void wb_data_account(struct ph_wb *wb, struct wb_object *o, uint64_t before);
 /* O has lost its last name and was never known to the server: its operations are forgotten. */
 void wb_vanish(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call **resume);
+
+/* wb_shorten.c: resumes what waited for nothing else. */
+/* O, which is being made as NAME in D, loses that name, and has another there that was not sent: it is made
+ * under that. False: it cannot be done so; nothing was done. */
+bool wb_make_as_linked(struct ph_wb *wb, struct wb_object *o, struct wb_object *d,
+                       const ProtobufCBinaryData *name, struct ph_wb_call **resume);
+/* O, which is to lose *NAME in D, was given that by CALLER in place of another that it still has at the
+ * server: that is *NAME now, and D's, as long as the entry of that name is there. */
+bool wb_remove_unmoved(struct ph_wb *wb, struct wb_object *o, struct wb_object *d, ProtobufCBinaryData *name,
+                       const Pohmel__Caller *caller, struct ph_wb_call **resume);
 
 /* wb_vanished.c */
 /* O vanished, with the attributes that it has now and no name. */

@@ -68,6 +68,79 @@ static void test_rename_sends_the_last_name(void)
     wb_steps_end(&steps);
 }
 
+static void assert_made_as(const struct wb_steps *steps, const char *name)
+{
+    const struct wb_sent *sent = wb_world_find(&steps->world, PH_CMD_CREATE);
+    g_assert_nonnull(sent);
+    const Pohmel__CreateRequest *create = (const Pohmel__CreateRequest *) sent->inner;
+    g_assert_cmpmem(create->name.data, create->name.len, name, strlen(name));
+}
+
+static void test_link_takes_the_place_of_the_first_name(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f.tmp", 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "hello"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_close_handle(&steps, 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_link(&steps, 10, WB_ROOT, "f"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_chmod(&steps, 10, 0444), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "f.tmp"), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    assert_sent(&steps, "CREATE");
+    assert_made_as(&steps, "f");
+    wb_world_settle(&steps.world);
+    g_autofree char *text = wb_steps_text(&steps, 10);
+    g_assert_cmpstr(text, ==, "hello");
+    g_assert_cmpuint(wb_model_node(steps.world.server, 10)->mode & 07777, ==, 0444);
+    g_assert_cmpuint(wb_model_node(steps.world.server, 10)->links, ==, 1);
+    wb_steps_end(&steps);
+}
+
+static void test_link_over_what_is_being_removed_stays_one(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "f", 11, "old");
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "f"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f.tmp", 10, 0), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_link(&steps, 10, WB_ROOT, "f"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "f.tmp"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_nonnull(strstr(steps.history->str, "LINK"));
+    g_assert_null(wb_model_node(steps.world.server, 11));
+    g_assert_cmpuint(wb_model_node(steps.world.server, 10)->links, ==, 1);
+    wb_steps_end(&steps);
+}
+
+static void test_moved_and_removed_is_removed(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "a", 10, "old");
+    g_assert_cmpuint(wb_rename(&steps, WB_ROOT, "a", "b"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "b"), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    assert_sent(&steps, "REMOVE");
+    wb_world_settle(&steps.world);
+    g_assert_null(wb_model_node(steps.world.server, 10));
+    wb_steps_end(&steps);
+}
+
+static void test_moved_where_another_was_made_moves_first(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    wb_steps_file(&steps, "a", 10, "old");
+    g_assert_cmpuint(wb_rename(&steps, WB_ROOT, "a", "b"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "a", 11, 0), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "b"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_null(wb_model_node(steps.world.server, 10));
+    g_assert_nonnull(wb_model_node(steps.world.server, 11));
+    wb_steps_end(&steps);
+}
+
 static void test_directory_before_what_is_in_it(void)
 {
     struct wb_steps steps;
@@ -291,6 +364,13 @@ int main(int argc, char **argv)
     g_test_add_func("/wb/a new file is one CREATE with data and attributes", test_create_is_one_command);
     g_test_add_func("/wb/made and removed sends nothing", test_made_and_removed_sends_nothing);
     g_test_add_func("/wb/what was not sent yet is made under its last name", test_rename_sends_the_last_name);
+    g_test_add_func("/wb/what was linked and lost its first name is made under the other",
+                    test_link_takes_the_place_of_the_first_name);
+    g_test_add_func("/wb/a link whose name is being removed stays a link",
+                    test_link_over_what_is_being_removed_stays_one);
+    g_test_add_func("/wb/what was moved and removed is only removed", test_moved_and_removed_is_removed);
+    g_test_add_func("/wb/what was moved out of the way of another is moved first",
+                    test_moved_where_another_was_made_moves_first);
     g_test_add_func("/wb/a large file is sent while it is written", test_large_files_are_sent_early);
     g_test_add_func("/wb/each piece that arrives lets a writer go on", test_pieces_make_room);
     g_test_add_func("/wb/a directory is made before what is in it", test_directory_before_what_is_in_it);
