@@ -201,13 +201,33 @@ static struct wb_asked *make_special(struct wb_act *act, uint64_t d)
     return ask(act, PH_CMD_MKNOD, &mknod, NULL);
 }
 
+/* What is called NAME in D, or NULL. */
+static const struct wb_node *called(const struct wb_act *act, uint64_t d, const char *name)
+{
+    const struct wb_node *node = wb_model_node(act->truth, d);
+    const struct wb_entry *entry = node != NULL ? g_hash_table_lookup(node->names, name) : NULL;
+    return entry != NULL ? wb_model_node(act->truth, entry->id) : NULL;
+}
+
+/* NAME in D is likely to be taken away soon, as those that programs give in passing are. */
+static void pass(struct wb_act *act, uint64_t d, const char *name)
+{
+    act->passing_in = d;
+    act->passing = name;
+}
+
 static struct wb_asked *make_link(struct wb_act *act, uint64_t d)
 {
     Pohmel__LinkRequest message = POHMEL__LINK_REQUEST__INIT;
+    const char *first = wb_act_name(act);
+    const struct wb_node *there = called(act, d, first);
+    bool known = there != NULL && S_ISREG(there->mode) && !is_unknown(act, there->id);
     message.caller = &user;
-    message.object = wb_act_object(act, S_IFREG);
+    message.object = known ? there->id : wb_act_object(act, S_IFREG);
     message.parent = d;
     message.name = bytes(wb_act_name(act));
+    if (known && below(act, 2))
+        pass(act, d, first);
     return message.object != 0 ? ask(act, PH_CMD_LINK, &message, NULL) : NULL;
 }
 
@@ -215,13 +235,16 @@ static struct wb_asked *take_away(struct wb_act *act, uint64_t d)
 {
     Pohmel__RemoveRequest remove = POHMEL__REMOVE_REQUEST__INIT;
     Pohmel__RmdirRequest rmdir = POHMEL__RMDIR_REQUEST__INIT;
+    const char *name = wb_act_name(act);
+    if (act->passing != NULL) {
+        d = act->passing_in;
+        name = act->passing;
+        act->passing = NULL;
+    }
     remove.caller = rmdir.caller = &user;
     remove.parent = rmdir.parent = d;
-    const char *name = wb_act_name(act);
     remove.name = rmdir.name = bytes(name);
-    const struct wb_node *node = wb_model_node(act->truth, d);
-    const struct wb_entry *entry = node != NULL ? g_hash_table_lookup(node->names, name) : NULL;
-    const struct wb_node *there = entry != NULL ? wb_model_node(act->truth, entry->id) : NULL;
+    const struct wb_node *there = called(act, d, name);
     if (there != NULL && S_ISDIR(there->mode))
         return ask(act, PH_CMD_RMDIR, &rmdir, NULL);
     return ask(act, PH_CMD_REMOVE, &remove, NULL);
@@ -236,6 +259,8 @@ static struct wb_asked *rename_something(struct wb_act *act, uint64_t d)
     message.new_parent = below(act, 2) ? d : wb_act_object(act, S_IFDIR);
     message.new_name = bytes(wb_act_name(act));
     message.flags = below(act, 5) == 0;
+    if (below(act, 3) == 0)
+        pass(act, message.new_parent, (const char *) message.new_name.data);
     return ask(act, PH_CMD_RENAME, &message, NULL);
 }
 

@@ -18,6 +18,8 @@ struct wb_act {
     struct wb_model *truth;
     bool alone; /* nothing else was asked: a kernel keeps others out of what is moved or replaced */
     uint64_t last_object, last_handle;
+    uint64_t passing_in; /* directory and name that are removed next; PASSING: NULL for none */
+    const char *passing;
     struct wb_act_handle handles[WB_ACT_HANDLES];
 };
 

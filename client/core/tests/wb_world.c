@@ -126,6 +126,9 @@ static void ask_space(struct wb_world *world, const struct ph_wb_action *action)
     Pohmel__StatfsRequest message = POHMEL__STATFS_REQUEST__INIT;
     message.caller = &caller;
     message.object = 1;
+    message.reserve = true;
+    message.needed = action->needed;
+    message.more = action->more;
     internally(world, PH_CMD_STATFS, &message);
 }
 
