@@ -48,6 +48,7 @@ static void free_object(struct ph_lru_entry *entry)
     ph_wb_names_free(o->names);
     ph_wb_data_free(o->data);
     wb_xattrs_free(o);
+    free(o->there);
     free(o->ops);
     free(o);
 }

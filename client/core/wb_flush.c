@@ -25,6 +25,7 @@ struct ph_wb_call *wb_op_call(struct ph_wb *wb, struct wb_op *op, enum wb_step s
 {
     struct ph_wb_call *call = wb_call_new(wb, WB_CALL_OP);
     call->op = op;
+    call->clock = wb->clock;
     op->refs++;
     op->sent = true;
     op->step = step;
@@ -480,9 +481,10 @@ static const Pohmel__Attr *attr_of(const struct ph_reply *reply)
     }
 }
 
-static void made(struct ph_wb *wb, struct wb_op *op, const Pohmel__Attr *attr, uint32_t status,
+static void made(struct ph_wb *wb, const struct ph_wb_call *call, const Pohmel__Attr *attr, uint32_t status,
                  const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
+    struct wb_op *op = call->op;
     struct wb_object *o = op->objects[0];
     struct wb_op *folded = op->folded;
     op->folded = NULL;
@@ -503,6 +505,7 @@ static void made(struct ph_wb *wb, struct wb_op *op, const Pohmel__Attr *attr, u
             wb_op_finish(wb, folded, status, now, actions);
         wb_op_unref(folded);
     }
+    wb_hear(call, o, attr);
     wb_unpin(wb, o);
 }
 
@@ -538,13 +541,13 @@ static void make_answered(struct ph_wb *wb, struct ph_wb_call *call, const struc
             op->objects[0]->is_cut = true;
             op->objects[0]->cut = 0;
         }
-        made(wb, op, ours ? found->attr : NULL, ours ? PH_ST_OK : PH_ST_EXISTS, now, actions);
+        made(wb, call, ours ? found->attr : NULL, ours ? PH_ST_OK : PH_ST_EXISTS, now, actions);
     } else if (op->uncertain && (reply->status == PH_ST_EXISTS || reply->status == PH_ST_INVALID)) {
         check_made(wb, op, actions);
     } else {
         const Pohmel__Attr *attr = attr_of(reply);
         uint32_t status = reply->status != PH_ST_OK || attr != NULL ? reply->status : PH_ST_MALFORMED;
-        made(wb, op, attr, status, now, actions);
+        made(wb, call, attr, status, now, actions);
     }
 }
 

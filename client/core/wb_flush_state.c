@@ -261,6 +261,9 @@ void wb_state_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct p
         o->moved = false;
     if (op->status == PH_ST_OK)
         op->status = status;
+    o->pins++;
     step(wb, op, now, actions);
+    wb_hear(call, o, attr);
+    wb_unpin(wb, o);
     wb_resume(wb, NULL, now, actions);
 }

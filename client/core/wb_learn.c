@@ -98,6 +98,34 @@ static void take_attr(struct wb_object *o, const Pohmel__Attr *attr)
         o->server_size = attr->size;
 }
 
+void wb_hear(const struct ph_wb_call *call, struct wb_object *o, const Pohmel__Attr *attr)
+{
+    if (attr == NULL || attr->object != o->lru.key || !o->exclusive || !o->known || o->touched ||
+        o->recalled || o->dead || o->stale || o->suspect || o->busy > 0 || is_dirty(o) ||
+        attr->version < o->server_version || attr->links != o->attr.links || call->clock < o->changed ||
+        (S_ISREG(attr->mode) && attr->size != o->attr.size))
+        return;
+    if (o->there == NULL)
+        o->there = wb_alloc(sizeof(*o->there));
+    ph_cached_attr_from_wire(attr, o->there);
+    o->there_for = o->attr.version;
+    o->plain = attr->plain;
+    o->server_version = attr->version;
+    o->moved = false;
+}
+
+bool wb_heard(const struct wb_object *o)
+{
+    return o->there != NULL && o->known && o->there_for == o->attr.version &&
+           o->there->version == o->server_version && !o->moved && !o->stale;
+}
+
+void wb_take_heard(struct wb_object *o)
+{
+    o->attr = *o->there;
+    o->there_for = o->attr.version;
+}
+
 /* After a session was lost: somebody else may have changed what is dirty here. */
 static void inspect(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr)
 {

@@ -133,13 +133,21 @@ void wb_vanish(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call **resume
 /* --- Lookups and attributes --- */
 
 /* OBJECT, where its attributes are known here; else NULL. */
-static const struct wb_object *known_here(const struct ph_wb *wb, uint64_t object,
-                                          const struct ph_wb_now *now)
+static struct wb_object *known_here(const struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now)
 {
-    const struct wb_object *o = wb_find(wb, object);
+    struct wb_object *o = wb_find(wb, object);
     bool known = o != NULL && o->known && wb_links_known(wb, o) &&
-                 (!o->born || (wb_writable(wb, o, now) && ph_wb_is_dirty(wb, o->lru.key)));
+                 (!o->born || (wb_writable(wb, o, now) && (ph_wb_is_dirty(wb, o->lru.key) || wb_heard(o))));
     return known ? o : NULL;
+}
+
+/* The same; what the server has made of them counts where nothing is dirty. */
+static const struct wb_object *known_now(const struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now)
+{
+    struct wb_object *o = known_here(wb, object, now);
+    if (o != NULL && o->born && !ph_wb_is_dirty(wb, object))
+        wb_take_heard(o);
+    return o;
 }
 
 bool ph_wb_knows(const struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now)
@@ -150,7 +158,7 @@ bool ph_wb_knows(const struct ph_wb *wb, uint64_t object, const struct ph_wb_now
 bool ph_wb_getattr(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now,
                    struct ph_cached_attr_wire *wire)
 {
-    const struct wb_object *o = known_here(wb, object, now);
+    const struct wb_object *o = known_now(wb, object, now);
     if (o == NULL)
         return false;
     wb_attr_to_wire(o, wire);
@@ -170,7 +178,7 @@ static bool getattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
         wb_answer(wb, call, answer, NULL, actions);
         return true;
     }
-    const struct wb_object *o = known_here(wb, object, now);
+    const struct wb_object *o = known_now(wb, object, now);
     if (o == NULL)
         return false;
     struct ph_wb_answer *answer = wb_answer_attr(o);

@@ -142,7 +142,9 @@ struct wb_object {
     uint64_t
         renamed; /* the id of the lease, which is on its way back under the old one, at a restarted server */
     uint64_t server_version;
-    bool moved; /* a change of ours moved its version without our being told */
+    struct ph_cached_attr *there; /* what the server said when all was written back; NULL: it did not */
+    uint64_t there_for;           /* the version that ATTR had then */
+    bool moved;                   /* a change of ours moved its version without our being told */
     uint64_t pins, busy;
     struct wb_op **ops; /* about it, in order */
     size_t op_count, op_capacity;
@@ -351,6 +353,12 @@ void wb_need(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *ne
 void wb_learn_reply(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
                     const struct ph_wb_now *now, struct ph_wb_actions *actions);
 void wb_patch(const struct wb_object *o, Pohmel__Attr *attr);
+/* CALL, a command of an operation about O that is over, was answered with ATTR (NULL: with none), which is
+ * kept where nothing more is to be written back of O. */
+void wb_hear(const struct ph_wb_call *call, struct wb_object *o, const Pohmel__Attr *attr);
+/* Whether attributes of O are known that the server would tell, and taking them for O's. */
+bool wb_heard(const struct wb_object *o);
+void wb_take_heard(struct wb_object *o);
 
 /* wb_local.c, wb_make.c, wb_name.c, wb_file.c: true when CALL was answered here. */
 bool wb_local(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,

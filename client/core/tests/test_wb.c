@@ -141,6 +141,40 @@ static void test_moved_where_another_was_made_moves_first(void)
     wb_steps_end(&steps);
 }
 
+/* Version of OBJECT by GETATTR, which is to be answered at once and without the server. */
+static uint64_t version_here(struct wb_steps *steps, uint64_t object)
+{
+    Pohmel__Caller user = POHMEL__CALLER__INIT;
+    Pohmel__GetattrRequest message = POHMEL__GETATTR_REQUEST__INIT;
+    message.caller = &user;
+    message.object = object;
+    struct wb_asked *asked = wb_world_ask(&steps->world, PH_CMD_GETATTR, &message, NULL);
+    g_assert_true(asked->done);
+    g_assert_cmpuint(asked->reply.status, ==, PH_ST_OK);
+    uint64_t version = ((const Pohmel__GetattrReply *) asked->reply.message)->attr->version;
+    wb_world_drop(asked);
+    return version;
+}
+
+static void test_what_was_written_back_is_as_the_server_says(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_mkdir(&steps, WB_ROOT, "d", 20), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_create(&steps, 20, "f", 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "hello"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_close_handle(&steps, 10, 1), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_string_truncate(steps.history, 0);
+    for (uint64_t object = 10; object <= 20; object += 10)
+        g_assert_cmpuint(version_here(&steps, object), ==,
+                         wb_model_node(steps.world.server, object)->version);
+    g_assert_cmpuint(wb_chmod(&steps, 10, 0600), ==, PH_ST_OK);
+    g_assert_cmpuint(version_here(&steps, 10), >, wb_model_node(steps.world.server, 10)->version);
+    g_assert_cmpstr(steps.history->str, ==, "");
+    wb_steps_end(&steps);
+}
+
 static void test_directory_before_what_is_in_it(void)
 {
     struct wb_steps steps;
@@ -368,6 +402,8 @@ int main(int argc, char **argv)
                     test_link_takes_the_place_of_the_first_name);
     g_test_add_func("/wb/a link whose name is being removed stays a link",
                     test_link_over_what_is_being_removed_stays_one);
+    g_test_add_func("/wb/what was written back is as the server says",
+                    test_what_was_written_back_is_as_the_server_says);
     g_test_add_func("/wb/what was moved and removed is only removed", test_moved_and_removed_is_removed);
     g_test_add_func("/wb/what was moved out of the way of another is moved first",
                     test_moved_where_another_was_made_moves_first);
