@@ -118,7 +118,8 @@ static void init_core(struct ph_link *link, const struct ph_link_options *option
         .read_only = options->read_only,
         .leases = options->events != NULL,
         .write_back = options->write_back && !options->read_only,
-        .resumable = true,
+        .resumable = !options->last_session,
+        .session = options->last_session ? PH_SESSION_LAST : 0,
         .patience_ms = options->patience_s == PH_LINK_PATIENCE_FOREVER
                            ? UINT64_MAX
                            : (uint64_t) options->patience_s * 1000,
@@ -127,6 +128,8 @@ static void init_core(struct ph_link *link, const struct ph_link_options *option
     while (getrandom(config.client, sizeof(config.client), 0) != sizeof(config.client))
         continue;
     memcpy(&config.seed, config.client, sizeof(config.seed));
+    if (options->client)
+        memcpy(config.client, options->client, sizeof(config.client));
     link->core = ph_client_new(&config, ph_link_now_ms());
 }
 

@@ -46,8 +46,16 @@ struct ph_link_events {
 
 #define PH_LINK_PATIENCE_FOREVER G_MAXUINT
 
+enum { PH_LINK_CLIENT_BYTES = 16 };
+
 struct ph_link_options {
     struct ph_address address;
+    /* PH_LINK_CLIENT_BYTES random bytes that name the client: whoever knows them has its sessions. NULL: they
+     * are made up. */
+    const uint8_t *client;
+    /* One session whose number is above those of all others of CLIENT, which end by it, and which holds
+     * nothing: for who knows that the client is dead (R-4.1-12). */
+    bool last_session;
     const char *export_name; /* "" for the server's only one */
     bool read_only;
     bool write_back;                     /* asks for exclusive leases where nobody else holds any */

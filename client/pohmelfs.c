@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "client/fuse/mount_point.h"
 #include "client/fuse/session.h"
 #include "client/fuse/writeback.h"
+#include "client/guard.h"
 #include "client/link.h"
 #include "runtime/base/limits.h"
 
@@ -64,11 +66,12 @@ static int catch_signals(void)
     return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static struct ph_link *open_link(const struct ph_mount_options *options, struct ph_coherence *coherence,
-                                 GError **error)
+static struct ph_link *open_link(const struct ph_mount_options *options, const uint8_t *client,
+                                 struct ph_coherence *coherence, GError **error)
 {
     const struct ph_link_options link_options = {
         .address = options->address,
+        .client = client,
         .export_name = options->export_name,
         .read_only = options->read_only,
         .write_back = options->cache && options->write_back,
@@ -116,16 +119,26 @@ static struct ph_writeback *new_writeback(const struct ph_mount_options *options
     return writeback;
 }
 
+static void name_client(uint8_t client[PH_LINK_CLIENT_BYTES])
+{
+    /* Random bytes cannot fail once the system has started. */
+    while (getrandom(client, PH_LINK_CLIENT_BYTES, 0) != PH_LINK_CLIENT_BYTES)
+        continue;
+}
+
 /* The mount from its start to its end. REPORT: where a parent waits, or -1. */
 static int serve(const struct ph_mount_options *options, const char *place, int report)
 {
     g_autoptr(GError) error = NULL;
+    uint8_t client[PH_LINK_CLIENT_BYTES];
+    name_client(client);
+    struct ph_guard *guard = ph_guard_start(&options->address, options->export_name, client);
     int signal_fd = catch_signals();
     struct ph_session *session = NULL;
     struct ph_coherence *coherence = ph_coherence_new(options->cache);
     ph_coherence_set_mappings(coherence, options->mmap_flush);
     struct ph_writeback *writeback = new_writeback(options, place, coherence);
-    struct ph_link *link = open_link(options, coherence, &error);
+    struct ph_link *link = open_link(options, client, coherence, &error);
     if (link != NULL) {
         if (writeback != NULL)
             ph_writeback_use_link(writeback, link);
@@ -138,10 +151,12 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
         ph_daemon_report_failure(report, error->message);
         if (link != NULL)
             ph_link_close(link);
+        ph_guard_end(guard);
         ph_writeback_free(writeback);
         ph_coherence_free(coherence);
         return EXIT_FAILURE;
     }
+    ph_guard_use_kernel(guard, ph_session_device(session));
     if (report >= 0)
         ph_daemon_report_ready(report);
     wait_for_end(session, signal_fd);
@@ -150,6 +165,7 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
     guint patience_s = hard ? DRAIN_PATIENCE_S : MAX(options->patience_s, DRAIN_PATIENCE_S);
     bool clean = writeback == NULL || ph_writeback_drain(writeback, patience_s);
     ph_link_shutdown(link);
+    ph_guard_end(guard);
     bool over = ph_session_free(session);
     if (over) {
         ph_link_close(link);

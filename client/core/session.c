@@ -30,6 +30,7 @@ struct ph_client *ph_client_new(const struct ph_client_config *config, uint64_t 
     client->want_leases = config->leases;
     client->want_write_back = config->write_back;
     client->want_resumable = config->resumable;
+    client->session_number = config->session;
     client->patience_ms = config->patience_ms;
     ph_holdings_init(&client->holdings);
     ph_random_seed(&client->random, config->seed);

@@ -28,6 +28,7 @@ struct ph_client_config {
     bool leases;          /* ask for leases; recalls come as EVENT then */
     bool write_back;      /* and for EXCLUSIVE ones where nobody else holds any */
     bool resumable;       /* the session is to outlive its connection */
+    uint64_t session;     /* numbers of sessions are above that */
     uint64_t patience_ms; /* how long requests wait for a session; UINT64_MAX: for ever */
     uint64_t seed;        /* of the jitter in reconnecting */
 };

@@ -219,6 +219,11 @@ int ph_session_ended_fd(const struct ph_session *session)
     return session->ended_fd;
 }
 
+int ph_session_device(const struct ph_session *session)
+{
+    return fuse_session_fd(session->mount.session);
+}
+
 static bool ended_within(const struct ph_session *session, int timeout_ms)
 {
     struct pollfd wait = {.fd = session->ended_fd, .events = POLLIN};

@@ -19,6 +19,9 @@ struct ph_session *ph_session_start(struct ph_link *link, struct ph_coherence *c
 /* A descriptor that becomes readable when the mount was taken away. */
 int ph_session_ended_fd(const struct ph_session *session);
 
+/* The mount's /dev/fuse; of the session. */
+int ph_session_device(const struct ph_session *session);
+
 /* Takes the mount away if it is still there. Programs that use it have a few seconds to
  * finish. All requests are answered when it returns. */
 void ph_session_stop(struct ph_session *session);

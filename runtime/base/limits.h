@@ -137,6 +137,9 @@ enum {
  * objects that the server does not know yet. */
 #define PH_LEASE_OWN_MAX UINT64_C(0xffffffff)
 
+/* Numbers of sessions above it are for who ends all sessions of a client that is dead. */
+#define PH_SESSION_LAST (UINT64_C(1) << 63)
+
 /* Credits that a request costs from its arrival until its reply: PAYLOAD bytes
  * behind the request, WANTED bytes of payload asked for (READ's length, else 0).
  * docs/protocol.md, section 3.6. */

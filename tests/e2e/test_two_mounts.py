@@ -10,10 +10,23 @@ import threading
 import time
 
 from calls import attempt, read, write
-from harness import Case, MountCase, flush, wait_for
+from harness import SLOWER, Case, MountCase, flush, wait_for
 
 PIECE = 100
 APPENDS = 400
+
+
+def guards(mount):
+    """The processes that guard MOUNT."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/cmdline" % pid, "rb") as line, open("/proc/%s/comm" % pid, "rb") as name:
+                if os.fsencode(mount.path) in line.read() and name.read() == b"pohmelfs-guard\n":
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return found
 
 
 class Freshness(MountCase):
@@ -294,13 +307,58 @@ class Leaving(Case):
             stop.set()
             changing.join()
 
-    def test_nobody_waits_long_for_a_mount_that_was_killed(self):
+    def test_nobody_waits_for_a_mount_that_was_killed(self):
+        """Its guard tells the server, which need not wait until the leases have ended."""
+        server = self.server()
+        writer = self.mount(server)
+        killed = self.mount(server, options=("allow_other", "flush_age=3600s"))
+        write(killed.join("f"), b"old")
+        flush(killed.path)
+        self.assertEqual(read(writer.join("f")), b"old")
+        write(killed.join("mine"), b"never sent")
+        killed.program.end(signal.SIGKILL)
+        began = time.monotonic()
+        write(writer.join("f"), b"new")
+        write(writer.join("other"), b"new")
+        self.assertEqual(read(writer.join("mine")), b"")
+        self.assertLess(time.monotonic() - began, 3 * SLOWER)
+        self.assertEqual(read(writer.join("f")), b"new")
+        self.assertRaises(OSError, os.stat, killed.join("f"))
+
+    def test_a_mount_that_stands_still_is_not_dead(self):
+        """A daemon that is stopped holds what it holds: its guard says nothing."""
+        server = self.server()
+        writer, stopped = self.mount(server), self.mount(server)
+        write(stopped.join("f"), b"never sent")
+        stopped.program.send(signal.SIGSTOP)
+        looker = threading.Thread(target=lambda: read(writer.join("f")), daemon=True)
+        looker.start()
+        looker.join(4)
+        self.assertTrue(looker.is_alive())
+        stopped.program.send(signal.SIGCONT)
+        looker.join(10 * SLOWER)
+        self.assertFalse(looker.is_alive())
+        self.assertEqual(read(writer.join("f")), b"never sent")
+
+    def test_no_guard_is_left_behind(self):
+        """Not by a mount that ends in order, nor by one that is killed when the server is away."""
+        server = self.server()
+        mount, killed = self.mount(server), self.mount(server)
+        self.assertEqual((len(guards(mount)), len(guards(killed))), (1, 1))
+        mount.unmount()
+        self.assertEqual(guards(mount), [])
+        server.kill()
+        killed.program.end(signal.SIGKILL)
+        wait_for(lambda: not guards(killed), "the end of the guard", 40 * SLOWER)
+
+    def test_a_mount_that_was_killed_with_its_guard_holds_for_the_time_of_a_lease(self):
         """It might come back, and uses its leases until then: they end when their time is over."""
         server = self.server(options=["--lease-time", "4"])
         writer = self.mount(server)
         write(writer.join("f"), b"old")
         reader = self.mount(server)
         self.assertEqual(read(reader.join("f")), b"old")
+        os.kill(guards(reader)[0], signal.SIGKILL)
         reader.program.send(signal.SIGKILL)
         began = time.monotonic()
         write(writer.join("f"), b"new")
