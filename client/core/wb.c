@@ -252,7 +252,7 @@ uint32_t ph_wb_take_error(struct ph_wb *wb, uint64_t object)
 
 /* --- Callers --- */
 
-static bool same_caller(const Pohmel__Caller *a, const Pohmel__Caller *b)
+bool wb_same_caller(const Pohmel__Caller *a, const Pohmel__Caller *b)
 {
     return a->uid == b->uid && a->gid == b->gid && a->n_groups == b->n_groups &&
            (a->n_groups == 0 || memcmp(a->groups, b->groups, a->n_groups * sizeof(*a->groups)) == 0);
@@ -266,7 +266,7 @@ void wb_caller_unref(struct wb_caller *caller)
 
 struct wb_caller *wb_caller(struct ph_wb *wb, const Pohmel__Caller *caller)
 {
-    if (wb->caller == NULL || !same_caller(&wb->caller->caller, caller)) {
+    if (wb->caller == NULL || !wb_same_caller(&wb->caller->caller, caller)) {
         wb_caller_unref(wb->caller);
         wb->caller = wb_alloc(sizeof(*wb->caller) + caller->n_groups * sizeof(*caller->groups));
         wb->caller->refs = 1;

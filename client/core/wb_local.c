@@ -113,23 +113,6 @@ void wb_data_account(struct ph_wb *wb, struct wb_object *o, uint64_t before)
     wb->data_bytes += ph_wb_data_bytes(o->data) - before;
 }
 
-void wb_vanish(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call **resume)
-{
-    uint64_t before = o->data != NULL ? ph_wb_data_bytes(o->data) : 0;
-    o->pins++;
-    wb_vanished_add(wb, o);
-    while (o->op_count > 0) {
-        wb->counters.cancelled++;
-        wb_op_done(wb, o->ops[o->op_count - 1], PH_ST_OK, resume);
-    }
-    if (o->data != NULL) {
-        ph_wb_data_free(o->data);
-        o->data = NULL;
-        wb->data_bytes -= before;
-    }
-    wb_unpin(wb, o);
-}
-
 /* --- Lookups and attributes --- */
 
 /* OBJECT, where its attributes are known here; else NULL. */

@@ -7,6 +7,7 @@
 
 #include "client/core/wb_private.h"
 #include "client/core/wb_xattr.h"
+#include "ph_commands.h"
 
 struct wb_op *wb_op_new(struct ph_wb *wb, enum wb_op_kind kind, struct wb_caller *caller, uint64_t now_ms)
 {
@@ -72,7 +73,7 @@ struct wb_op *wb_make_of(const struct wb_object *o)
 
 bool wb_only_here(const struct wb_object *o)
 {
-    if (o->born || wb_make_of(o) == NULL || !o->ops[0]->fresh_name)
+    if (o->born || wb_make_of(o) == NULL)
         return false;
     for (size_t i = 0; i < o->op_count; i++)
         if (o->ops[i]->sent || o->ops[i]->uncertain ||
@@ -350,4 +351,59 @@ void wb_op_done(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_w
     }
     wake(op, status, resume);
     wb_op_unref(op);
+}
+
+/* LATER waits for ON as well, whatever the number of what it waits for. */
+static void inherit(struct ph_wb *wb, struct wb_op *later, struct wb_op *on)
+{
+    for (size_t i = 0; i < later->dep_count; i++)
+        if (later->deps[i] == on)
+            return;
+    wb_op_depend(later, on);
+    if (later->due)
+        wb_op_due(wb, on);
+}
+
+static void leave_dependents(struct wb_op *on, struct wb_op *op)
+{
+    for (size_t i = on->dependent_count; i > 0; i--) {
+        if (on->dependents[i - 1] != op)
+            continue;
+        memmove(&on->dependents[i - 1], &on->dependents[i],
+                (on->dependent_count - i) * sizeof(on->dependents[0]));
+        on->dependent_count--;
+        wb_op_unref(op);
+    }
+}
+
+struct wb_op *wb_op_before_on_name(const struct wb_op *op, int which)
+{
+    for (size_t i = 0; i < op->dep_count; i++) {
+        struct wb_op *on = op->deps[i];
+        for (int j = 0; j < 2 && !on->done; j++)
+            if (on->dirs[j].directory == op->dirs[which].directory && on->lens[j] == op->lens[which] &&
+                memcmp(on->names[j], op->names[which], op->lens[which]) == 0)
+                return on;
+    }
+    return NULL;
+}
+
+void wb_op_cancel(struct ph_wb *wb, struct wb_op *op, struct ph_wb_call **resume)
+{
+    for (int i = 0; i < 2; i++) {
+        struct wb_object *d = op->dirs[i].directory;
+        struct ph_wb_name *entry =
+            d != NULL && d->names != NULL ? ph_wb_names_find(d->names, op->names[i], op->lens[i]) : NULL;
+        struct wb_op *before = entry != NULL && entry->op == op ? wb_op_before_on_name(op, i) : NULL;
+        if (before != NULL)
+            entry->op = before;
+    }
+    for (size_t i = 0; i < op->dep_count; i++) {
+        if (op->deps[i]->done)
+            continue;
+        for (size_t j = 0; j < op->dependent_count; j++)
+            inherit(wb, op->dependents[j], op->deps[i]);
+        leave_dependents(op->deps[i], op);
+    }
+    wb_op_done(wb, op, PH_ST_OK, resume);
 }

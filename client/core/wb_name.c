@@ -60,12 +60,20 @@ static void lose_name(struct wb_object *o, const struct ph_wb_now *now)
     wb_changed(o, now, false);
 }
 
-/* O vanishes without the server when it never was there, its last name goes, and nobody has it open: the data
- * of a file without a name would be kept here for as long as somebody has. */
-static bool vanishes(const struct wb_object *o)
+static void remove_later(struct ph_wb *wb, enum wb_op_kind kind, struct wb_object *o, struct wb_object *d,
+                         const ProtobufCBinaryData *name, const Pohmel__Caller *caller,
+                         const struct ph_wb_now *now)
 {
-    return wb_only_here(o) && o->handles == NULL &&
-           (S_ISDIR(o->attr.mode) ? o->children.next == &o->children : o->attr.links == 1);
+    struct wb_op *op = wb_op_new(wb, kind, wb_caller(wb, caller), now->ms);
+    wb_op_about(wb, op, o);
+    wb_op_in(wb, op, d, name->data, name->len);
+    wb_op_append(wb, op);
+}
+
+static void pin(struct wb_object *o)
+{
+    if (o != NULL)
+        o->pins++;
 }
 
 /* NAME of O in D is to be taken away at the server. */
@@ -76,11 +84,8 @@ static void take_away(struct ph_wb *wb, struct wb_object *o, struct wb_object *d
     wb_remove_unmoved(wb, o, d, &name, caller, resume);
     if (!is_rmdir && o->attr.links == 1)
         open_before(wb, o, now->ms);
-    struct wb_op *op = wb_op_new(wb, is_rmdir ? WB_RMDIR : WB_REMOVE, wb_caller(wb, caller), now->ms);
     lose_name(o, now);
-    wb_op_about(wb, op, o);
-    wb_op_in(wb, op, d, name.data, name.len);
-    wb_op_append(wb, op);
+    remove_later(wb, is_rmdir ? WB_RMDIR : WB_REMOVE, o, d, &name, caller, now);
 }
 
 bool wb_local_remove(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
@@ -99,14 +104,22 @@ bool wb_local_remove(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_
     if (o == NULL || S_ISDIR(o->attr.mode) != is_rmdir || (is_rmdir && (!is_empty(o) || o == d)) ||
         (expected != 0 && expected != o->lru.key))
         return false;
+    struct wb_under under;
     o->pins++;
-    if (vanishes(o)) {
+    if (wb_vanishes(wb, o, d, &name, caller, &under)) {
+        pin(under.object);
         lose_name(o, now);
         wb_vanish(wb, o, &resume);
+        if (under.object != NULL)
+            remove_later(wb, WB_REMOVE, under.object, d, &name, caller, now);
     } else if (!is_rmdir && wb_make_as_linked(wb, o, d, &name, &resume)) {
         lose_name(o, now);
     } else {
         take_away(wb, o, d, name, caller, now, &resume);
+    }
+    if (under.object != NULL) {
+        wb_as_old(under.object, &under);
+        wb_unpin(wb, under.object);
     }
     ph_wb_names_put(d->names, name.data, name.len, 0);
     if (is_rmdir && d->attr.links > 0)
@@ -128,7 +141,7 @@ static bool move_before_making(struct wb_object *o, struct wb_object *d, const P
     if (!wb_only_here(o) || (!S_ISDIR(o->attr.mode) && o->attr.links != 1) || old == NULL ||
         old->op != make || (target != NULL && target->op != NULL))
         return false;
-    old->op = NULL;
+    old->op = wb_op_before_on_name(make, 0);
     ph_wb_names_put(d->names, from->data, from->len, 0);
     ph_wb_names_put(d->names, to->data, to->len, o->lru.key)->op = make;
     free(make->names[0]);
@@ -155,21 +168,26 @@ static void move(struct ph_wb *wb, const Pohmel__RenameRequest *request, struct 
     ph_wb_names_put(d2->names, request->new_name.data, request->new_name.len, o->lru.key);
 }
 
-/* REPLACED goes; whether by itself. */
-static void replace(struct ph_wb *wb, struct wb_object *replaced, struct wb_object *d2,
-                    const ProtobufCBinaryData *name, const struct ph_wb_now *now, struct ph_wb_call **resume)
+/* REPLACED goes. Returns what the server is to be told to replace, pinned, or NULL. */
+static struct wb_object *replace(struct ph_wb *wb, struct wb_object *replaced, struct wb_object *d2,
+                                 const Pohmel__RenameRequest *request, const struct ph_wb_now *now,
+                                 struct wb_under *under, struct ph_wb_call **resume)
 {
+    const ProtobufCBinaryData *name = &request->new_name;
     if (S_ISDIR(replaced->attr.mode) && d2->attr.links > 0)
         d2->attr.links--;
-    if (vanishes(replaced)) {
+    if (wb_vanishes(wb, replaced, d2, name, request->caller, under)) {
+        pin(under->object);
         lose_name(replaced, now);
         wb_vanish(wb, replaced, resume);
         ph_wb_names_put(d2->names, name->data, name->len, 0);
-    } else {
-        if (!S_ISDIR(replaced->attr.mode) && replaced->attr.links == 1)
-            open_before(wb, replaced, now->ms);
-        lose_name(replaced, now);
+        return under->object;
     }
+    if (!S_ISDIR(replaced->attr.mode) && replaced->attr.links == 1)
+        open_before(wb, replaced, now->ms);
+    lose_name(replaced, now);
+    pin(replaced);
+    return replaced;
 }
 
 static bool may_move(struct ph_wb *wb, const Pohmel__RenameRequest *request, struct wb_object *d1,
@@ -206,14 +224,12 @@ bool wb_local_rename(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_
     if (o == NULL || request->object != 0 || request->replaced != 0 ||
         !may_move(wb, request, d1, d2, o, &replaced, now) || !wb_space(wb, WB_BLOCK_BYTES, 0, now, actions))
         return false;
+    struct wb_under under = {0};
     if (replaced != NULL)
-        replaced->pins++;
-    bool gone = replaced != NULL && vanishes(replaced);
-    if (replaced != NULL)
-        replace(wb, replaced, d2, &request->new_name, now, &resume);
-    if (d1 != d2 || (replaced != NULL && !gone) ||
-        !move_before_making(o, d1, &request->old_name, &request->new_name))
-        move(wb, request, d1, d2, o, gone ? NULL : replaced, now);
+        replaced = replace(wb, replaced, d2, request, now, &under, &resume);
+    if (d1 != d2 || replaced != NULL || !move_before_making(o, d1, &request->old_name, &request->new_name))
+        move(wb, request, d1, d2, o, replaced, now);
+    wb_as_old(o, &under);
     wb_changed(o, now, false);
     wb_changed(d1, now, true);
     if (d2 != d1)

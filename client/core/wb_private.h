@@ -255,6 +255,7 @@ void wb_gone(struct ph_wb *wb, uint64_t object, uint64_t lease);
 bool wb_is_gone(const struct ph_wb *wb, uint64_t object, uint64_t lease);
 struct wb_caller *wb_caller(struct ph_wb *wb, const Pohmel__Caller *caller);
 void wb_caller_unref(struct wb_caller *caller);
+bool wb_same_caller(const Pohmel__Caller *a, const Pohmel__Caller *b);
 /* Names in directory O may be changed in the cache; and O itself. */
 bool wb_holds(const struct ph_wb *wb, const struct wb_object *o, const struct ph_wb_now *now);
 bool wb_writable(const struct ph_wb *wb, const struct wb_object *o, const struct ph_wb_now *now);
@@ -301,6 +302,10 @@ void wb_op_due(struct ph_wb *wb, struct wb_op *op); /* and all that it waits for
 /* It is over: takes it out of the log and lets go what waits for it; waiting calls get STATUS. Those that
  * have nothing left to wait for are put into *RESUME (linked by throttled). */
 void wb_op_done(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_wb_call **resume);
+/* It need not be done, and was not sent: as above, but what waits for it waits for what it waited for. */
+void wb_op_cancel(struct ph_wb *wb, struct wb_op *op, struct ph_wb_call **resume);
+/* The operation under way, if any, that comes before OP on its name WHICH. */
+struct wb_op *wb_op_before_on_name(const struct wb_op *op, int which);
 void wb_op_unref(struct wb_op *op);
 struct wb_op *wb_op_next_ready(struct ph_wb *wb);
 void wb_op_stall(struct ph_wb *wb, struct wb_op *op);
@@ -393,8 +398,22 @@ void wb_handle_free(struct ph_wb *wb, struct wb_handle *handle);
 /* HANDLE of O is to be opened at the server: the operation that does it. */
 struct wb_op *wb_handle_open(struct ph_wb *wb, struct wb_handle *handle, uint64_t now_ms);
 void wb_data_account(struct ph_wb *wb, struct wb_object *o, uint64_t before);
-/* O has lost its last name and was never known to the server: its operations are forgotten. */
+
+/* wb_supersede.c */
+/* What the server has where something vanishes. */
+struct wb_under {
+    struct wb_object *object; /* goes by what comes next; NULL for none */
+    uint64_t made_ms;         /* since when that waits, or 0 */
+};
+/* O, which NAME in D stands for and CALLER takes away, vanishes without the server when it never was there,
+ * that is its last name, and nobody has it open. */
+bool wb_vanishes(struct ph_wb *wb, const struct wb_object *o, const struct wb_object *d,
+                 const ProtobufCBinaryData *name, const Pohmel__Caller *caller, struct wb_under *under);
+/* O vanishes, having lost its name: its operations are forgotten. */
 void wb_vanish(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call **resume);
+/* What is done with O stands for what waits since UNDER says: who replaces without end has it sent in time.
+ */
+void wb_as_old(struct wb_object *o, const struct wb_under *under);
 
 /* wb_shorten.c: resumes what waited for nothing else. */
 /* O, which is being made as NAME in D, loses that name, and has another there that was not sent: it is made
