@@ -84,6 +84,9 @@ enum {
     PH_RECALLS_AT_ONCE = 1024,    /* recalls of one session for what concerns all of an export */
     PH_GLIMPSE_TIMEOUT_MS = 1000, /* for the answer to a glimpse; then the lease is asked for */
     PH_GLIMPSES_AT_ONCE = 64,     /* questions to one session that are not answered yet */
+    PH_RANGE_FIGHTS_MS = 2000,    /* in this time ranges of a file may be recalled */
+    PH_RANGE_FIGHTS_MAX = 32,     /* so often; then none is granted until it has passed */
+    PH_RANGE_GAP_MIN_BYTES = 65536, /* smaller gaps between ranges are not shared out */
     PH_UNAUTHENTICATED_CONNECTIONS_MAX = 256,
     PH_CONNECTIONS_MAX = 4096,
 

@@ -20,6 +20,9 @@ enum ph_mutant {
     PH_MUTANT_GLIMPSE_KEPT,        /* what is told by who has an object exclusively is given out to be kept */
     PH_MUTANT_RECORD_LOST,         /* a session that is taken up again has forgotten what it answered */
     PH_MUTANT_NO_GRACE,            /* after a start all are served at once */
+    PH_MUTANT_RANGES_OVERLAP,      /* a range is granted that others have bytes of */
+    PH_MUTANT_SIZE_OF_THE_STORE,   /* while ranges are out, reads and attributes show the size that the store
+                                      has */
     /* The client's. */
     PH_MUTANT_RECALL_FORGOTTEN, /* a recall that overtakes its grant is answered and forgotten */
     PH_MUTANT_RELEASE_LOST,     /* a recall of what is not held is not answered */

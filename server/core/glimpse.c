@@ -196,7 +196,10 @@ static struct ph_glimpse *find(struct ph_session *session, uint64_t question)
 static bool is_good(const struct ph_server *server, const struct ph_session *session,
                     const struct ph_glimpse *glimpse, const Pohmel__GlimpseAnswerRequest *request)
 {
+    struct ph_lease_bytes bytes; /* it may be on a range by now */
+
     return request->attr != NULL && request->lease == glimpse->lease &&
+           !ph_leases_range(server->leases, session->lease, request->lease, &bytes) &&
            request->attr->object == glimpse->object && request->attr->size <= INT64_MAX &&
            ph_leases_mode(server->leases, session->lease, request->lease) == PH_LEASE_EXCLUSIVE;
 }

@@ -115,6 +115,20 @@ static bool may_grant(const struct ph_server_call *call, const struct place *pla
            ph_leases_holds(call->server->leases, call->session->lease, (*place->at)->object);
 }
 
+/* Whether others may have written what ATTR does not show: the command did not have to wait for ranges. Guard
+ * held. */
+static bool is_vague(const struct ph_server_call *call, const Pohmel__Attr *attr)
+{
+    switch (call->frame->header.command) {
+    case PH_CMD_OPEN:
+    case PH_CMD_TRANSACT:
+        return is_taken(call, attr) ||
+               (call->claim.count > 0 && call->claim.key[0].part && is_old(call, attr));
+    default:
+        return false;
+    }
+}
+
 /* LISTED: what somebody else has exclusively, or had while it was read, is left out, and its holder is asked
  * to share it: whoever listed it is about to look at it. */
 static void grant(struct ph_server_call *call, const struct places *places, bool listed)
@@ -128,6 +142,8 @@ static void grant(struct ph_server_call *call, const struct places *places, bool
             ph_server_glimpse_hint(call->server, call->session, (*place->at)->object);
         if (taken || (listed && is_old(call, *place->at)))
             *place->at = NULL;
+        else if (!place->told && is_vague(call, *place->at))
+            (*place->at)->version = 0;
         else if (call->session->lease != NULL && !place->told && may_grant(call, place))
             grant_one(call, place);
     }

@@ -19,6 +19,7 @@ struct ph_leases *ph_leases_new(const uint64_t *epochs, size_t spaces, uint64_t 
     leases->slots = ph_core_new0(PH_LEASE_SLOTS * sizeof(*leases->slots));
     leases->space_count = spaces;
     TAILQ_INIT(&leases->acquires);
+    TAILQ_INIT(&leases->writing);
     for (size_t i = 0; i < spaces; i++) {
         leases->space[i].epoch = epochs[i];
         TAILQ_INIT(&leases->space[i].waiting);
@@ -157,7 +158,7 @@ void ph_lease_session_back(struct ph_leases *leases, struct ph_lease_session *se
     {
         lease->recalled_ms = leases->now_ms;
         leases->hooks.recall(leases->hooks.data, session, lease->object->object, lease->id,
-                             (enum ph_lease_mode) lease->keep);
+                             (enum ph_lease_mode) lease->keep, NULL);
     }
 }
 
@@ -209,9 +210,12 @@ bool ph_leases_taken(const struct ph_leases *leases, const struct ph_lease_sessi
     const struct ph_lease_object *entry = ph_lease_object_find(leases, space, object);
     const struct ph_lease *lease = entry == NULL ? NULL : LIST_FIRST(&entry->holders);
 
-    /* Who has it exclusively is the only holder. */
-    return lease != NULL && lease->mode == PH_LEASE_EXCLUSIVE && lease->session != own &&
-           !PH_MUTANT(READ_AT_ONCE);
+    if (PH_MUTANT(READ_AT_ONCE) || (PH_MUTANT(SIZE_OF_THE_STORE) && ph_lease_has_ranges(entry)))
+        return false;
+    /* Who has all of it exclusively is the only holder. */
+    if (lease != NULL && lease->session == own && lease->span != NULL)
+        lease = LIST_NEXT(lease, of_object);
+    return lease != NULL && lease->mode == PH_LEASE_EXCLUSIVE && lease->session != own;
 }
 
 bool ph_leases_holds(const struct ph_leases *leases, const struct ph_lease_session *session, uint64_t object)
@@ -227,7 +231,7 @@ bool ph_leases_holds_alone(const struct ph_leases *leases, const struct ph_lease
     const struct ph_lease_object *entry = ph_lease_object_find(leases, session->space, object);
     const struct ph_lease *lease = entry == NULL ? NULL : ph_lease_of(entry, session);
 
-    return lease != NULL && lease->mode == PH_LEASE_EXCLUSIVE;
+    return lease != NULL && lease->mode == PH_LEASE_EXCLUSIVE && lease->span == NULL;
 }
 
 void ph_leases_ask_to_share(struct ph_leases *leases, const struct ph_lease_session *own, size_t space,
@@ -236,7 +240,7 @@ void ph_leases_ask_to_share(struct ph_leases *leases, const struct ph_lease_sess
     struct ph_lease_object *entry = ph_lease_object_find(leases, space, object);
     struct ph_lease *lease = entry == NULL ? NULL : LIST_FIRST(&entry->holders);
 
-    if (lease == NULL || lease->mode != PH_LEASE_EXCLUSIVE || lease->session == own ||
+    if (lease == NULL || lease->mode != PH_LEASE_EXCLUSIVE || lease->span != NULL || lease->session == own ||
         lease->session->recalled_count >= PH_RECALLS_AT_ONCE)
         return;
     ph_lease_recall(leases, lease, PH_LEASE_SHARED);
@@ -312,8 +316,9 @@ static uint64_t grant(struct ph_leases *leases, struct ph_lease_session *session
     if (is_unsettled(leases, claim, session->space, object, since))
         return 0;
     entry = ph_lease_object_find(leases, session->space, object);
-    if (entry != NULL && ((entry->queue != NULL && !PH_MUTANT(GRANT_WHILE_WAITING)) ||
-                          ph_leases_taken(leases, session, session->space, object)))
+    if (entry != NULL &&
+        ((entry->queue != NULL && !PH_MUTANT(GRANT_WHILE_WAITING)) || ph_lease_has_ranges(entry) ||
+         ph_leases_taken(leases, session, session->space, object)))
         return 0;
     if (PH_MUTANT(UNRECALLABLE) && entry == NULL) {
         *mode = PH_LEASE_SHARED;
@@ -391,6 +396,8 @@ bool ph_leases_keep_shared(struct ph_leases *leases, struct ph_lease_session *se
 
     if (lease == NULL)
         return false;
+    if (lease->span != NULL)
+        return ph_leases_release(leases, session, id);
     if (lease->mode == PH_LEASE_EXCLUSIVE)
         ph_lease_weaken(leases, lease);
     ph_lease_recall_more(leases, session); /* it may be wanted altogether by now */
@@ -414,6 +421,8 @@ uint64_t ph_leases_reclaim(struct ph_leases *leases, struct ph_lease_session *se
             own = lease->session == session ? lease : own;
         }
     }
+    if (own != NULL && own->span != NULL)
+        return 0;
     if (own != NULL && own->mode >= mode)
         return own->id;
     *fresh = true;
@@ -450,6 +459,7 @@ void ph_leases_changed_outside(struct ph_leases *leases, size_t space, uint64_t 
     found = ph_lease_object_find(leases, space, object);
     if (found == NULL)
         return;
+    found->known_size = 0;
     LIST_FOREACH(lease, &found->holders, of_object)
     {
         ph_lease_recall(leases, lease, PH_LEASE_NONE);

@@ -42,6 +42,14 @@ enum ph_lease_mode {
 /* "All objects of the export", where an object is asked for. */
 #define PH_LEASE_ALL UINT64_C(0)
 
+/* Bytes of a file, from START to before END. */
+struct ph_lease_bytes {
+    uint64_t start, end;
+};
+
+/* END of "and all behind": no byte of a file is there. */
+#define PH_LEASE_BYTES_END UINT64_C(0x7fffffffffffffff)
+
 /* Objects of one claim; a command that concerns more claims all of the export. */
 enum { PH_LEASE_CLAIM_KEYS = 4 };
 
@@ -67,6 +75,8 @@ enum ph_lease_state {
 struct ph_lease_key {
     uint64_t object;
     enum ph_lease_purpose purpose;
+    bool part; /* it concerns BYTES only, of what is under leases on ranges; BYTES may be empty */
+    struct ph_lease_bytes bytes;
     /* private */
     bool blocked;
     struct ph_lease_claim *claim;
@@ -90,9 +100,10 @@ struct ph_lease_claim {
 
 /* What the table has done by others. None of them may call back into here, but for FENCE. */
 struct ph_lease_hooks {
-    /* The holder is to be asked for LEASE on OBJECT; it may keep mode KEEP. */
+    /* The holder is to be asked for LEASE on OBJECT; it may keep mode KEEP, or (BYTES not NULL) as a range
+     * what is outside of BYTES. */
     void (*recall)(void *data, struct ph_lease_session *session, uint64_t object, uint64_t lease,
-                   enum ph_lease_mode keep);
+                   enum ph_lease_mode keep, const struct ph_lease_bytes *bytes);
     /* The wait of CLAIM is over: it runs, or its lease is granted. */
     void (*go)(void *data, struct ph_lease_claim *claim);
     /* SESSION did not answer a recall in time: the caller ends it with ph_lease_session_lost. */
@@ -133,6 +144,9 @@ struct ph_lease_session *ph_lease_session_new(struct ph_leases *leases, size_t s
                                               void *owner, const char *who);
 void *ph_lease_session_owner(const struct ph_lease_session *session);
 const char *ph_lease_session_who(const struct ph_lease_session *session);
+
+/* It knows of leases on ranges: it may be granted some, and be asked for bytes. */
+void ph_lease_session_takes_ranges(struct ph_lease_session *session);
 
 /* Leases that it holds, and how many of them are recalled. */
 size_t ph_lease_session_count(const struct ph_lease_session *session);
@@ -185,7 +199,8 @@ bool ph_leases_hide(const struct ph_leases *leases, uint64_t since);
  * SINCE: what was read of it since then may be from before its holder sent its changes. */
 bool ph_leases_yielded(const struct ph_leases *leases, size_t space, uint64_t object, uint64_t since);
 
-/* Whether another session than OWN (NULL for one that does not cache) holds OBJECT as EXCLUSIVE. */
+/* Whether another session than OWN (NULL for one that does not cache) holds OBJECT, or a range of it, as
+ * EXCLUSIVE. */
 bool ph_leases_taken(const struct ph_leases *leases, const struct ph_lease_session *own, size_t space,
                      uint64_t object);
 
@@ -226,6 +241,8 @@ bool ph_leases_take_hint(struct ph_leases *leases, size_t space, uint64_t object
 struct ph_lease_want {
     uint64_t object; /* or PH_LEASE_ALL */
     bool change;
+    bool part; /* where there are leases on ranges: it concerns BYTES only, and neither size nor attributes */
+    struct ph_lease_bytes bytes;
 };
 
 /* Claims COUNT (up to PH_LEASE_CLAIM_KEYS) objects for a command of session OWN (NULL for one that does
@@ -244,24 +261,44 @@ void ph_leases_claim_end(struct ph_leases *leases, struct ph_lease_claim *claim)
 /* A change of OBJECT (or PH_LEASE_ALL) by nobody who could wait: all leases on it are recalled. */
 void ph_leases_changed_outside(struct ph_leases *leases, size_t space, uint64_t object);
 
-/* The same for a change of OBJECT by OWN, which holds a lease on it, that must not wait: what its kernel
+/* The same for a change WANT by OWN, which holds a lease on the object, that must not wait: what its kernel
  * gives back because of a recall. Leases of others are recalled, and CLAIM runs at once. R-9.11-9. */
 void ph_leases_claim_at_once(struct ph_leases *leases, struct ph_lease_claim *claim,
-                             struct ph_lease_session *own, uint64_t object);
+                             struct ph_lease_session *own, const struct ph_lease_want *want);
 
-/* Whether SESSION holds a lease on OBJECT, recalled or not; one that is EXCLUSIVE. */
+/* Whether reading WANT must wait for what another session than OWN holds exclusively. */
+bool ph_leases_reading_conflicts(const struct ph_leases *leases, const struct ph_lease_session *own,
+                                 size_t space, const struct ph_lease_want *want);
+
+/* Whether SESSION holds a lease on OBJECT, recalled or not; one that is EXCLUSIVE, and of all of it. */
 bool ph_leases_holds(const struct ph_leases *leases, const struct ph_lease_session *session, uint64_t object);
 bool ph_leases_holds_alone(const struct ph_leases *leases, const struct ph_lease_session *session,
                            uint64_t object);
 
 /* ---- Asking for leases, and giving them back ---- */
 
-/* A lease of at least MODE on OBJECT. CLAIM is idle. True when it is granted at once, its id in CLAIM->lease;
- * the session's own SHARED lease gets the new mode and a new id. False when it waits (the hook GO tells), or,
- * with CLAIM idle, when its own lease is recalled (CLAIM->refused; also where that comes while it waits) or
- * the limit on leases is reached. */
+/* Whether SESSION holds a lease on a range of OBJECT, recalled or not. */
+bool ph_leases_holds_range(const struct ph_leases *leases, const struct ph_lease_session *session,
+                           uint64_t object);
+
+/* The bytes of ID in *BYTES; false where it is not on a range, or not current. */
+bool ph_leases_range(const struct ph_leases *leases, const struct ph_lease_session *session, uint64_t id,
+                     struct ph_lease_bytes *bytes);
+
+/* The object of ID was found to have SIZE or more, under that lease: nothing makes it smaller while ranges
+ * are out. Nothing happens where ID is not current, or recalled. */
+void ph_leases_size_known(struct ph_leases *leases, const struct ph_lease_session *session, uint64_t id,
+                          uint64_t size);
+
+/* A lease of at least MODE on OBJECT; with BYTES (EXCLUSIVE only, and NULL for all), in a session that takes
+ * ranges and holds no lease on all of it, on a range with these and as many more as nobody else has. CLAIM is
+ * idle. True when it is granted at once, its id in CLAIM->lease; the session's own SHARED lease gets the new
+ * mode and a new id. False when it waits (the hook GO tells), or, with CLAIM idle, when its own lease is
+ * recalled, or is on a range that does not do, or ranges of the object were recalled too often lately
+ * (CLAIM->refused; also where that comes while it waits) or the limit on leases is reached. */
 bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
-                       struct ph_lease_session *session, uint64_t object, enum ph_lease_mode mode);
+                       struct ph_lease_session *session, uint64_t object, enum ph_lease_mode mode,
+                       const struct ph_lease_bytes *bytes);
 
 /* After a start: SESSION held MODE on OBJECT before. The id of the lease that it has from now on, or had
  * claimed before; 0 where another session's stands in the way, or a limit is reached. *FRESH: it is a new
@@ -279,8 +316,14 @@ enum ph_lease_mode ph_leases_mode(const struct ph_leases *leases, const struct p
 /* SESSION gives ID back. False, and nothing done, where that is not current. */
 bool ph_leases_release(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id);
 
-/* SESSION keeps ID as SHARED; where all of it was asked for it remains recalled. False, and nothing done,
- * where ID is not current. */
+/* SESSION keeps ID for BYTES, which it has, and gives back the rest; it is asked again where these are wanted
+ * too. A lease that cannot be kept so (it is SHARED, BYTES is not in it) is given back. False, and nothing
+ * done, where ID is not current. */
+bool ph_leases_keep_part(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id,
+                         const struct ph_lease_bytes *bytes);
+
+/* SESSION keeps ID as SHARED (a range is given back); where all of it was asked for it remains recalled.
+ * False, and nothing done, where ID is not current. */
 bool ph_leases_keep_shared(struct ph_leases *leases, struct ph_lease_session *session, uint64_t id);
 
 /* ---- Time ---- */

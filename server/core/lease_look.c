@@ -79,7 +79,7 @@ void ph_leases_sweep(struct ph_leases *leases, size_t space, uint64_t newest, st
         sweep->waiting++;
         /* A holder is not asked for everything at once; later sweeps come here again. */
         if (lease->session->recalled_count < PH_RECALLS_AT_ONCE)
-            ph_lease_recall(leases, lease, PH_LEASE_SHARED);
+            ph_lease_recall(leases, lease, lease->span == NULL ? PH_LEASE_SHARED : PH_LEASE_NONE);
     }
     ph_lease_settle(leases);
 }

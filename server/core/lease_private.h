@@ -19,6 +19,7 @@ struct ph_lease_object {
     struct ph_table_node node; /* by space and object */
     uint64_t object;
     size_t space;
+    uint64_t known_size; /* while ranges are out: it has this size or more, and keeps it */
     LIST_HEAD(, ph_lease) holders;
     struct ph_lease_queue *queue; /* NULL where nobody waits */
 };
@@ -28,6 +29,7 @@ struct ph_lease {
     struct ph_lease_object *object;
     struct ph_lease_session *session;
     uint64_t id;
+    struct ph_lease_bytes *span; /* NULL for all of the object */
     LIST_ENTRY(ph_lease) of_object;
     TAILQ_ENTRY(ph_lease) of_session; /* held or recalled */
     uint64_t recalled_ms : 59;
@@ -45,10 +47,11 @@ struct ph_lease_session {
     char who[PH_LEASE_WHO_BYTES];
     bool lost;
     bool away;            /* it has no connection, and may get one again */
+    bool ranges;          /* it knows of ranges */
     bool answered;        /* since the last tick */
     uint64_t answered_ms; /* tick that dated the last answer */
     uint64_t lost_ms;
-    uint64_t listed; /* not 0: it is kept until ph_lease_sessions_left is told this number */
+    uint64_t listed;               /* not 0: it is kept until ph_lease_sessions_left is told this number */
     bool left;                     /* its client closed the connection */
     struct ph_lease_list held;     /* least recently used first */
     struct ph_lease_list recalled; /* the oldest recall first */
@@ -84,6 +87,8 @@ struct ph_lease_slot {
     uint64_t yielded;         /* clock, when an EXCLUSIVE lease ended or became SHARED last */
     uint64_t fought_until_ms; /* a lease was recalled lately */
     size_t running;
+    uint64_t range_fights_ms; /* when the first of them was */
+    uint64_t range_fights;    /* times that ranges were recalled */
 };
 
 struct ph_leases {
@@ -99,6 +104,7 @@ struct ph_leases {
     struct ph_table objects, ids;
     struct ph_lease_object *touched;       /* those whose waiters are to be looked at */
     TAILQ_HEAD(, ph_lease_claim) acquires; /* that wait */
+    struct ph_lease_keys writing;          /* keys of changes of bytes that run */
     struct ph_lease_slot *slots;
     size_t space_count;
     struct ph_lease_space space[];
@@ -129,6 +135,9 @@ void ph_lease_renew(struct ph_leases *leases, struct ph_lease *lease, enum ph_le
 /* The EXCLUSIVE lease is SHARED from now on; what was asked for altogether still is. */
 void ph_lease_weaken(struct ph_leases *leases, struct ph_lease *lease);
 
+/* The EXCLUSIVE lease is about to be on less than it was, and nothing of it is asked for any more. */
+void ph_lease_narrow(struct ph_leases *leases, struct ph_lease *lease);
+
 /* The lease that SESSION holds under ID, or NULL. */
 struct ph_lease *ph_lease_find(const struct ph_leases *leases, const struct ph_lease_session *session,
                                uint64_t id);
@@ -149,6 +158,31 @@ static inline bool ph_lease_is_recalled(const struct ph_lease *lease)
 
 /* Moves the clock. */
 uint64_t ph_lease_clock_move(struct ph_leases *leases);
+
+/* ---- lease_range.c: ranges ---- */
+
+/* Whether there are leases on ranges of OBJECT (NULL: no). */
+bool ph_lease_has_ranges(const struct ph_lease_object *object);
+
+/* Whether KEY does not touch what LEASE, of another session, is on. */
+bool ph_lease_is_apart(const struct ph_lease *lease, const struct ph_lease_key *key);
+
+/* Whether OWN is on a range that KEY, of its session, does not go beyond: it never waits then. */
+bool ph_lease_range_is_alone(const struct ph_lease *own, const struct ph_lease_key *key);
+
+/* Asks the holder of LEASE for what KEY wants of it; KEEP: where that is all of the object. */
+void ph_lease_recall_for(struct ph_leases *leases, struct ph_lease *lease, const struct ph_lease_key *key,
+                         enum ph_lease_mode keep);
+
+/* Whether SESSION, which has OWN (or NULL) on OBJECT, may not be granted BYTES (NULL: all) as things are. */
+bool ph_lease_range_refused(const struct ph_leases *leases, const struct ph_lease_session *session,
+                            const struct ph_lease *own, uint64_t object, const struct ph_lease_bytes *bytes);
+
+/* How many changes run that KEY, which asks for a range, need not wait for: they are of what others have. */
+size_t ph_lease_range_covered(const struct ph_leases *leases, size_t space, const struct ph_lease_key *key);
+
+/* LEASE, which is new, is on the bytes of KEY and what is free around them. */
+void ph_lease_range_grant(struct ph_lease *lease, const struct ph_lease_key *key);
 
 /* ---- lease_wait.c: who waits ---- */
 

@@ -185,6 +185,14 @@ void ph_lease_weaken(struct ph_leases *leases, struct ph_lease *lease)
     ph_lease_touch(leases, lease->object);
 }
 
+void ph_lease_narrow(struct ph_leases *leases, struct ph_lease *lease)
+{
+    unlist(lease);
+    yield(leases, lease);
+    lease->keep = lease->mode;
+    enlist(lease);
+}
+
 void ph_lease_drop(struct ph_leases *leases, struct ph_lease *lease)
 {
     struct ph_lease_object *object = lease->object;
@@ -198,6 +206,7 @@ void ph_lease_drop(struct ph_leases *leases, struct ph_lease *lease)
     space->leases--;
     yield(leases, lease);
     count_exclusive(leases, (enum ph_lease_mode) lease->mode, PH_LEASE_NONE);
+    free(lease->span);
     free(lease);
     if (!TAILQ_EMPTY(&space->waiting))
         space->touched = true;
@@ -234,5 +243,5 @@ void ph_lease_recall(struct ph_leases *leases, struct ph_lease *lease, enum ph_l
     struct ph_lease_session *session = lease->session;
 
     if (ph_lease_mark_recalled(leases, lease, keep) && !session->lost)
-        leases->hooks.recall(leases->hooks.data, session, lease->object->object, lease->id, keep);
+        leases->hooks.recall(leases->hooks.data, session, lease->object->object, lease->id, keep, NULL);
 }

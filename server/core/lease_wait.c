@@ -11,7 +11,7 @@ static bool in_the_way(const struct ph_lease *lease, const struct ph_lease_key *
     bool alone = key->purpose == PH_LEASE_TO_CHANGE ||
                  (key->purpose == PH_LEASE_TO_HOLD && claim->mode == PH_LEASE_EXCLUSIVE);
 
-    if (lease->session == claim->own)
+    if (lease->session == claim->own || ph_lease_is_apart(lease, key))
         return false;
     return alone || lease->mode == PH_LEASE_EXCLUSIVE;
 }
@@ -23,7 +23,9 @@ static bool is_alone(const struct ph_lease_object *object, const struct ph_lease
     const struct ph_lease *own =
         key->purpose == PH_LEASE_TO_HOLD ? NULL : ph_lease_of(object, key->claim->own);
 
-    return own != NULL && own->mode == PH_LEASE_EXCLUSIVE;
+    if (own == NULL || own->mode != PH_LEASE_EXCLUSIVE)
+        return false;
+    return own->span == NULL || ph_lease_range_is_alone(own, key);
 }
 
 static enum ph_lease_mode may_keep(const struct ph_lease_key *key)
@@ -48,16 +50,16 @@ static bool is_blocked(struct ph_leases *leases, struct ph_lease_object *object,
         blocked = true;
         if (!recall)
             break;
-        ph_lease_recall(leases, lease, may_keep(key));
+        ph_lease_recall_for(leases, lease, key, may_keep(key));
     }
     return blocked;
 }
 
 /* An acquire also waits for the changes that are being made. */
-static bool is_changing(const struct ph_leases *leases, size_t space, uint64_t object)
+static bool is_changing(const struct ph_leases *leases, size_t space, const struct ph_lease_key *key)
 {
-    return ph_lease_slot(leases, space, object)->running > 0 || leases->space[space].running > 0 ||
-           !TAILQ_EMPTY(&leases->space[space].waiting);
+    return ph_lease_slot(leases, space, key->object)->running > ph_lease_range_covered(leases, space, key) ||
+           leases->space[space].running > 0 || !TAILQ_EMPTY(&leases->space[space].waiting);
 }
 
 void ph_lease_touch(struct ph_leases *leases, struct ph_lease_object *object)
@@ -88,6 +90,23 @@ static void touch_acquires(struct ph_leases *leases, size_t space, uint64_t obje
 
 /* ---- Running ---- */
 
+/* What is written may be of a range. All else that is changed may make the object smaller than it was known
+ * to be: by who has a range of it and ought to have given it back. */
+static void begin_writing(struct ph_leases *leases, struct ph_lease_key *key)
+{
+    struct ph_lease_object *object;
+
+    if (key->purpose != PH_LEASE_TO_CHANGE)
+        return;
+    if (key->part) {
+        TAILQ_INSERT_TAIL(&leases->writing, key, of_queue);
+        return;
+    }
+    object = ph_lease_object_find(leases, key->claim->space, key->object);
+    if (object != NULL)
+        object->known_size = 0;
+}
+
 /* The command may go: from here on nobody else is granted what it changes. */
 static void run(struct ph_leases *leases, struct ph_lease_claim *claim)
 {
@@ -103,6 +122,7 @@ static void run(struct ph_leases *leases, struct ph_lease_claim *claim)
         (*running)++;
         if (key->purpose == PH_LEASE_TO_CHANGE)
             *changed = ph_lease_clock_move(leases);
+        begin_writing(leases, &claim->key[i]);
     }
 }
 
@@ -120,6 +140,8 @@ static void end_running(struct ph_leases *leases, struct ph_lease_claim *claim)
         (*running)--;
         if (key->purpose == PH_LEASE_TO_CHANGE)
             *changed = ph_lease_clock_move(leases);
+        if (key->purpose == PH_LEASE_TO_CHANGE && key->part)
+            TAILQ_REMOVE(&leases->writing, &claim->key[i], of_queue);
         touch_acquires(leases, claim->space, key->object);
     }
 }
@@ -132,10 +154,13 @@ static void hold(struct ph_leases *leases, struct ph_lease_claim *claim)
     struct ph_lease *lease = object == NULL ? NULL : ph_lease_of(object, claim->own);
 
     claim->state = PH_LEASE_IDLE;
-    if (lease == NULL)
+    if (lease == NULL) {
         lease = ph_lease_add(leases, claim->own, claim->space, key->object, (enum ph_lease_mode) claim->mode);
-    else if (lease->mode < claim->mode)
+        if (lease != NULL && key->part)
+            ph_lease_range_grant(lease, key);
+    } else if (lease->mode < claim->mode) {
         ph_lease_renew(leases, lease, (enum ph_lease_mode) claim->mode);
+    }
     claim->lease = lease == NULL ? 0 : lease->id;
 }
 
@@ -174,13 +199,16 @@ static void go(struct ph_leases *leases, struct ph_lease_claim *claim)
 }
 
 /* Whether the session of an acquire is asked for the lease that it has: it may be unable to give that back
- * before what it acquires for has gone on without. R-9.1-5. */
-static bool is_refused(const struct ph_lease_object *object, const struct ph_lease_key *key)
+ * before what it acquires for has gone on without. R-9.1-5. Or has a range, and asks for something else. */
+static bool is_refused(const struct ph_leases *leases, const struct ph_lease_object *object,
+                       const struct ph_lease_key *key)
 {
     const struct ph_lease *own =
         key->purpose == PH_LEASE_TO_HOLD ? ph_lease_of(object, key->claim->own) : NULL;
 
-    return own != NULL && ph_lease_is_recalled(own);
+    return own != NULL &&
+           (ph_lease_is_recalled(own) || ph_lease_range_refused(leases, key->claim->own, own, key->object,
+                                                                key->part ? &key->bytes : NULL));
 }
 
 static void refuse(struct ph_leases *leases, struct ph_lease_claim *claim)
@@ -218,12 +246,12 @@ static bool look_at_object(struct ph_leases *leases, struct ph_lease_object *obj
         bool in_turn = !behind && (first || !holds);
         bool blocked;
 
-        if (is_refused(object, key)) {
+        if (is_refused(leases, object, key)) {
             refuse(leases, key->claim);
             return true;
         }
         blocked = !is_alone(object, key) && (!in_turn || is_blocked(leases, object, key, true) ||
-                                             (holds && is_changing(leases, object->space, object->object)));
+                                             (holds && is_changing(leases, object->space, key)));
         if (look_at_key(leases, key, blocked))
             return true;
         behind = behind || holds;
@@ -362,6 +390,8 @@ bool ph_leases_claim(struct ph_leases *leases, struct ph_lease_claim *claim, str
         claim->key[i] = (struct ph_lease_key){
             .object = wants[i].object,
             .purpose = wants[i].change ? PH_LEASE_TO_CHANGE : PH_LEASE_TO_READ,
+            .part = wants[i].part,
+            .bytes = wants[i].bytes,
             .claim = claim,
         };
         at_once = at_once && goes_at_once(leases, &claim->key[i], space);
@@ -373,18 +403,30 @@ bool ph_leases_claim(struct ph_leases *leases, struct ph_lease_claim *claim, str
 }
 
 void ph_leases_claim_at_once(struct ph_leases *leases, struct ph_lease_claim *claim,
-                             struct ph_lease_session *own, uint64_t object)
+                             struct ph_lease_session *own, const struct ph_lease_want *want)
 {
-    struct ph_lease_object *entry = ph_lease_object_find(leases, own->space, object);
+    struct ph_lease_object *entry = ph_lease_object_find(leases, own->space, want->object);
 
     claim->own = own;
     claim->space = own->space;
     claim->count = 1;
-    claim->key[0] = (struct ph_lease_key){.object = object, .purpose = PH_LEASE_TO_CHANGE, .claim = claim};
+    claim->key[0] = (struct ph_lease_key){.object = want->object,
+                                          .purpose = PH_LEASE_TO_CHANGE,
+                                          .part = want->part,
+                                          .bytes = want->bytes,
+                                          .claim = claim};
     if (entry != NULL)
         is_blocked(leases, entry, &claim->key[0], true);
     run(leases, claim);
     ph_lease_settle(leases);
+}
+
+/* Whether KEY is for what WANT says, or for more. */
+static bool covers(const struct ph_lease_key *key, const struct ph_lease_want *want)
+{
+    if (key->object == PH_LEASE_ALL || !key->part)
+        return true;
+    return want->part && key->bytes.start <= want->bytes.start && want->bytes.end <= key->bytes.end;
 }
 
 bool ph_lease_claim_covers(const struct ph_lease_claim *claim, const struct ph_lease_want *wants,
@@ -399,7 +441,7 @@ bool ph_lease_claim_covers(const struct ph_lease_claim *claim, const struct ph_l
             const struct ph_lease_key *key = &claim->key[j];
 
             found = (key->object == wants[i].object || key->object == PH_LEASE_ALL) &&
-                    (key->purpose == PH_LEASE_TO_CHANGE || !wants[i].change);
+                    (key->purpose == PH_LEASE_TO_CHANGE || !wants[i].change) && covers(key, &wants[i]);
         }
         if (!found)
             return false;
@@ -421,13 +463,17 @@ void ph_leases_claim_end(struct ph_leases *leases, struct ph_lease_claim *claim)
 }
 
 bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
-                       struct ph_lease_session *session, uint64_t object, enum ph_lease_mode mode)
+                       struct ph_lease_session *session, uint64_t object, enum ph_lease_mode mode,
+                       const struct ph_lease_bytes *bytes)
 {
     struct ph_lease_object *entry = ph_lease_object_find(leases, session->space, object);
     struct ph_lease *lease = entry == NULL ? NULL : ph_lease_of(entry, session);
 
+    if (!session->ranges || mode != PH_LEASE_EXCLUSIVE || (lease != NULL && lease->span == NULL))
+        bytes = NULL;
     claim->lease = 0;
-    claim->refused = lease != NULL && ph_lease_is_recalled(lease);
+    claim->refused = (lease != NULL && ph_lease_is_recalled(lease)) ||
+                     ph_lease_range_refused(leases, session, lease, object, bytes);
     if (claim->refused)
         return false;
     if (lease != NULL && lease->mode >= mode) {
@@ -441,8 +487,11 @@ bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
     claim->mode = mode;
     claim->count = 1;
     claim->key[0] = (struct ph_lease_key){.object = object, .purpose = PH_LEASE_TO_HOLD, .claim = claim};
+    claim->key[0].part = bytes != NULL;
+    if (bytes != NULL)
+        claim->key[0].bytes = *bytes;
     if ((entry == NULL || (entry->queue == NULL && !is_blocked(leases, entry, &claim->key[0], false))) &&
-        !is_changing(leases, session->space, object)) {
+        !is_changing(leases, session->space, &claim->key[0])) {
         hold(leases, claim);
         ph_lease_settle(leases);
         return true;

@@ -22,6 +22,9 @@ static void begin_caching(struct ph_server_call *call, const Pohmel__SessionOpen
     ph_server_session_caches(call->server, session, request->host.data, request->host.len);
     session->writes_back = session->caches && request->write_back && !session->read_only;
     session->glimpses = request->glimpses && session->writes_back;
+    session->ranges = request->ranges && session->writes_back;
+    if (session->ranges)
+        ph_lease_session_takes_ranges(session->lease);
 }
 
 /* Guard held. */
@@ -30,6 +33,7 @@ static void tell_session(const struct ph_session *session, bool resumed, Pohmel_
     reply->resumed = resumed;
     reply->resumable = session->resumable;
     reply->leases = session->caches;
+    reply->ranges = session->ranges;
     reply->watched = session->caches && session->entry->export->watched;
 }
 
@@ -469,115 +473,6 @@ static uint32_t lock_test(void *self, struct ph_call *call, const Pohmel__LockTe
     return PH_ST_OK;
 }
 
-static uint32_t refuse_cacheless(struct ph_call *call)
-{
-    return ph_fault_set(&call->fault, PH_ST_WRONG_STATE, "the session was opened without leases");
-}
-
-/* Guard held. OK: the lease is in *ID. */
-static uint32_t acquire(struct ph_server_call *call, const Pohmel__LeaseAcquireRequest *request, uint64_t *id)
-{
-    struct ph_session *session = call->session;
-    struct ph_leases *leases = call->server->leases;
-    bool granted = call->attempts > 0; /* it waited for this */
-
-    if (session->ended || ph_server_is_stray(call))
-        return PH_ST_NO_SESSION;
-    if (call->server->grace)
-        return ph_server_wait_for_grace(call);
-    if (!granted)
-        granted = ph_leases_acquire(leases, &call->claim, session->lease, request->object,
-                                    (enum ph_lease_mode) request->mode);
-    if (!granted && call->claim.state == PH_LEASE_WAITING) {
-        call->attempts++;
-        return ph_server_park(call);
-    }
-    if (call->claim.refused)
-        return ph_fault_set(&call->call.fault, PH_ST_NO_LEASE,
-                            "the lease that it has is to be given back first");
-    *id = call->claim.lease;
-    return *id != 0
-               ? PH_ST_OK
-               : ph_fault_set(&call->call.fault, PH_ST_LIMIT, "the session holds all leases that it may");
-}
-
-/* Attributes under the lease ID, which is in force already: nothing can change behind them. */
-static uint32_t describe_grant(struct ph_call *call, const Pohmel__LeaseAcquireRequest *request, uint64_t id,
-                               Pohmel__LeaseGrant *grant)
-{
-    const struct ph_store *store = of(call)->session->entry->export->store;
-    Pohmel__GetattrRequest ask = POHMEL__GETATTR_REQUEST__INIT;
-    Pohmel__GetattrReply answer = POHMEL__GETATTR_REPLY__INIT;
-    Pohmel__Caller nobody = POHMEL__CALLER__INIT;
-    uint32_t status;
-
-    if (grant == NULL)
-        return PH_ST_NO_MEMORY;
-    if (store->ops->getattr == NULL)
-        return PH_ST_UNSUPPORTED;
-    ask.caller = &nobody;
-    ask.object = request->object;
-    status = store->ops->getattr(store->self, call, &ask, &answer);
-    pohmel__lease_grant__init(grant);
-    grant->lease = id;
-    grant->object = request->object;
-    grant->mode = request->mode;
-    grant->attr = answer.attr;
-    return status;
-}
-
-static uint32_t lease_acquire(void *self, struct ph_call *call, const Pohmel__LeaseAcquireRequest *request,
-                              Pohmel__LeaseAcquireReply *reply)
-{
-    struct ph_server *server = self;
-    struct ph_session *session = of(call)->session;
-    uint32_t status;
-    uint64_t id = 0;
-
-    if (!session->caches)
-        return refuse_cacheless(call);
-    if (session->read_only && request->mode == PH_LEASE_EXCLUSIVE)
-        return ph_fault_set(&call->fault, PH_ST_UNSUPPORTED, "a read-only session has nothing to change");
-    ph_server_enter(server, &of(call)->actions);
-    status = acquire(of(call), request, &id);
-    ph_server_leave(server);
-    if (status != PH_ST_OK)
-        return status;
-    reply->grant = PH_ARENA_NEW(call->arena, Pohmel__LeaseGrant);
-    status = describe_grant(call, request, id, reply->grant);
-    ph_server_enter(server, &of(call)->actions);
-    if (status != PH_ST_OK && session->lease != NULL)
-        ph_leases_release(server->leases, session->lease, id);
-    else if (status == PH_ST_OK && session->lease != NULL &&
-             ph_leases_mode(server->leases, session->lease, id) != PH_LEASE_NONE)
-        reply->grant->mode = (uint32_t) ph_leases_mode(server->leases, session->lease, id);
-    ph_server_leave(server);
-    if (status == PH_ST_OK) {
-        reply->grant->attr->lease = id;
-        reply->grant->attr->lease_mode = reply->grant->mode;
-    }
-    return status;
-}
-
-/* Nothing is written back in this version: `flush` and `applied` number nothing. Ids that are not current are
- * ignored: they were released before, or replaced. */
-static uint32_t lease_release(void *self, struct ph_call *call, const Pohmel__LeaseReleaseRequest *request,
-                              Pohmel__LeaseReleaseReply *reply)
-{
-    struct ph_server *server = self;
-    struct ph_session *session = of(call)->session;
-
-    if (!session->caches)
-        return refuse_cacheless(call);
-    ph_server_enter(server, &of(call)->actions);
-    for (size_t i = 0; i < request->n_leases && session->lease != NULL; i++)
-        ph_leases_release(server->leases, session->lease, request->leases[i]);
-    for (size_t i = 0; i < request->n_kept && session->lease != NULL; i++)
-        ph_leases_keep_shared(server->leases, session->lease, request->kept[i]);
-    ph_server_leave(server);
-    return PH_ST_OK;
-}
-
 const struct ph_session_ops ph_server_session_ops = {
     .session_open = session_open,
     .session_close = session_close,
@@ -587,8 +482,8 @@ const struct ph_session_ops ph_server_session_ops = {
     .lock = lock,
     .unlock = unlock,
     .lock_test = lock_test,
-    .lease_acquire = lease_acquire,
-    .lease_release = lease_release,
+    .lease_acquire = ph_server_lease_acquire,
+    .lease_release = ph_server_lease_release,
     .glimpse_answer = ph_server_glimpse_answer,
     .reclaim = ph_server_reclaim,
     .reclaim_done = ph_server_reclaim_done,

@@ -124,8 +124,7 @@ uint32_t ph_server_claim(struct ph_server_call *call, const struct ph_change_pla
         status = ph_server_wait_for_grace(call);
     } else if (must_not_wait(call, plan)) {
         ph_leases_claim_end(call->server->leases, &call->claim);
-        ph_leases_claim_at_once(call->server->leases, &call->claim, call->session->lease,
-                                plan->wants[0].object);
+        ph_leases_claim_at_once(call->server->leases, &call->claim, call->session->lease, &plan->wants[0]);
     } else {
         status = claim(call, plan->wants, plan->count);
     }
@@ -134,31 +133,55 @@ uint32_t ph_server_claim(struct ph_server_call *call, const struct ph_change_pla
     return status;
 }
 
-/* What a session has exclusively may be told of by it: that shows when it was read (grants.c). */
-static uint64_t object_to_claim(const struct ph_frame *frame)
+/* What CALL, which reads, is about. What a session has exclusively may be told of by it: that shows when it
+ * was read (grants.c). Guard held. */
+static struct ph_lease_want want_of(const struct ph_server_call *call, uint64_t object)
 {
-    if (frame->header.command == PH_CMD_GETATTR)
-        return 0;
-    return ph_peek_read_object(frame->header.command, frame->message, frame->header.message_len);
+    const struct ph_frame *frame = call->frame;
+    const struct ph_lease_session *own = call->session->lease;
+    struct ph_lease_want want = {.object = object};
+
+    switch (frame->header.command) {
+    case PH_CMD_READ:
+        want.part =
+            ph_peek_read_bytes(frame->message, frame->header.message_len, &want.bytes.start, &want.bytes.end);
+        break;
+    case PH_CMD_ACCESS:
+    case PH_CMD_GETXATTR:
+    case PH_CMD_LISTXATTR:
+        want.part = true; /* no bytes: ranges have nothing to do with it */
+        break;
+    case PH_CMD_OPEN:
+        /* Who writes under a range must be able to open it; the attributes that it is told say nothing. */
+        want.part = own != NULL && ph_leases_holds_range(call->server->leases, own, object);
+        break;
+    default:
+        break;
+    }
+    return want;
 }
 
 bool ph_server_reading_waits(struct ph_server_call *call)
 {
     const struct ph_frame *frame = call->frame;
     struct ph_server *server = call->server;
-    struct ph_lease_want want = {0};
+    struct ph_lease_want want;
+    uint64_t object;
 
     if (ph_server_is_grace(server) && ph_server_grace_parks(call))
         return true;
     if (call->session == NULL || !ph_leases_exclusive(server->leases))
         return false;
-    want.object = object_to_claim(frame);
-    if (want.object == 0)
+    object = frame->header.command == PH_CMD_GETATTR
+                 ? 0
+                 : ph_peek_read_object(frame->header.command, frame->message, frame->header.message_len);
+    if (object == 0)
         return false;
     ph_server_enter(server, &call->actions);
     call->status = PH_ST_OK;
+    want = want_of(call, object);
     /* Only where it must wait: a claim that it holds already is for what it found before. */
-    if (ph_leases_taken(server->leases, call->session->lease, call->session->entry->index, want.object))
+    if (ph_leases_reading_conflicts(server->leases, call->session->lease, call->session->entry->index, &want))
         call->status = claim(call, &want, 1);
     call->since = ph_leases_clock(server->leases);
     ph_server_leave(server);

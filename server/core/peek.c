@@ -7,6 +7,7 @@
 /* Numbers of the fields that are looked at (idl/objects.proto, idl/session.proto, idl/changes.proto). */
 enum {
     FIELD_READ_OBJECT = 2, /* of all requests that read; LOOKUP's is called parent */
+    FIELD_READ_OFFSET = 4,
     FIELD_READ_LENGTH = 5,
     FIELD_OPEN_ACCESS = 4,
     FIELD_OPEN_REOPEN = 8,
@@ -163,4 +164,24 @@ uint64_t ph_peek_read_object(uint16_t command, const uint8_t *message, size_t le
             object = cursor.value;
     }
     return object;
+}
+
+bool ph_peek_read_bytes(const uint8_t *message, size_t len, uint64_t *start, uint64_t *end)
+{
+    struct cursor cursor = {.at = message, .end = message + len};
+    uint64_t length = 0;
+
+    *start = 0;
+    while (next_field(&cursor)) {
+        if (cursor.layout != LAYOUT_VARINT)
+            continue;
+        if (cursor.number == FIELD_READ_OFFSET)
+            *start = cursor.value;
+        if (cursor.number == FIELD_READ_LENGTH)
+            length = (uint32_t) cursor.value;
+    }
+    if (*start > INT64_MAX || length > INT64_MAX - *start)
+        return false;
+    *end = *start + length;
+    return true;
 }

@@ -27,4 +27,7 @@ bool ph_peek_opens_to_write(uint16_t command, const uint8_t *message, size_t len
 /* Whether a message of OPEN has `reopen`. */
 bool ph_peek_reopens(uint16_t command, const uint8_t *message, size_t len);
 
+/* The bytes, from *START to before *END, that a READ asks for; false where they cannot be known. */
+bool ph_peek_read_bytes(const uint8_t *message, size_t len, uint64_t *start, uint64_t *end);
+
 #endif

@@ -23,13 +23,22 @@ static void want(struct ph_change_plan *plan, uint64_t object, bool change)
         plan->wants[i].change = plan->wants[i].change || change;
         return;
     }
-    plan->wants[plan->count++] = (struct ph_lease_want){object, change};
+    plan->wants[plan->count++] = (struct ph_lease_want){.object = object, .change = change};
+}
+
+/* Where the bytes go is known; what they do to the size is nobody's business while ranges are out. */
+static void want_bytes(struct ph_change_plan *plan, const Pohmel__WriteRequest *write)
+{
+    if (write->append || write->length > PH_LEASE_BYTES_END - write->offset)
+        return;
+    plan->wants[0].part = true;
+    plan->wants[0].bytes = (struct ph_lease_bytes){write->offset, write->offset + write->length};
 }
 
 static void want_everything(struct ph_change_plan *plan)
 {
     plan->count = 1;
-    plan->wants[0] = (struct ph_lease_want){PH_LEASE_ALL, true};
+    plan->wants[0] = (struct ph_lease_want){.object = PH_LEASE_ALL, .change = true};
 }
 
 /* The object that the name stands for now, as far as the caller may know; NOBODY for none. */
@@ -173,6 +182,7 @@ static void plan_plain(const Pohmel__Change *change, struct ph_change_plan *plan
         break;
     case PH_CMD_WRITE:
         want(plan, change->write->object, true);
+        want_bytes(plan, change->write);
         plan->laundered = change->write->laundered;
         break;
     case PH_CMD_ALLOCATE:

@@ -113,6 +113,7 @@ struct ph_session {
     bool caches;                    /* it has had one since it was opened */
     bool writes_back;               /* it makes changes in its cache */
     bool glimpses;                  /* and says what has become of what it has exclusively */
+    bool ranges;                    /* it knows of leases on ranges */
     TAILQ_HEAD(, ph_glimpse) asked; /* questions to it */
     size_t asked_count;
     LIST_HEAD(, ph_server_call) calls;
@@ -358,6 +359,12 @@ uint32_t ph_server_reclaim(void *self, struct ph_call *call, const Pohmel__Recla
                            Pohmel__ReclaimReply *reply);
 uint32_t ph_server_reclaim_done(void *self, struct ph_call *call, const Pohmel__ReclaimDoneRequest *request,
                                 Pohmel__ReclaimDoneReply *reply);
+
+/* Handlers of LEASE_ACQUIRE and LEASE_RELEASE. ops_lease.c */
+uint32_t ph_server_lease_acquire(void *self, struct ph_call *call, const Pohmel__LeaseAcquireRequest *request,
+                                 Pohmel__LeaseAcquireReply *reply);
+uint32_t ph_server_lease_release(void *self, struct ph_call *call, const Pohmel__LeaseReleaseRequest *request,
+                                 Pohmel__LeaseReleaseReply *reply);
 
 /* Sessions that are away end, when it is time. */
 void ph_sessions_tick(struct ph_server *server);

@@ -37,15 +37,21 @@ void ph_server_send_event(struct ph_server_conn *conn, uint16_t command, const P
 }
 
 static void on_recall(void *data, struct ph_lease_session *lease_session, uint64_t object, uint64_t lease,
-                      enum ph_lease_mode keep)
+                      enum ph_lease_mode keep, const struct ph_lease_bytes *bytes)
 {
     const struct ph_session *session = ph_lease_session_owner(lease_session);
     Pohmel__RecallEvent event = POHMEL__RECALL_EVENT__INIT;
+    Pohmel__Range range = POHMEL__RANGE__INIT;
 
     (void) data;
     event.object = object;
     event.lease = lease;
     event.keep = (uint32_t) keep;
+    if (bytes != NULL) {
+        range.offset = bytes->start;
+        range.length = bytes->end - bytes->start;
+        event.range = &range;
+    }
     ph_server_send_event(session->conn, PH_CMD_RECALL, &event.base);
 }
 

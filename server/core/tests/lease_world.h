@@ -15,6 +15,8 @@ struct recall {
     struct ph_lease_session *session;
     uint64_t object, lease;
     enum ph_lease_mode keep;
+    bool part; /* BYTES only are wanted */
+    struct ph_lease_bytes bytes;
 };
 
 struct world {
@@ -27,10 +29,13 @@ struct world {
 };
 
 static inline void on_recall(void *data, struct ph_lease_session *session, uint64_t object, uint64_t lease,
-                             enum ph_lease_mode keep)
+                             enum ph_lease_mode keep, const struct ph_lease_bytes *bytes)
 {
     struct world *world = data;
-    struct recall recall = {session, object, lease, keep};
+    struct recall recall = {session, object, lease, keep, bytes != NULL, {0, 0}};
+
+    if (bytes != NULL)
+        recall.bytes = *bytes;
 
     g_array_append_val(world->recalls, recall);
 }
@@ -94,7 +99,7 @@ static inline uint64_t grant(struct world *world, struct ph_lease_session *sessi
 static inline bool claim(struct world *world, struct ph_lease_claim *claim, struct ph_lease_session *own,
                          uint64_t object, bool change)
 {
-    const struct ph_lease_want want = {object, change};
+    const struct ph_lease_want want = {.object = object, .change = change};
 
     *claim = (struct ph_lease_claim){0};
     return ph_leases_claim(world->leases, claim, own, 0, &want, 1);
@@ -105,7 +110,7 @@ static inline uint64_t acquire(struct world *world, struct ph_lease_session *ses
 {
     struct ph_lease_claim holder = {0};
 
-    g_assert_true(ph_leases_acquire(world->leases, &holder, session, object, mode));
+    g_assert_true(ph_leases_acquire(world->leases, &holder, session, object, mode, NULL));
     g_assert_cmpuint(holder.lease, !=, 0);
     return holder.lease;
 }

@@ -257,9 +257,9 @@ static void test_first_come_first_served(void)
 
     set_up(&world);
     acquire(&world, world.one, FILE_A, PH_LEASE_SHARED);
-    g_assert_false(ph_leases_acquire(world.leases, &exclusive, world.two, FILE_A, PH_LEASE_EXCLUSIVE));
+    g_assert_false(ph_leases_acquire(world.leases, &exclusive, world.two, FILE_A, PH_LEASE_EXCLUSIVE, NULL));
     g_assert_false(claim(&world, &change, NULL, FILE_A, true));
-    g_assert_false(ph_leases_acquire(world.leases, &shared, world.three, FILE_A, PH_LEASE_SHARED));
+    g_assert_false(ph_leases_acquire(world.leases, &shared, world.three, FILE_A, PH_LEASE_SHARED, NULL));
     assert_recalls(&world, 1);
     g_assert_true(ph_leases_release(world.leases, world.one, recalled(&world, 0)->lease));
     /* The first one has it, and is asked for it at once by the second one. */
@@ -285,16 +285,16 @@ static void test_both_want_to_upgrade(void)
     set_up(&world);
     ones = grant(&world, world.one, FILE_A);
     twos = grant(&world, world.two, FILE_A);
-    g_assert_false(ph_leases_acquire(world.leases, &first, world.one, FILE_A, PH_LEASE_EXCLUSIVE));
+    g_assert_false(ph_leases_acquire(world.leases, &first, world.one, FILE_A, PH_LEASE_EXCLUSIVE, NULL));
     assert_recalls(&world, 1);
     /* Whose own lease is asked for gives that back first. */
-    g_assert_false(ph_leases_acquire(world.leases, &second, world.two, FILE_A, PH_LEASE_EXCLUSIVE));
+    g_assert_false(ph_leases_acquire(world.leases, &second, world.two, FILE_A, PH_LEASE_EXCLUSIVE, NULL));
     g_assert_cmpint(second.state, ==, PH_LEASE_IDLE);
     g_assert_true(second.refused);
     g_assert_true(ph_leases_release(world.leases, world.two, twos));
     g_assert_true(went(&world, &first));
     g_assert_cmpint(ph_leases_mode(world.leases, world.one, ones), ==, PH_LEASE_NONE);
-    g_assert_false(ph_leases_acquire(world.leases, &second, world.two, FILE_A, PH_LEASE_EXCLUSIVE));
+    g_assert_false(ph_leases_acquire(world.leases, &second, world.two, FILE_A, PH_LEASE_EXCLUSIVE, NULL));
     assert_recalls(&world, 2);
     g_assert_true(ph_leases_release(world.leases, world.one, first.lease));
     g_assert_true(went(&world, &second));
@@ -311,7 +311,7 @@ static void test_refused_while_it_waits(void)
     set_up(&world);
     id = grant(&world, world.one, FILE_A);
     grant(&world, world.two, FILE_A);
-    g_assert_false(ph_leases_acquire(world.leases, &upgrade, world.one, FILE_A, PH_LEASE_EXCLUSIVE));
+    g_assert_false(ph_leases_acquire(world.leases, &upgrade, world.one, FILE_A, PH_LEASE_EXCLUSIVE, NULL));
     g_assert_cmpint(upgrade.state, ==, PH_LEASE_WAITING);
     ph_leases_changed_outside(world.leases, 0, FILE_A);
     g_assert_true(went(&world, &upgrade));
@@ -331,7 +331,7 @@ static void test_laundered_writes_do_not_wait(void)
     grant(&world, world.two, FILE_A);
     g_assert_false(claim(&world, &change, NULL, FILE_A, true));
     g_assert_true(ph_leases_holds(world.leases, world.one, FILE_A));
-    ph_leases_claim_at_once(world.leases, &laundered, world.one, FILE_A);
+    ph_leases_claim_at_once(world.leases, &laundered, world.one, &(struct ph_lease_want){.object = FILE_A});
     g_assert_cmpint(laundered.state, ==, PH_LEASE_RUNNING);
     g_assert_false(went(&world, &change));
     ph_leases_claim_end(world.leases, &laundered);
@@ -339,7 +339,7 @@ static void test_laundered_writes_do_not_wait(void)
     ph_leases_claim_end(world.leases, &change);
     /* Alone, it has the leases of others taken back as any change. */
     grant(&world, world.three, FILE_B);
-    ph_leases_claim_at_once(world.leases, &laundered, world.one, FILE_B);
+    ph_leases_claim_at_once(world.leases, &laundered, world.one, &(struct ph_lease_want){.object = FILE_B});
     assert_recalls(&world, 3);
     ph_leases_claim_end(world.leases, &laundered);
     tear_down(&world);
@@ -347,7 +347,8 @@ static void test_laundered_writes_do_not_wait(void)
 
 static void test_several_objects(void)
 {
-    static const struct ph_lease_want wants[] = {{FILE_A, true}, {FILE_B, true}, {DIRECTORY, false}};
+    static const struct ph_lease_want wants[] = {
+        {.object = FILE_A, .change = true}, {.object = FILE_B, .change = true}, {.object = DIRECTORY}};
     struct world world;
     struct ph_lease_claim change = {0};
     uint64_t a, b;
@@ -364,7 +365,8 @@ static void test_several_objects(void)
     g_assert_true(ph_leases_release(world.leases, world.two, b));
     g_assert_true(went(&world, &change));
     g_assert_true(ph_lease_claim_covers(&change, wants, G_N_ELEMENTS(wants)));
-    g_assert_false(ph_lease_claim_covers(&change, &(struct ph_lease_want){DIRECTORY, true}, 1));
+    g_assert_false(
+        ph_lease_claim_covers(&change, &(struct ph_lease_want){.object = DIRECTORY, .change = true}, 1));
     ph_leases_claim_end(world.leases, &change);
     tear_down(&world);
 }

@@ -157,7 +157,7 @@ static void test_dropped_waits_let_others_go(void)
 
     set_up(&world);
     acquire(&world, world.one, FILE_A, PH_LEASE_EXCLUSIVE);
-    g_assert_false(ph_leases_acquire(world.leases, &exclusive, world.two, FILE_A, PH_LEASE_EXCLUSIVE));
+    g_assert_false(ph_leases_acquire(world.leases, &exclusive, world.two, FILE_A, PH_LEASE_EXCLUSIVE, NULL));
     g_assert_false(claim(&world, &reading, world.three, FILE_A, false));
     g_assert_true(ph_leases_release(world.leases, world.one, recalled(&world, 0)->lease));
     g_assert_true(went(&world, &exclusive));
@@ -181,7 +181,7 @@ static void test_limit_costs_leases_only(void)
     for (uint64_t i = 0; i < PH_SESSION_LEASES_MAX; i++)
         g_assert_cmpuint(grant(&world, world.one, 1000 + i), !=, 0);
     g_assert_cmpuint(grant(&world, world.one, FILE_A), ==, 0);
-    g_assert_false(ph_leases_acquire(world.leases, &one_more, world.one, FILE_A, PH_LEASE_SHARED));
+    g_assert_false(ph_leases_acquire(world.leases, &one_more, world.one, FILE_A, PH_LEASE_SHARED, NULL));
     g_assert_cmpint(one_more.state, ==, PH_LEASE_IDLE);
     g_assert_cmpuint(grant(&world, world.two, FILE_A), !=, 0);
     tear_down(&world);

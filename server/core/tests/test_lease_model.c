@@ -1,13 +1,14 @@
 /* The lease table against a naive model, in worlds of chance: whatever happens, no two sessions hold what
  * excludes each other, no change runs beside a lease of somebody else, nothing is granted for what was read
- * before a change, and all that waits goes when those who are asked answer. */
+ * before a change, and all that waits goes when those who are asked answer. In every other world there are
+ * leases on ranges. */
 #include <glib.h>
 #include <string.h>
 
 #include "runtime/base/random.h"
 #include "server/core/lease.h"
 
-enum { SESSIONS = 4, OBJECTS = 5, CLAIMS = 24, WORLDS = 1500, STEPS = 400, READINGS = 4 };
+enum { SESSIONS = 4, OBJECTS = 5, CLAIMS = 24, WORLDS = 1500, STEPS = 400, READINGS = 4, BYTES = 16 };
 
 /* What a session holds, as far as it was told. */
 struct held {
@@ -15,6 +16,8 @@ struct held {
     enum ph_lease_mode mode;
     bool recalled;
     enum ph_lease_mode keep;
+    bool part;
+    struct ph_lease_bytes bytes;
 };
 
 /* A command: a claim, or an acquire. */
@@ -25,6 +28,8 @@ struct command {
     size_t count;
     struct ph_lease_want wants[PH_LEASE_CLAIM_KEYS];
     enum ph_lease_mode mode;
+    bool part; /* an acquire of BYTES */
+    struct ph_lease_bytes bytes;
 };
 
 /* A reading on its way. */
@@ -42,6 +47,8 @@ struct world {
     struct command command[CLAIMS];
     struct reading reading[READINGS];
     uint64_t last_id;
+    bool ranges;
+    uint64_t known[OBJECTS + 1]; /* no more than this size was told since there were no ranges */
 };
 
 static uint64_t below(struct world *world, uint64_t bound)
@@ -59,7 +66,7 @@ static int index_of(const struct world *world, const struct ph_lease_session *se
 }
 
 static void on_recall(void *data, struct ph_lease_session *session, uint64_t object, uint64_t lease,
-                      enum ph_lease_mode keep)
+                      enum ph_lease_mode keep, const struct ph_lease_bytes *bytes)
 {
     struct world *world = data;
     struct held *held = &world->held[index_of(world, session)][object];
@@ -81,6 +88,37 @@ static void take(struct world *world, int session, uint64_t object, uint64_t id,
         world->last_id = id;
     }
     *held = (struct held){.id = id, .mode = mode};
+    held->part = ph_leases_range(world->leases, world->session[session], id, &held->bytes);
+}
+
+/* Some bytes, perhaps none. */
+static struct ph_lease_bytes some_bytes(struct world *world, uint64_t first, uint64_t end)
+{
+    uint64_t start = first + below(world, end - first);
+
+    return (struct ph_lease_bytes){start, start + below(world, end - start + 1)};
+}
+
+static bool overlap(const struct ph_lease_bytes *one, const struct ph_lease_bytes *other)
+{
+    return one->start < one->end && other->start < other->end && one->start < other->end &&
+           other->start < one->end;
+}
+
+/* What was granted is what was asked for, or more; somebody finds out how large the object is. */
+static void check_granted(struct world *world, const struct command *command)
+{
+    uint64_t object = command->wants[0].object, size = below(world, BYTES / 2);
+    const struct held *held = &world->held[command->session][object];
+
+    if (!held->part)
+        return;
+    g_assert_true(command->part);
+    g_assert_cmpuint(held->bytes.start, <=, command->bytes.start);
+    g_assert_cmpuint(held->bytes.end, >=, command->bytes.end);
+    ph_leases_size_known(world->leases, world->session[command->session], held->id, size);
+    if (size > world->known[object])
+        world->known[object] = size;
 }
 
 static void acquired(struct world *world, struct command *command)
@@ -89,6 +127,8 @@ static void acquired(struct world *world, struct command *command)
     if (!command->claim.refused)
         take(world, command->session, command->wants[0].object, command->claim.lease,
              ph_leases_mode(world->leases, world->session[command->session], command->claim.lease));
+    if (!command->claim.refused)
+        check_granted(world, command);
 }
 
 static void on_go(void *data, struct ph_lease_claim *claim)
@@ -125,6 +165,45 @@ static bool runs(const struct command *command)
     return command->used && !command->acquires && command->claim.state == PH_LEASE_RUNNING;
 }
 
+/* Who has a range excludes who wants its bytes, or what depends on the size. */
+static bool excludes(const struct world *world, const struct held *held, const struct command *command,
+                     uint64_t object)
+{
+    bool result = false;
+
+    for (size_t i = 0; i < command->count; i++) {
+        const struct ph_lease_want *want = &command->wants[i];
+
+        if (want->object != object && want->object != PH_LEASE_ALL)
+            continue;
+        result = result || !want->part || overlap(&want->bytes, &held->bytes) ||
+                 (!want->change && want->bytes.end > world->known[object] &&
+                  held->bytes.end > world->known[object]);
+    }
+    return result;
+}
+
+static void check_ranges(struct world *world, uint64_t object)
+{
+    unsigned ranges = 0, others = 0;
+
+    for (int i = 0; i < SESSIONS; i++) {
+        const struct held *held = &world->held[i][object];
+
+        ranges += held->part;
+        others += held->mode != PH_LEASE_NONE && !held->part;
+        for (int j = 0; j < SESSIONS && held->part; j++)
+            g_assert_false(i != j && world->held[j][object].part &&
+                           overlap(&held->bytes, &world->held[j][object].bytes));
+        for (unsigned j = 0; j < CLAIMS && held->part; j++)
+            g_assert_false(runs(&world->command[j]) && world->command[j].session != i &&
+                           excludes(world, held, &world->command[j], object));
+    }
+    g_assert_true(ranges == 0 || others == 0);
+    if (ranges == 0)
+        world->known[object] = 0;
+}
+
 static void check_object(const struct world *world, uint64_t object)
 {
     unsigned holders = 0, exclusive = 0;
@@ -132,9 +211,11 @@ static void check_object(const struct world *world, uint64_t object)
     for (int i = 0; i < SESSIONS; i++) {
         const struct held *held = &world->held[i][object];
 
+        g_assert_cmpint(ph_leases_mode(world->leases, world->session[i], held->id), ==, held->mode);
+        if (held->part)
+            continue;
         holders += held->mode != PH_LEASE_NONE;
         exclusive += held->mode == PH_LEASE_EXCLUSIVE;
-        g_assert_cmpint(ph_leases_mode(world->leases, world->session[i], held->id), ==, held->mode);
         for (unsigned j = 0; j < CLAIMS && held->mode != PH_LEASE_NONE; j++) {
             const struct command *command = &world->command[j];
 
@@ -147,10 +228,12 @@ static void check_object(const struct world *world, uint64_t object)
     g_assert_true(exclusive == 0 || (exclusive == 1 && holders == 1));
 }
 
-static void check(const struct world *world)
+static void check(struct world *world)
 {
-    for (uint64_t object = 1; object <= OBJECTS; object++)
+    for (uint64_t object = 1; object <= OBJECTS; object++) {
         check_object(world, object);
+        check_ranges(world, object);
+    }
 }
 
 /* ---- What happens ----------------------------------------------------------- */
@@ -188,10 +271,14 @@ static void begin_claim(struct world *world)
     *command = (struct command){.used = true, .session = (int) below(world, SESSIONS + 1)};
     command->count = below(world, 12) == 0 ? 0 : 1 + below(world, PH_LEASE_CLAIM_KEYS);
     for (size_t i = 0; i < command->count; i++)
-        command->wants[i] =
-            (struct ph_lease_want){(uint64_t) i + 1 + below(world, OBJECTS - i), below(world, 2) == 0};
+        command->wants[i] = (struct ph_lease_want){.object = (uint64_t) i + 1 + below(world, OBJECTS - i),
+                                                   .change = below(world, 2) == 0};
+    if (world->ranges && command->count == 1 && below(world, 3) > 0) {
+        command->wants[0].part = true;
+        command->wants[0].bytes = some_bytes(world, 0, BYTES);
+    }
     if (command->count == 0)
-        command->wants[command->count++] = (struct ph_lease_want){PH_LEASE_ALL, true};
+        command->wants[command->count++] = (struct ph_lease_want){.object = PH_LEASE_ALL, .change = true};
     ph_leases_claim(world->leases, &command->claim,
                     command->session == SESSIONS ? NULL : world->session[command->session], 0, command->wants,
                     command->count);
@@ -207,8 +294,11 @@ static void begin_acquire(struct world *world)
     command->count = 1;
     command->wants[0].object = 1 + below(world, OBJECTS);
     command->mode = 1 + (enum ph_lease_mode) below(world, 2);
+    command->part = world->ranges && command->mode == PH_LEASE_EXCLUSIVE && below(world, 4) > 0;
+    command->bytes = some_bytes(world, 0, BYTES);
+    command->bytes.end += command->bytes.start == command->bytes.end;
     if (ph_leases_acquire(world->leases, &command->claim, world->session[command->session],
-                          command->wants[0].object, command->mode))
+                          command->wants[0].object, command->mode, command->part ? &command->bytes : NULL))
         acquired(world, command);
     else if (command->claim.state == PH_LEASE_IDLE) {
         g_assert_true(command->claim.refused);
@@ -227,6 +317,21 @@ static void end_command(struct world *world, bool waiting)
     command->used = false;
 }
 
+static void keep_part(struct world *world, int session, uint64_t object)
+{
+    struct held *held = &world->held[session][object];
+    struct ph_lease_bytes all = {0, BYTES};
+    uint64_t id = held->id;
+
+    if (held->part)
+        all = (struct ph_lease_bytes){held->bytes.start, MIN(held->bytes.end, held->bytes.start + BYTES)};
+    all = some_bytes(world, all.start, all.end);
+    *held = (struct held){0};
+    if (all.start < all.end)
+        *held = (struct held){.id = id, .mode = PH_LEASE_EXCLUSIVE, .part = true, .bytes = all};
+    g_assert_true(ph_leases_keep_part(world->leases, world->session[session], id, &all));
+}
+
 static void give_back(struct world *world, int session, uint64_t object)
 {
     struct held *held = &world->held[session][object];
@@ -234,7 +339,16 @@ static void give_back(struct world *world, int session, uint64_t object)
 
     if (held->mode == PH_LEASE_NONE)
         return;
-    if (held->mode == PH_LEASE_EXCLUSIVE && below(world, 2) == 0) {
+    if (world->ranges && held->mode == PH_LEASE_EXCLUSIVE && below(world, 2) == 0) {
+        keep_part(world, session, object);
+        return;
+    }
+    if (held->part && below(world, 2) == 0) {
+        *held = (struct held){0}; /* a range cannot be shared */
+        g_assert_true(ph_leases_keep_shared(world->leases, world->session[session], id));
+        return;
+    }
+    if (!held->part && held->mode == PH_LEASE_EXCLUSIVE && below(world, 2) == 0) {
         held->mode = PH_LEASE_SHARED;
         held->recalled = held->recalled && held->keep == PH_LEASE_NONE;
         g_assert_true(ph_leases_keep_shared(world->leases, world->session[session], id));
@@ -350,11 +464,14 @@ static void run_world(uint64_t seed)
     size_t count = 0;
 
     ph_random_seed(&world.random, seed);
+    world.ranges = seed % 2 == 0;
     world.leases = ph_leases_new(&epoch, 1, seed, &hooks);
     for (uint8_t i = 0; i < SESSIONS; i++) {
         uint8_t client[PH_LEASE_CLIENT_BYTES] = {i};
 
         world.session[i] = ph_lease_session_new(world.leases, 0, client, NULL, "");
+        if (world.ranges)
+            ph_lease_session_takes_ranges(world.session[i]);
     }
     for (unsigned i = 0; i < STEPS; i++)
         step(&world);
