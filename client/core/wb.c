@@ -27,6 +27,7 @@ struct ph_wb *ph_wb_new(const struct ph_wb_config *config)
     ph_lru_init(&wb->marks);
     ph_lru_init(&wb->calls);
     ph_lru_init(&wb->vanished);
+    ph_lru_init(&wb->kept);
     return wb;
 }
 
@@ -49,6 +50,7 @@ static void free_object(struct ph_lru_entry *entry)
     ph_wb_data_free(o->data);
     wb_xattrs_free(o);
     free(o->there);
+    ph_blob_unref(o->kept);
     free(o->ops);
     free(o);
 }
@@ -82,6 +84,7 @@ void ph_wb_free(struct ph_wb *wb)
         wb_op_done(wb, wb->first, PH_ST_OK, &resume);
     }
     ph_lru_clear(&wb->leases, keep);
+    ph_lru_clear(&wb->kept, keep);
     ph_lru_clear(&wb->handles, free_handle);
     ph_lru_clear(&wb->objects, free_object);
     ph_lru_clear(&wb->marks, free_mark);
@@ -144,6 +147,7 @@ void wb_settle(struct ph_wb *wb, struct wb_object *o)
         return;
     wb->changed = MAX_OF(wb->changed, o->changed);
     wb_set_lease(wb, o, 0);
+    wb_drop_kept(wb, o);
     if (o->data != NULL)
         wb->data_bytes -= ph_wb_data_bytes(o->data);
     ph_lru_remove(&wb->objects, &o->lru);
@@ -159,6 +163,7 @@ void wb_unpin(struct ph_wb *wb, struct wb_object *o)
 void wb_untrack(struct ph_wb *wb, struct wb_object *o)
 {
     wb_set_lease(wb, o, 0);
+    wb_drop_kept(wb, o);
     o->exclusive = o->recalled = false;
     wb_xattrs_forget(o);
     o->epoch = ++wb->clock; /* never used twice, though the object is forgotten in between */
@@ -342,6 +347,7 @@ void ph_wb_count(const struct ph_wb *wb, uint64_t now_ms, struct ph_wb_counters 
     out->in_flight = wb->in_flight;
     out->waiting = wb->calls.count;
     out->reserved_bytes = wb->reserved_bytes;
+    out->kept_bytes = wb->kept_bytes;
     out->idle = wb->op_count == 0 && (!wb->open || wb->reserved_bytes <= WB_SPACE_IDLE_BYTES);
 }
 

@@ -111,6 +111,10 @@ bool ph_wb_getattr(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *no
 /* Whether it would be. */
 bool ph_wb_knows(const struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now);
 
+/* All that file OBJECT holds, where that was written back from here and is still so: a reference; else NULL.
+ */
+struct ph_blob *ph_wb_kept(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now);
+
 /* SEND of CALL has the ticket LINK_TICKET at the link (0: answered already). Call at once after sending; CALL
  * may be gone, which is why it goes by TICKET. */
 void ph_wb_sent(struct ph_wb *wb, uint64_t ticket, uint64_t link_ticket);
@@ -190,6 +194,7 @@ struct ph_wb_counters {
     uint64_t dirty_bytes, dirty_operations, oldest_dirty_ms; /* 0 where nothing is dirty */
     uint64_t objects, exclusive, in_flight, waiting;
     uint64_t reserved_bytes; /* at the server, for what is dirty or will be */
+    uint64_t kept_bytes;     /* of small files that were written back */
     bool idle;               /* nothing is dirty, and no more is reserved than is kept in idleness */
     /* Since the start. */
     uint64_t local, forwarded;            /* commands answered here, and sent on */

@@ -191,25 +191,30 @@ bool wb_local_setattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph
 /* --- Reading --- */
 
 static bool read_data(struct ph_wb *wb, struct ph_wb_call *call, struct wb_object *o,
-                      struct ph_wb_actions *actions)
+                      const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
     const Pohmel__ReadRequest *request = (const Pohmel__ReadRequest *) call->message;
+    struct ph_blob *kept = wb_kept(wb, o, now);
     uint64_t end =
         request->offset + request->length < o->attr.size ? request->offset + request->length : o->attr.size;
     uint64_t len = end > request->offset ? end - request->offset : 0;
     /* What the server does not know has no other bytes than those here: the rest are holes. */
     bool here = len == 0 || !o->born || (o->data != NULL && ph_wb_data_covers(o->data, request->offset, len));
-    if (!here || (o->born && !ph_wb_is_dirty(wb, o->lru.key)))
+    here = here && (!o->born || ph_wb_is_dirty(wb, o->lru.key));
+    struct ph_blob *payload = (here || kept != NULL) && len > 0 ? ph_blob_new(len) : NULL;
+    if ((!here && kept == NULL) || (len > 0 && payload == NULL)) {
+        ph_blob_unref(kept);
         return false;
-    struct ph_blob *payload = len > 0 ? ph_blob_new(len) : NULL;
-    if (len > 0 && payload == NULL)
-        return false;
+    }
     if (payload != NULL) {
         memset(payload->data, 0, len);
         payload->len = len;
-        if (o->data != NULL)
+        if (kept != NULL)
+            memcpy(payload->data, kept->data + request->offset, len);
+        else if (o->data != NULL)
             ph_wb_data_read(o->data, request->offset, payload->data, len);
     }
+    ph_blob_unref(kept);
     struct ph_wb_answer *answer = wb_answer_attr(NULL);
     pohmel__read_reply__init(&answer->message.read);
     answer->message.read.end = end == o->attr.size;
@@ -250,12 +255,11 @@ bool wb_local_read(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb
 {
     const void *message = call->message;
     struct wb_object *o = NULL;
-    (void) now;
     switch (call->command) {
     case PH_CMD_READ:
         o = wb_find(wb, ((const Pohmel__ReadRequest *) message)->object);
         return o != NULL && o->known && wb->open && now->ms < now->leases_until_ms && o->exclusive &&
-               S_ISREG(o->attr.mode) && read_data(wb, call, o, actions);
+               S_ISREG(o->attr.mode) && read_data(wb, call, o, now, actions);
     case PH_CMD_READLINK:
         o = wb_find(wb, ((const Pohmel__ReadlinkRequest *) message)->object);
         return o != NULL && read_link(wb, call, o, actions);

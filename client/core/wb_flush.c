@@ -506,6 +506,8 @@ static void made(struct ph_wb *wb, const struct ph_wb_call *call, const Pohmel__
         wb_op_unref(folded);
     }
     wb_hear(call, o, attr);
+    if (attr != NULL && status == PH_ST_OK)
+        wb_keep(wb, o, call->payload);
     wb_unpin(wb, o);
 }
 

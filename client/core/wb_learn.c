@@ -89,6 +89,8 @@ static void track(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *att
 
 static void take_attr(struct wb_object *o, const Pohmel__Attr *attr)
 {
+    bool same = o->kept_for == o->attr.version && attr->version == o->server_version && !o->moved;
+    o->kept_for = same ? attr->version : 0;
     ph_cached_attr_from_wire(attr, &o->attr);
     o->known = true;
     o->plain = attr->plain;
@@ -122,6 +124,8 @@ bool wb_heard(const struct wb_object *o)
 
 void wb_take_heard(struct wb_object *o)
 {
+    if (o->kept_for == o->attr.version)
+        o->kept_for = o->there->version;
     o->attr = *o->there;
     o->there_for = o->attr.version;
 }

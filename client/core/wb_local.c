@@ -69,6 +69,8 @@ static void move_on(struct ph_cached_time *time, const struct ph_cached_time *no
 void wb_changed(struct wb_object *o, const struct ph_wb_now *now, bool data)
 {
     struct ph_cached_time before = o->attr.changed;
+    if (o->kept_for == o->attr.version && !data)
+        o->kept_for++; /* as the version, which moves for attributes only */
     o->attr.version++;
     move_on(&o->attr.changed, &now->real);
     if (!data)

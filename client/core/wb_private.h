@@ -144,7 +144,10 @@ struct wb_object {
     uint64_t server_version;
     struct ph_cached_attr *there; /* what the server said when all was written back; NULL: it did not */
     uint64_t there_for;           /* the version that ATTR had then */
-    bool moved;                   /* a change of ours moved its version without our being told */
+    struct ph_lru_entry kept_lru;
+    struct ph_blob *kept; /* all of a small file (wb_kept.c); or NULL */
+    uint64_t kept_for;    /* the version of ATTR at which that is right */
+    bool moved;           /* a change of ours moved its version without our being told */
     uint64_t pins, busy;
     struct wb_op **ops; /* about it, in order */
     size_t op_count, op_capacity;
@@ -210,7 +213,8 @@ struct ph_wb {
     struct ph_wb_config config;
     bool open, write_back;
     uint64_t session, generation, clock;
-    struct ph_lru objects, leases, handles, marks, calls, vanished;
+    struct ph_lru objects, leases, handles, marks, calls, vanished, kept;
+    uint64_t kept_bytes;
     struct wb_op *first, *last; /* the log */
     struct wb_op *ready_first, *ready_last, *stalled;
     struct wb_caller *caller; /* the last one seen */
@@ -414,6 +418,13 @@ void wb_vanish(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call **resume
 /* What is done with O stands for what waits since UNDER says: who replaces without end has it sent in time.
  */
 void wb_as_old(struct wb_object *o, const struct wb_under *under);
+
+/* wb_kept.c */
+/* O holds what PAYLOAD (NULL: nobody knows) has, which the server has by now; it may be kept. */
+void wb_keep(struct ph_wb *wb, struct wb_object *o, const struct ph_blob *payload);
+void wb_drop_kept(struct ph_wb *wb, struct wb_object *o);
+/* All that O (NULL is fine) holds, where it was kept and is right: a reference, or NULL. */
+struct ph_blob *wb_kept(struct ph_wb *wb, struct wb_object *o, const struct ph_wb_now *now);
 
 /* wb_shorten.c: resumes what waited for nothing else. */
 /* O, which is being made as NAME in D, loses that name, and has another there that was not sent: it is made

@@ -29,6 +29,7 @@ static void lose_lease(struct ph_wb *wb, struct wb_object *o)
 {
     /* Others may change a directory before it is held again, whatever is dirty in it. */
     o->stale = ph_wb_is_dirty(wb, o->lru.key) && o->born && (o->stale || S_ISDIR(o->attr.mode));
+    wb_drop_kept(wb, o);
     o->recalled = false;
     o->unleased = false;
     o->epoch = ++wb->clock; /* never used twice, though the object is forgotten in between */

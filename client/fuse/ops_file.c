@@ -11,6 +11,7 @@
 #include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
 #include "client/fuse/request.h"
+#include "client/fuse/writeback.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
@@ -97,6 +98,18 @@ static void send_read(struct ph_request *request)
     ph_request_sent(request, ph_send_read(request->mount->stub, &message, NULL, read_done, request));
 }
 
+/* What is read is under a lease: it may be that it need not be opened at the server for that. */
+static void read_covered(struct ph_request *request)
+{
+    struct ph_mount *mount = request->mount;
+    if (request->open->handle == 0 && mount->writeback != NULL && request->brought == NULL)
+        request->brought = ph_writeback_kept(mount->writeback, request->object);
+    if (request->brought != NULL)
+        send_read(request);
+    else
+        ph_open_there(request, send_read);
+}
+
 /* Answers from what came with the opening of the file, if that is still right. */
 static bool read_at_hand(struct ph_mount *mount, struct ph_open *open, fuse_req_t req, size_t size,
                          off_t offset)
@@ -144,7 +157,10 @@ static void go(struct ph_request *request, enum ph_read_way way)
     }
     if (way == PH_READ_ACQUIRE)
         ph_coherence_read_uncovered(request->mount->coherence, request->object, &request->read);
-    ph_open_there(request, send_read);
+    if (way == PH_READ_ACQUIRE)
+        ph_open_there(request, send_read);
+    else
+        read_covered(request);
 }
 
 void ph_op_read(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset, struct fuse_file_info *info)

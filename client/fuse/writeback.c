@@ -515,6 +515,15 @@ size_t ph_writeback_knows(struct ph_writeback *writeback, const uint64_t *object
     return known;
 }
 
+struct ph_blob *ph_writeback_kept(struct ph_writeback *writeback, uint64_t object)
+{
+    struct ph_wb_now at = now(writeback);
+    pthread_mutex_lock(&writeback->mutex);
+    struct ph_blob *kept = ph_wb_kept(writeback->wb, object, &at);
+    pthread_mutex_unlock(&writeback->mutex);
+    return kept;
+}
+
 bool ph_writeback_is_dirty(struct ph_writeback *writeback, uint64_t object)
 {
     pthread_mutex_lock(&writeback->mutex);
@@ -545,6 +554,7 @@ void ph_writeback_status(struct ph_writeback *writeback, GString *out)
     add(out, "dirty-bytes", counters.dirty_bytes);
     add(out, "dirty-operations", counters.dirty_operations);
     add(out, "oldest-dirty-ms", counters.oldest_dirty_ms);
+    add(out, "kept-bytes", counters.kept_bytes);
     add(out, "write-back-in-flight", counters.in_flight);
     add(out, "answered-here", counters.local);
     add(out, "sent-on", counters.forwarded);

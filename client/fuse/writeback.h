@@ -68,6 +68,10 @@ bool ph_writeback_getattr(struct ph_writeback *writeback, uint64_t object, struc
 /* Of how many of the COUNT OBJECTS that is so. */
 size_t ph_writeback_knows(struct ph_writeback *writeback, const uint64_t *objects, size_t count);
 
+/* All that file OBJECT holds, where that was written back from here and is still so: a reference; else NULL.
+ */
+struct ph_blob *ph_writeback_kept(struct ph_writeback *writeback, uint64_t object);
+
 /* Whether OBJECT has changes that were not written back; any thread. */
 bool ph_writeback_is_dirty(struct ph_writeback *writeback, uint64_t object);
 

@@ -175,6 +175,63 @@ static void test_what_was_written_back_is_as_the_server_says(void)
     wb_steps_end(&steps);
 }
 
+/* What is kept of OBJECT is TEXT; NULL: nothing. */
+static void assert_kept(struct wb_steps *steps, uint64_t object, const char *text)
+{
+    struct ph_blob *kept = ph_wb_kept(steps->world.wb, object, &steps->world.now);
+    if (text == NULL)
+        g_assert_null(kept);
+    else
+        g_assert_cmpmem(kept->data, kept->len, text, strlen(text));
+    ph_blob_unref(kept);
+}
+
+/* A small file, written back and closed. */
+static void written_back(struct wb_steps *steps, const char *name, uint64_t object)
+{
+    g_assert_cmpuint(wb_create(steps, WB_ROOT, name, object, object), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(steps, object, object, 0, "hello"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_close_handle(steps, object, object), ==, PH_ST_OK);
+    wb_steps_flush(steps);
+}
+
+static void test_small_file_that_was_written_back_is_read_here(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    written_back(&steps, "f", 10);
+    assert_kept(&steps, 10, "hello");
+    g_assert_cmpuint(version_here(&steps, 10), >, 0); /* its attributes are the server's now */
+    g_assert_cmpuint(wb_chmod(&steps, 10, 0600), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    assert_kept(&steps, 10, "hello");
+    g_assert_cmpuint(wb_open(&steps, 10, 11), ==, UINT32_MAX);
+    wb_world_settle(&steps.world);
+    g_assert_cmpuint(wb_write(&steps, 10, 11, 1, "u"), ==, PH_ST_OK);
+    assert_kept(&steps, 10, NULL);
+    wb_steps_flush(&steps);
+    assert_kept(&steps, 10, NULL);
+    wb_steps_end(&steps);
+}
+
+static void test_what_was_kept_goes_with_the_lease(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin(&steps, PLENTY);
+    written_back(&steps, "f", 10);
+    written_back(&steps, "g", 11);
+    struct ph_wb_actions actions;
+    ph_wb_actions_init(&actions);
+    ph_wb_recalled(steps.world.wb, 10, wb_model_node(steps.world.server, 10)->lease, &steps.world.now,
+                   &actions);
+    ph_wb_actions_clear(&actions);
+    assert_kept(&steps, 10, NULL);
+    assert_kept(&steps, 11, "hello");
+    wb_world_lose(&steps.world);
+    assert_kept(&steps, 11, NULL);
+    wb_steps_end(&steps);
+}
+
 static void test_directory_before_what_is_in_it(void)
 {
     struct wb_steps steps;
@@ -404,6 +461,10 @@ int main(int argc, char **argv)
                     test_link_over_what_is_being_removed_stays_one);
     g_test_add_func("/wb/what was written back is as the server says",
                     test_what_was_written_back_is_as_the_server_says);
+    g_test_add_func("/wb/a small file that was written back is read here",
+                    test_small_file_that_was_written_back_is_read_here);
+    g_test_add_func("/wb/what was kept of a file goes with the lease",
+                    test_what_was_kept_goes_with_the_lease);
     g_test_add_func("/wb/what was moved and removed is only removed", test_moved_and_removed_is_removed);
     g_test_add_func("/wb/what was moved out of the way of another is moved first",
                     test_moved_where_another_was_made_moves_first);
