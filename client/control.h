@@ -18,6 +18,7 @@ enum {
     PH_IOC_NAMES_BYTES = 15 * 1024, /* the kernel's limit for a whole struct is 16 KiB - 1 */
     PH_IOC_STATUS_BYTES = 15 * 1024,
     PH_IOC_LEASES_BYTES = 15 * 1024,
+    PH_IOC_TXN_VALUE_BYTES = 14 * 1024,
 };
 
 /* Writes back what is dirty of the open object, and of everything below it where it is a directory,
@@ -116,6 +117,63 @@ struct ph_ioc_state {
     uint32_t lease;  /* out: enum ph_ioc_lease_state */
 };
 
+/* What is done with a transaction. All but BEGIN and OBJECT go through the descriptor that began it, and all
+ * but COMMIT change nothing that anybody sees. */
+enum ph_ioc_txn_action {
+    /* A transaction begins, of the user who asks; it is over when the descriptor is closed. TXN is its name,
+     * and the open directory is object 1 in it. */
+    PH_IOC_TXN_BEGIN = 1,
+    PH_IOC_TXN_OBJECT, /* the open file or directory gets a number in TXN: SUBJECT */
+    /* Each adds one command. NAME lies in directory PLACE; what is made gets a number, SUBJECT. */
+    PH_IOC_TXN_MKDIR,       /* MODE */
+    PH_IOC_TXN_SYMLINK,     /* VALUE: the target */
+    PH_IOC_TXN_MKNOD,       /* MODE with the type, DEVICE */
+    PH_IOC_TXN_LINK,        /* NAME for SUBJECT, which may have been made with O_TMPFILE and be open */
+    PH_IOC_TXN_REMOVE,      /* EXPECTED */
+    PH_IOC_TXN_RMDIR,       /* EXPECTED */
+    PH_IOC_TXN_RENAME,      /* EXPECTED; to the name VALUE, which must be free, in NEW_PLACE */
+    PH_IOC_TXN_SETATTR,     /* WHICH of SUBJECT */
+    PH_IOC_TXN_SETXATTR,    /* NAME of SUBJECT is VALUE */
+    PH_IOC_TXN_REMOVEXATTR, /* NAME of SUBJECT */
+    /* All of them are done, in their order, or none of them; the transaction is over whatever comes of it.
+     * ENOTCONN and ECONNABORTED of the ioctl itself: the daemon ended, and it is not known which. */
+    PH_IOC_TXN_COMMIT,
+};
+
+/* Bits of ph_ioc_txn.which. */
+enum {
+    PH_IOC_TXN_SET_MODE = 1 << 0,
+    PH_IOC_TXN_SET_UID = 1 << 1,
+    PH_IOC_TXN_SET_GID = 1 << 2,
+    PH_IOC_TXN_SET_ACCESSED = 1 << 4,
+    PH_IOC_TXN_SET_MODIFIED = 1 << 5,
+};
+
+/* One step of a transaction of several commands, which are gathered in the daemon and sent as one. Objects in
+ * it go by numbers, from 1. What the user may not do is refused by the server at COMMIT. */
+struct ph_ioc_txn {
+    int32_t error;
+    char text[PH_IOC_TEXT_BYTES];
+    uint32_t action;           /* in: enum ph_ioc_txn_action */
+    uint64_t txn;              /* out of BEGIN, in of all others */
+    uint32_t subject;          /* see there; a number */
+    uint32_t place, new_place; /* in: numbers of directories */
+    uint32_t which;            /* in: PH_IOC_TXN_SET_... */
+    uint32_t mode;             /* in: permission bits, of MKNOD with the type */
+    uint32_t uid, gid;         /* in */
+    uint32_t changes;          /* out of COMMIT: how many commands there were */
+    uint32_t failed;   /* out of COMMIT: which of them failed, counted from 1; 0: none, or not known */
+    uint32_t unknown;  /* out of COMMIT: the session ended, and nobody can tell what came of it */
+    uint64_t expected; /* in: st_ino that the name is expected to have; 0 for whichever */
+    uint64_t device;   /* in: major << 32 | minor */
+    int64_t accessed_s, modified_s;
+    uint32_t accessed_ns, modified_ns;
+    uint32_t name_bytes;  /* in: bytes of NAME that count */
+    uint32_t value_bytes; /* in: bytes of VALUE that count */
+    char name[256];
+    char value[PH_IOC_TXN_VALUE_BYTES];
+};
+
 /* The same as PH_IOC_STATUS, as the value of an extended attribute of anything on the mount, which is in no
  * list: it can be read without opening anything, for which a server may be needed. "daemon: PID" comes first.
  */
@@ -127,5 +185,6 @@ struct ph_ioc_state {
 #define PH_IOC_STATUS _IOR(PH_IOC_TYPE, 4, struct ph_ioc_status)
 #define PH_IOC_LEASES _IOWR(PH_IOC_TYPE, 5, struct ph_ioc_leases)
 #define PH_IOC_STATE _IOWR(PH_IOC_TYPE, 6, struct ph_ioc_state)
+#define PH_IOC_TXN _IOWR(PH_IOC_TYPE, 7, struct ph_ioc_txn)
 
 #endif

@@ -74,6 +74,7 @@ struct ph_link_info {
     uint8_t volume[16];
     char *server_name; /* "host:port" */
     uint32_t payload_max;
+    uint32_t commands_max; /* of one transaction, as the first session has it; 0 and 1: one */
 };
 
 /* Connects and opens a session; waits until it is open or has failed. Then

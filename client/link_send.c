@@ -21,6 +21,7 @@ static void note(struct ph_link *link, const struct ph_client_action *action)
             link->info.acls = opened->acls;
             link->info.acts_as_caller = opened->acts_as_caller;
             link->info.leases = opened->leases;
+            link->info.commands_max = opened->commands_max;
             link->info.payload_max = ph_client_payload_max(link->core);
             memcpy(link->info.volume, opened->volume, sizeof(link->info.volume));
         }

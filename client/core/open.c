@@ -90,6 +90,7 @@ static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply 
     memcpy(opened->volume, info->volume.data, sizeof(opened->volume));
     opened->lease_ttl_ms = reply->lease_ttl_ms;
     opened->slots = reply->slots;
+    opened->commands_max = reply->commands_max;
     opened->credits = reply->credits < UINT16_MAX ? reply->credits : UINT16_MAX;
     bool flushes = opened->leases && client->want_write_back && !opened->read_only;
     ph_client_reset_flow(client, opened->credits, opened->slots, flushes);

@@ -86,6 +86,7 @@ struct ph_client_opened {
     bool write_back; /* changes may be kept back: what is needed to send them in any case was granted */
     uint8_t volume[16];
     uint32_t lease_ttl_ms, slots, credits;
+    uint32_t commands_max; /* of one transaction; 0 and 1: one */
 };
 
 enum { PH_CLIENT_KINDS = 96 }; /* above the numbers of all commands that a client sends */

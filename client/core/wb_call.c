@@ -97,7 +97,7 @@ static void unwrap(struct ph_wb_call *call, const ProtobufCMessage *message)
     if (call->outer != PH_CMD_TRANSACT)
         return;
     const Pohmel__TransactRequest *transact = (const Pohmel__TransactRequest *) message;
-    if (transact->n_changes != 1)
+    if (transact->n_changes != 1 || transact->staged != 0) /* what it concerns is not known */
         return;
     call->command = (uint16_t) transact->changes[0]->command_case;
     call->message = (const ProtobufCMessage *) transact->changes[0]->create;

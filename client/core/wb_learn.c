@@ -350,7 +350,9 @@ static void learn_change(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel
 {
     const void *message = call->message;
     const Pohmel__ChangeResult *result = reply->n_results == 1 ? reply->results[0] : NULL;
-    if (result == NULL || result->status != PH_ST_OK || result->create == NULL)
+    /* Of several commands nothing is learned: what is known of what they may concern was given up. */
+    if (result == NULL || result->status != PH_ST_OK || result->create == NULL ||
+        call->command == PH_CMD_TRANSACT)
         return;
     Pohmel__Attr *attr = NULL;
     switch (call->command) {

@@ -16,6 +16,7 @@ int ctl_top(int argc, char **argv);
 int ctl_leases(int argc, char **argv);
 int ctl_conflicts(int argc, char **argv);
 int ctl_state(int argc, char **argv);
+int ctl_txn(int argc, char **argv);
 
 /* Prints "pohmelctl: ..." as one line on stderr. Returns CTL_FAILED. */
 int ctl_complain(const char *format, ...) G_GNUC_PRINTF(1, 2);

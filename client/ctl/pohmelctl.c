@@ -21,6 +21,8 @@ static const struct {
     {"leases", ctl_leases, "[--json] [PATH... | --server DIR]", "list the leases of mounts, or of a server"},
     {"conflicts", ctl_conflicts, "[--json] [MOUNT|PATH...]", "list changes that could not be written back"},
     {"state", ctl_state, "[-v] [--json] PATH...", "tell whether files are clean, dirty here, or stable"},
+    {"txn", ctl_txn, "[-v] [--scratch DIR] [DIR] -- COMMAND...",
+     "run COMMAND; what it changes below DIR shows at once, or not at all"},
 };
 
 int ctl_complain(const char *format, ...)
@@ -42,8 +44,9 @@ int ctl_usage(const char *command)
             return CTL_USAGE;
         }
     }
-    fprintf(stderr, "usage: pohmelctl mkpath|rmtree|flush|status|top|leases|conflicts|state|help ...; see "
-                    "\"pohmelctl help\"\n");
+    fprintf(stderr,
+            "usage: pohmelctl mkpath|rmtree|flush|status|top|leases|conflicts|state|txn|help ...; see "
+            "\"pohmelctl help\"\n");
     return CTL_USAGE;
 }
 

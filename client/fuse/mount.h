@@ -17,6 +17,7 @@ struct ph_fresh;
 struct ph_groups_cache;
 struct ph_interrupts;
 struct ph_notifier;
+struct ph_txns;
 struct ph_workers;
 struct ph_writeback;
 struct ph_lock_owners;
@@ -35,6 +36,7 @@ struct ph_mount {
     struct ph_workers *workers, *attempts; /* the first may wait for the second */
     struct ph_notifier *notifier;
     struct ph_lock_owners *lock_owners;
+    struct ph_txns *txns;
 
     pthread_mutex_t versions_mutex;
     struct ph_versions *versions;

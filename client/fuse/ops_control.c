@@ -7,6 +7,7 @@
 #include "client/fuse/control_look.h"
 #include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
+#include "client/fuse/ops_txn.h"
 #include "client/fuse/request.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
@@ -189,6 +190,8 @@ static size_t control_size(unsigned command)
         return sizeof(struct ph_ioc_mkpath);
     case PH_IOC_RMTREE:
         return sizeof(struct ph_ioc_rmtree);
+    case PH_IOC_TXN:
+        return sizeof(struct ph_ioc_txn);
     default:
         return 0;
     }
@@ -202,6 +205,10 @@ void ph_op_ioctl(fuse_req_t req, fuse_ino_t object, unsigned command, void *arg,
     size_t size = control_size(command);
     if (size == 0 || in_size != size || out_size != size) {
         fuse_reply_err(req, ENOTTY);
+        return;
+    }
+    if (command == PH_IOC_TXN) {
+        ph_op_txn(req, object, info, in);
         return;
     }
     struct ph_request *request = ph_request_begin(req, PH_WAIT_KILLED);

@@ -9,6 +9,7 @@
 #include "client/fuse/names.h"
 #include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
+#include "client/fuse/ops_txn.h"
 #include "client/fuse/writeback.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
@@ -291,6 +292,7 @@ void ph_op_release(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *inf
     struct ph_mount *mount = ph_mount_of(req);
     struct ph_open *open = ph_open_of(info);
     ph_open_here_closed(open);
+    ph_txns_closed(mount->txns, open);
     bool alive = ph_open_alive(mount, open);
     uint64_t owner;
     /* Locks first and on their own: the server gives them back at once, while a

@@ -21,6 +21,7 @@
 #include "client/fuse/mount_point.h"
 #include "client/fuse/notify.h"
 #include "client/fuse/ops.h"
+#include "client/fuse/ops_txn.h"
 #include "client/fuse/writeback.h"
 
 enum {
@@ -145,6 +146,7 @@ static void init_mount(struct ph_mount *mount, struct ph_link *link, struct ph_c
     mount->groups = ph_groups_cache_new();
     mount->fresh = ph_fresh_new();
     mount->lock_owners = ph_lock_owners_new();
+    mount->txns = ph_txns_new();
     mount->versions = ph_versions_new(VERSIONS_KEPT);
     pthread_mutex_init(&mount->versions_mutex, NULL);
 }
@@ -153,6 +155,7 @@ static void clear_mount(struct ph_mount *mount)
 {
     ph_versions_free(mount->versions);
     pthread_mutex_destroy(&mount->versions_mutex);
+    ph_txns_free(mount->txns);
     ph_lock_owners_free(mount->lock_owners);
     ph_fresh_free(mount->fresh);
     ph_groups_cache_free(mount->groups);

@@ -48,6 +48,7 @@ enum {
 
     /* Transactions of several commands. What is staged: encoded messages and payloads. */
     PH_TRANSACTION_COMMANDS_MAX = 65536, /* of one, staged ones among them */
+    PH_TRANSACTION_PART_COMMANDS = 256, /* of one message */
     PH_TRANSACTION_PARTS_MAX = 1024,     /* that are staged for one */
     PH_SESSION_STAGED_MAX = 4,           /* transactions that one session has staged at once */
     PH_SESSION_STAGED_BYTES = 256 * 1024 * 1024,
@@ -104,6 +105,9 @@ enum {
     PH_HINTS_MAX = 262144,              /* objects whose path is remembered */
     PH_CACHE_OBJECTS_MAX = 1024 * 1024, /* that the kernel does not hold, beyond which leases are given up */
     PH_CACHE_LEASES_MAX = 768 * 1024,   /* fewer than a server lets a session hold */
+    PH_TXNS_MAX = 256,                  /* transactions that programs on one mount have begun */
+    PH_TXN_OBJECTS_MAX = 131072,        /* objects that they name */
+    PH_TXN_BYTES_MAX = 64 * 1024 * 1024, /* of memory for them */
 
     /* Leases at the client. They hold from the sending of an answered request for
      * this share of their time (clocks may differ in rate), less the margin. */
