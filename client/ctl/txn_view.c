@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -168,10 +170,24 @@ static char *mount_program(void)
     return access(beside, X_OK) == 0 ? g_steal_pointer(&beside) : g_strdup("pohmelfs");
 }
 
+/* What this process may do in its own user namespace, the program that it becomes may as well: mount. */
+static void hand_on(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+    if (syscall(SYS_capget, &header, sets) != 0)
+        return;
+    sets[0].inheritable |= 1U << CAP_SYS_ADMIN;
+    if (syscall(SYS_capset, &header, sets) == 0)
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN, 0, 0);
+}
+
 /* Becomes the program that mounts SOURCE on "lower" in STORE; what it says goes to SAYS. */
 static G_NORETURN void serve_lower(int store, const char *source, pid_t parent, int says)
 {
     g_autofree char *program = mount_program();
+    if (geteuid() != 0)
+        hand_on();
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     dup2(says, STDOUT_FILENO);
     dup2(says, STDERR_FILENO);
