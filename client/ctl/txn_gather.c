@@ -238,10 +238,13 @@ static bool put_down(struct ctl_txn *txn, const struct place *place, const char 
 
 /* --- Files --- */
 
+/* Times are the owner's to set; of what belongs to others they are those of the publishing. */
 static bool set_attributes(struct ctl_txn *txn, uint32_t subject, uint32_t which, const struct stat *found,
                            const char *path, GError **error)
 {
     g_autofree struct ph_ioc_txn *step = g_new0(struct ph_ioc_txn, 1);
+    if (geteuid() != 0 && geteuid() != found->st_uid)
+        which &= ~(uint32_t) (PH_IOC_TXN_SET_ACCESSED | PH_IOC_TXN_SET_MODIFIED);
     if (which == 0)
         return true;
     step->action = PH_IOC_TXN_SETATTR;
@@ -370,15 +373,12 @@ static bool finish_directory(struct ctl_txn *txn, const struct place *place, con
                              const struct stat *before, int lower, GError **error)
 {
     uint32_t which = PH_IOC_TXN_SET_MODE | PH_IOC_TXN_SET_ACCESSED | PH_IOC_TXN_SET_MODIFIED;
-    bool owns = geteuid() == 0 || geteuid() == found->st_uid;
     if (before != NULL)
         which = difference(found, before);
     else if (geteuid() == 0)
         which |= PH_IOC_TXN_SET_UID | PH_IOC_TXN_SET_GID;
-    if (place->touched && owns)
+    if (place->touched)
         which |= PH_IOC_TXN_SET_ACCESSED | PH_IOC_TXN_SET_MODIFIED;
-    if (!owns)
-        which &= ~(uint32_t) (PH_IOC_TXN_SET_ACCESSED | PH_IOC_TXN_SET_MODIFIED);
     /* The view did not begin with all that the directory of the transaction has. */
     bool withdraw = place->number != TOP;
     return ctl_txn_xattrs(txn, place->number, place->upper, lower, withdraw, place->path, error) &&
