@@ -71,6 +71,7 @@ static int run(char **command, const char *here)
     catch_signals();
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         continue;
+    child = 0; /* its number may be another process's from now on */
     return WIFEXITED(status) ? WEXITSTATUS(status) : SIGNALED + WTERMSIG(status);
 }
 
