@@ -14,16 +14,17 @@
 /* --- txn_view.c: the view --- */
 
 struct ctl_view {
-    char *path;            /* where the mount is, absolute */
-    int lower;             /* its root as everybody sees it */
+    char *root;            /* where the mount is, absolute */
+    char *path;            /* the directory on which the view lies: for who has privileges the same */
+    int lower;             /* that as everybody sees it */
     int upper;             /* what was changed; as overlayfs keeps it */
     struct stat first;     /* attributes of the upper directory when nothing was changed */
     const char *attribute; /* how names of overlayfs's extended attributes begin */
     bool keeps_attributes; /* extended attributes of users are kept in UPPER */
     struct timespec begun;
-    char *kept;   /* directory on a disk that is to be removed in the end, or NULL */
-    pid_t server; /* of the mount below the view; -1: none */
-    bool made;
+    char *kept;       /* directory on a disk that is to be removed in the end, or NULL */
+    pid_t server;     /* of the mount below the view; -1: none */
+    bool made, bound; /* the view; what lies below it in place of the mount */
 };
 
 /* Makes a view of the mount that PATH lies in for this process and its children, in a mount namespace of

@@ -117,20 +117,33 @@ static bool like_directory(struct ctl_view *view, GError **error)
 
 static bool overlay(const struct ctl_view *view, int store, bool own_users, GError **error)
 {
-    g_autofree char *options = g_strdup_printf(
-        "lowerdir=/proc/self/fd/%d/lower,upperdir=/proc/self/fd/%d/upper,workdir=/proc/self/fd/%d/"
-        "work,index=off,%s",
-        store, store, store, own_users ? "userxattr" : "redirect_dir=on,metacopy=off");
+    char below[PATH_MAX];
+    /* Read-only, in place of the mount: what the view does not cover cannot be changed. */
+    if (own_users) {
+        snprintf(below, sizeof(below), "/proc/self/fd/%d/lower", store);
+        if (mount(below, view->root, NULL, MS_BIND, NULL) != 0)
+            return fail(error, view->root, "make a view of it");
+    }
+    /* By a descriptor: options know no names with commas in them. */
+    snprintf(below, sizeof(below), "lower%s", view->path + strlen(view->root));
+    int lower = openat(store, below, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lower < 0)
+        return fail(error, view->path, "make a view of it");
+    g_autofree char *options =
+        g_strdup_printf("lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d/upper,workdir=/proc/self/fd/%d/"
+                        "work,index=off,%s",
+                        lower, store, store, own_users ? "userxattr" : "redirect_dir=on,metacopy=off");
     g_autofree char *quick = g_strconcat(options, ",volatile", NULL);
-    if (mount("pohmel-txn", view->path, "overlay", 0, quick) == 0 ||
-        mount("pohmel-txn", view->path, "overlay", 0, options) == 0)
-        return true;
-    return fail(error, view->path,
-                errno == ENODEV ? "make a view of it (this system has no overlayfs)"
-                                : "make a view of it with overlayfs");
+    bool mounted = mount("pohmel-txn", view->path, "overlay", 0, quick) == 0 ||
+                   mount("pohmel-txn", view->path, "overlay", 0, options) == 0 ||
+                   fail(error, view->path,
+                        errno == ENODEV ? "make a view of it (this system has no overlayfs)"
+                                        : "make a view of it with overlayfs");
+    close(lower);
+    return mounted;
 }
 
-/* Of the mount that PATH lies in: its root, in view->path, and what is mounted there, which is to be freed.
+/* Of the mount that PATH lies in: its root, in view->root, and what is mounted there, which is to be freed.
  * NULL with ERROR. */
 static char *find_mount(struct ctl_view *view, const char *path, GError **error)
 {
@@ -140,16 +153,17 @@ static char *find_mount(struct ctl_view *view, const char *path, GError **error)
         fail(error, path, "use it");
         return NULL;
     }
+    view->root = strdup(view->path);
     for (;;) {
-        g_autofree char *parent = g_path_get_dirname(view->path);
-        if (stat(parent, &above) != 0 || above.st_dev != here.st_dev || strcmp(parent, view->path) == 0)
+        g_autofree char *parent = g_path_get_dirname(view->root);
+        if (stat(parent, &above) != 0 || above.st_dev != here.st_dev || strcmp(parent, view->root) == 0)
             break;
-        free(view->path);
-        view->path = strdup(parent);
+        free(view->root);
+        view->root = strdup(parent);
         here = above;
     }
     g_autoptr(GPtrArray) mounts = ph_mounts_read(error);
-    const struct ph_mount_entry *entry = mounts != NULL ? ph_mounts_at(mounts, view->path) : NULL;
+    const struct ph_mount_entry *entry = mounts != NULL ? ph_mounts_at(mounts, view->root) : NULL;
     if (entry != NULL && ph_mount_is_pohmel(entry) && here.st_ino == PH_OBJECT_ROOT)
         return g_strdup(entry->source);
     if (mounts != NULL)
@@ -258,6 +272,12 @@ bool ctl_view_make(struct ctl_view *view, const char *path, const char *scratch,
     g_autofree char *source = find_mount(view, path, error);
     if (source == NULL || !leave(view->path, &own_users, error))
         return false;
+    /* Directories of others cannot be copied without privileges: then the view has none of those above. */
+    if (!own_users) {
+        free(view->path);
+        view->path = strdup(view->root);
+    }
+    view->bound = own_users;
     view->attribute = own_users ? "user.overlay." : "trusted.overlay.";
     view->lower = open(view->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (view->lower < 0)
@@ -314,6 +334,8 @@ void ctl_view_clear(struct ctl_view *view)
 {
     if (view->made)
         umount2(view->path, MNT_DETACH);
+    if (view->made && view->bound)
+        umount2(view->root, MNT_DETACH);
     end_lower(view);
     if (view->upper >= 0)
         close(view->upper);
@@ -323,6 +345,7 @@ void ctl_view_clear(struct ctl_view *view)
         remove_below(view->kept);
     free(view->kept);
     free(view->path);
+    free(view->root);
 }
 
 char *ctl_view_mark(const struct ctl_view *view, int fd, const char *name)
