@@ -11,6 +11,8 @@
 #include "runtime/base/blob.h"
 #include "runtime/base/fault.h"
 
+struct ph_staged; /* server/store/store.h */
+
 struct ph_call {
     uint64_t session; /* server-wide number of the session, 0 before it is open */
     const uint8_t
@@ -20,7 +22,8 @@ struct ph_call {
     bool in_slot;
     uint64_t session_number;
     uint32_t slot, sequence, request_crc;
-    void *record;    /* of the store, while it executes the transaction */
+    void *record;             /* of the store, while it executes the transaction */
+    struct ph_staged *staged; /* parts that come before the commands of the transaction; NULL for none */
     bool write_back; /* the session makes changes in its cache: attributes are to tell whether they are plain
                       */
     void *context;   /* of the session layer; the store never looks at it */

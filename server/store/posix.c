@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "server/store/posix_recover.h"
+#include "server/store/posix_undo.h"
 #include "server/store/state_sessions.h"
 
 enum { SPARE_FDS = 256, STATE_MODE = 0700 };
@@ -177,11 +178,8 @@ static uint32_t posix_transact(void *self, struct ph_call *call, const Pohmel__T
                                Pohmel__TransactReply *reply)
 {
     struct ph_posix_store *store = self;
-    if (request->n_changes != 1)
-        return ph_fault_set(
-            &call->fault, PH_ST_UNSUPPORTED,
-            "transactions of %zu commands need a journal, which this store has not; send one at a time",
-            request->n_changes);
+    if (request->n_changes != 1 || call->staged != NULL)
+        return ph_posix_several(store, &posix_ops, call, request, reply);
     Pohmel__ChangeResult *result = PH_ARENA_NEW(call->arena, Pohmel__ChangeResult);
     reply->results = PH_ARENA_NEW(call->arena, Pohmel__ChangeResult *);
     if (result == NULL || reply->results == NULL)
@@ -215,6 +213,8 @@ static void store_free(struct ph_posix_store *store, bool stable)
     if (store->root_fd >= 0)
         close(store->root_fd);
     ph_state_sessions_close(store->session_list);
+    ph_undo_log_close(store->undo);
+    pthread_mutex_destroy(&store->several_lock);
     ph_journal_close(store->journal, stable);
     ph_state_db_close(store->db);
     if (store->state_lock_fd >= 0)
@@ -348,10 +348,15 @@ static void journal_open(struct ph_posix_store *store, const struct ph_posix_opt
     g_autoptr(GError) error = NULL;
     if (store->read_only)
         return;
+    store->undo = ph_undo_log_open(options->state_dir, &error);
+    if (error != NULL)
+        g_warning("%s", error->message);
+    g_clear_error(&error);
     if (!options->no_journal)
         store->journal = ph_journal_open(options->state_dir, ph_state_db_volume(store->db), false, &error);
     if (error != NULL)
         g_warning("%s", error->message);
+    ph_several_recover(store);
     ph_store_recover(store);
     /* Nobody could say which transactions of earlier sessions happened. */
     if (!ph_posix_continued(store))
@@ -387,6 +392,7 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
     if (store->acts_as_caller)
         ph_creds_narrow();
     store->root_fd = store->state_lock_fd = -1;
+    pthread_mutex_init(&store->several_lock, NULL);
     ph_hidden_init(store);
     ph_objects_init(store);
     ph_store_handles_init(store);

@@ -100,10 +100,12 @@ struct ph_posix_store {
     struct ph_state_db *db;
     struct ph_state_sessions *session_list;
     struct ph_journal *journal; /* NULL where there is none */
+    struct ph_undo_log *undo; /* of the transaction of several commands under way; NULL: these are refused */
+    pthread_mutex_t several_lock; /* one of them at a time */
     int state_lock_fd;
     struct ph_object *root;
     int root_fd;
-    int hidden_fd, orphans_fd, trash_fd; /* -1 until needed; under hidden_lock */
+    int hidden_fd, orphans_fd, trash_fd, undo_fd; /* -1 until needed; under hidden_lock */
     pthread_mutex_t hidden_lock;
 
     pthread_mutex_t lock;
@@ -345,6 +347,7 @@ void ph_hidden_close(struct ph_posix_store *store);
 bool ph_orphan_link(struct ph_posix_store *store, const struct ph_object *object, int fd);
 void ph_orphan_unlink(struct ph_posix_store *store, uint64_t id);
 int ph_orphans_fd(struct ph_posix_store *store);
+int ph_undo_fd(struct ph_posix_store *store); /* of what transactions of several commands keep aside */
 void ph_orphan_name(uint64_t id, char name[PH_NAME_MAX_BYTES + 1]);
 /* Moves NAME below DIR into the trash, to be deleted in the background. 0 or an errno. */
 int ph_trash_move(struct ph_posix_store *store, int dir, const char *name);

@@ -224,14 +224,12 @@ void ph_store_journal_note(struct ph_posix_store *store, struct ph_call *call, c
 /* The handle of a CREATE is open again, unless its client was faster. What is gone by now shows when it is
  * used. */
 static void handle_again(struct ph_posix_store *store, struct ph_call *call,
-                         const Pohmel__CreateRequest *request, const Pohmel__CreateResult *result)
+                         const Pohmel__CreateRequest *request, uint64_t id)
 {
     struct ph_handle *present = NULL;
     struct ph_fd *reach = NULL;
     char path[32];
-    if (request->handle == 0 || result == NULL || result->attr == NULL)
-        return;
-    struct ph_object *object = ph_object_by_id(store, result->attr->object);
+    struct ph_object *object = ph_object_by_id(store, id);
     if (object != NULL && S_ISREG(object->type) &&
         ph_store_handle_check(store, call, request->handle, object->id, &present) == PH_ST_OK &&
         present == NULL && ph_object_fd(store, object, &reach) == PH_ST_OK) {
@@ -249,6 +247,17 @@ static void handle_again(struct ph_posix_store *store, struct ph_call *call,
     ph_object_unref(store, object);
 }
 
+/* Where the result of a CREATE was not kept, the object is the one that it was to make. */
+static void created_again(struct ph_posix_store *store, struct ph_call *call,
+                          const Pohmel__CreateRequest *request, const Pohmel__ChangeResult *result)
+{
+    const Pohmel__CreateResult *created =
+        result != NULL && result->result_case == POHMEL__CHANGE_RESULT__RESULT_CREATE ? result->create : NULL;
+    if (request->handle == 0 || (created != NULL && created->attr == NULL))
+        return;
+    handle_again(store, call, request, created != NULL ? created->attr->object : request->object);
+}
+
 bool ph_posix_recorded(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
                        Pohmel__TransactReply *reply)
 {
@@ -257,7 +266,7 @@ bool ph_posix_recorded(void *self, struct ph_call *call, const Pohmel__TransactR
     struct ph_fault fault = {0};
     const uint8_t *bytes;
     size_t len;
-    if (store->journal == NULL || !call->in_slot || call->client == NULL || request->n_changes != 1)
+    if (store->journal == NULL || !call->in_slot || call->client == NULL)
         return false;
     struct ph_journal_record *record =
         ph_journal_find(store->journal, call->client, call->session_number, call->slot);
@@ -267,12 +276,15 @@ bool ph_posix_recorded(void *self, struct ph_call *call, const Pohmel__TransactR
         return false;
     Pohmel__TransactReply *recorded = (Pohmel__TransactReply *) ph_decode(
         ph_command_info(PH_CMD_TRANSACT)->reply, bytes, len, call->arena, &fault);
-    if (recorded == NULL || recorded->n_results != 1)
+    bool several = intent.command == PH_CMD_TRANSACT; /* its results may have taken too much room */
+    if (recorded == NULL ||
+        (recorded->n_results != request->n_changes && !(several && recorded->n_results == 0)))
         return false;
     *reply = *recorded;
-    if (request->changes[0]->command_case == POHMEL__CHANGE__COMMAND_CREATE &&
-        reply->results[0]->result_case == POHMEL__CHANGE_RESULT__RESULT_CREATE)
-        handle_again(store, call, request->changes[0]->create, reply->results[0]->create);
+    for (size_t i = 0; i < request->n_changes; i++)
+        if (request->changes[i]->command_case == POHMEL__CHANGE__COMMAND_CREATE)
+            created_again(store, call, request->changes[i]->create,
+                          i < reply->n_results ? reply->results[i] : NULL);
     /* From now on the session is served, and its records with it. */
     ph_journal_record(store->journal, call->session, call->client, call->session_number, call->slot);
     return true;

@@ -42,6 +42,11 @@ int ph_orphans_fd(struct ph_posix_store *store)
     return hidden_get(store, &store->orphans_fd, "orphans");
 }
 
+int ph_undo_fd(struct ph_posix_store *store)
+{
+    return hidden_get(store, &store->undo_fd, "undo");
+}
+
 void ph_orphan_name(uint64_t id, char name[PH_NAME_MAX_BYTES + 1])
 {
     snprintf(name, PH_NAME_MAX_BYTES + 1, "%016llx", (unsigned long long) id);
@@ -216,7 +221,7 @@ void ph_hidden_init(struct ph_posix_store *store)
     pthread_mutex_init(&store->hidden_lock, NULL);
     pthread_mutex_init(&store->trash_lock, NULL);
     pthread_cond_init(&store->trash_wake, NULL);
-    store->hidden_fd = store->orphans_fd = store->trash_fd = -1;
+    store->hidden_fd = store->orphans_fd = store->trash_fd = store->undo_fd = -1;
 }
 
 bool ph_hidden_open(struct ph_posix_store *store, GError **error)
@@ -241,7 +246,7 @@ void ph_hidden_close(struct ph_posix_store *store)
     if (store->trash_running)
         pthread_join(store->trash_thread, NULL);
     bool ours = store->hidden_fd >= 0;
-    int *fds[] = {&store->trash_fd, &store->orphans_fd, &store->hidden_fd};
+    int *fds[] = {&store->undo_fd, &store->trash_fd, &store->orphans_fd, &store->hidden_fd};
     for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
         if (*fds[i] >= 0)
             close(*fds[i]);
@@ -251,6 +256,7 @@ void ph_hidden_close(struct ph_posix_store *store)
         if (hidden >= 0) {
             unlinkat(hidden, "orphans", AT_REMOVEDIR);
             unlinkat(hidden, "trash", AT_REMOVEDIR);
+            unlinkat(hidden, "undo", AT_REMOVEDIR);
             close(hidden);
             unlinkat(store->root_fd, PH_HIDDEN_NAME, AT_REMOVEDIR);
         }

@@ -21,6 +21,19 @@ struct ph_store_session {
     char host[PH_HOST_MAX_BYTES + 1]; /* as the client calls itself; "" for nothing */
 };
 
+/* A part of a large transaction, that was staged. */
+struct ph_staged_part {
+    const Pohmel__StageRequest *request;
+    struct ph_blob *payload; /* NULL for none */
+};
+
+/* All parts of one, in order. */
+struct ph_staged {
+    size_t count, commands; /* parts, and commands in them */
+    struct ph_staged_part *part;
+    struct ph_arena *arena; /* all of this, but the payloads, lives there */
+};
+
 struct ph_store {
     const struct ph_store_ops *ops; /* NULL members are answered UNSUPPORTED by the dispatcher */
     void *self;                     /* first argument of every function here and of OPS */
@@ -36,8 +49,10 @@ struct ph_store {
      * NULL where the store cannot say. Waits for nothing. */
     void (*now)(void *self, Pohmel__Time *now);
 
-    /* Executes the commands of a transaction, all or nothing, in order; fills
-     * in one result each. Returns the status of the first that failed. */
+    /* Executes the commands of a transaction, those of CALL's staged parts first, all or nothing, in order;
+     * fills in one result each, but for staged ones. Returns the status of the first that failed. Of
+     * transactions of more than one command each is executed while nothing else reads or changes the volume.
+     */
     uint32_t (*transact)(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
                          Pohmel__TransactReply *reply);
 

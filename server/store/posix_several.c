@@ -1,0 +1,263 @@
+/* Transactions of several commands: all or nothing, also when the server is killed.
+ * docs/decisions/0016-several-commands.md. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ph_commands.h"
+#include "runtime/wire/frame.h"
+#include "server/store/posix_recover.h"
+#include "server/store/posix_undo.h"
+
+enum {
+    CLIENT_BYTES = 16,
+    SCRATCH_BYTES = 64 * 1024, /* for the result of a command that nobody is told */
+};
+
+void ph_undo_begin(struct ph_undo *undo, struct ph_posix_store *store, struct ph_call *call)
+{
+    *undo = (struct ph_undo){
+        .store = store,
+        .call = call,
+        .log = store->undo,
+        .made = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL),
+        .seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL),
+        .sizes = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free),
+    };
+}
+
+void ph_undo_end(struct ph_undo *undo)
+{
+    g_hash_table_unref(undo->made);
+    g_hash_table_unref(undo->seen);
+    g_hash_table_unref(undo->sizes);
+}
+
+/* ---- Executing ---- */
+
+struct several {
+    struct ph_undo undo;
+    const struct ph_store_ops *ops;
+    struct ph_call *call;
+    struct ph_journal_record *record; /* NULL where nothing is recorded */
+    GArray *handles;                  /* uint64_t, that it opened */
+    uint32_t done;                    /* commands */
+};
+
+static uint32_t note_begin(struct several *several)
+{
+    const struct ph_call *call = several->call;
+    struct ph_undo_entry entry = {.fixed = {.kind = PH_UNDO_BEGIN,
+                                            .number = call->session_number,
+                                            .mode = call->slot,
+                                            .uid = call->sequence,
+                                            .gid = call->request_crc}};
+    if (call->in_slot && call->client != NULL) {
+        entry.data = call->client;
+        entry.fixed.data_len = CLIENT_BYTES;
+    }
+    return ph_undo_note(&several->undo, &entry);
+}
+
+static uint32_t note_done(struct several *several)
+{
+    struct ph_undo_entry entry = {.fixed = {.kind = PH_UNDO_DONE}};
+    return ph_undo_note(&several->undo, &entry);
+}
+
+static void opened_put(struct several *several, const Pohmel__Change *change)
+{
+    if (change->command_case == POHMEL__CHANGE__COMMAND_CREATE && change->create->handle != 0)
+        g_array_append_val(several->handles, change->create->handle);
+}
+
+/* The words of a command that failed say which one it was. */
+static uint32_t name_failed(struct several *several, uint32_t status, const Pohmel__Change *change)
+{
+    struct ph_fault *fault = &several->call->fault, before = *fault;
+    const struct ph_command_info *info = ph_command_info((uint16_t) change->command_case);
+    *fault = (struct ph_fault){0};
+    return ph_fault_set(fault, status, "command %u of the transaction (%s): %s", several->done + 1,
+                        info != NULL ? info->name : "?",
+                        before.text[0] != '\0' ? before.text : ph_status_text(status));
+}
+
+static uint32_t execute_one(struct several *several, Pohmel__Change *change, Pohmel__ChangeResult *result)
+{
+    pohmel__change_result__init(result);
+    uint32_t status = ph_undo_execute(&several->undo, several->ops, change, result);
+    result->status = status;
+    if (status != PH_ST_OK) {
+        result->result_case = POHMEL__CHANGE_RESULT__RESULT__NOT_SET;
+        return name_failed(several, status, change);
+    }
+    opened_put(several, change);
+    several->done++;
+    return status;
+}
+
+/* Those that were staged: nobody is told their results. */
+static uint32_t execute_staged(struct several *several, const struct ph_staged *staged)
+{
+    struct ph_call *call = several->call;
+    struct ph_arena *own = call->arena;
+    struct ph_blob *payload = call->payload_in;
+    uint32_t status = PH_ST_OK;
+    call->arena = ph_arena_new(SCRATCH_BYTES);
+    for (size_t i = 0; i < staged->count && status == PH_ST_OK; i++) {
+        const struct ph_staged_part *part = &staged->part[i];
+        call->payload_in = part->payload;
+        call->payload_used = 0;
+        for (size_t k = 0; k < part->request->n_changes && status == PH_ST_OK; k++) {
+            Pohmel__ChangeResult result;
+            ph_arena_reset(call->arena, SCRATCH_BYTES);
+            status = execute_one(several, part->request->changes[k], &result);
+        }
+    }
+    ph_arena_free(call->arena);
+    call->arena = own;
+    call->payload_in = payload;
+    call->payload_used = 0;
+    return status;
+}
+
+static uint32_t execute_all(struct several *several, const Pohmel__TransactRequest *request,
+                            Pohmel__TransactReply *reply)
+{
+    const struct ph_staged *staged = several->call->staged;
+    uint32_t status = note_begin(several);
+    if (status == PH_ST_OK && staged != NULL)
+        status = execute_staged(several, staged);
+    for (size_t i = 0; i < request->n_changes && status == PH_ST_OK; i++)
+        status = execute_one(several, request->changes[i], reply->results[i]);
+    if (status == PH_ST_OK)
+        status = note_done(several);
+    return status;
+}
+
+/* Nothing has happened. The results of all commands but of the one that failed say that they were not run. */
+static void take_all_back(struct several *several, uint32_t status, Pohmel__TransactReply *reply)
+{
+    size_t staged = several->call->staged != NULL ? several->call->staged->commands : 0;
+    for (guint i = 0; i < several->handles->len; i++)
+        ph_posix_close(several->undo.store, several->call->session,
+                       g_array_index(several->handles, uint64_t, i));
+    ph_undo_back(several->undo.store);
+    reply->failed = several->done + 1;
+    for (size_t i = 0; i < reply->n_results; i++) {
+        pohmel__change_result__init(reply->results[i]);
+        reply->results[i]->status = staged + i == several->done ? status : PH_ST_ABORTED;
+    }
+}
+
+/* ---- The record ---- */
+
+static struct ph_journal_record *record_begin(struct ph_posix_store *store, struct ph_call *call)
+{
+    struct ph_journal_intent intent = {
+        .command = PH_CMD_TRANSACT, .sequence = call->sequence, .request_crc = call->request_crc};
+    if (store->journal == NULL || !call->in_slot || call->client == NULL)
+        return NULL;
+    struct ph_journal_record *record =
+        ph_journal_record(store->journal, call->session, call->client, call->session_number, call->slot);
+    if (record != NULL)
+        ph_journal_begin(store->journal, record, &intent);
+    return record;
+}
+
+/* Results that take too much room are left out: that it was done is what counts. */
+static void record_end(struct ph_posix_store *store, struct ph_journal_record *record, uint32_t status,
+                       const Pohmel__TransactReply *reply)
+{
+    uint8_t bytes[PH_JOURNAL_ANSWER_MAX_BYTES];
+    size_t len = ph_encoded_size(&reply->base);
+    if (record == NULL)
+        return;
+    if (status != PH_ST_OK) {
+        ph_journal_drop(store->journal, record);
+        return;
+    }
+    if (len <= sizeof bytes)
+        ph_encode(&reply->base, bytes);
+    ph_journal_answer(store->journal, record, bytes, len <= sizeof bytes ? len : 0);
+}
+
+static uint32_t results_new(struct ph_call *call, size_t count, Pohmel__TransactReply *reply)
+{
+    Pohmel__ChangeResult *results = ph_arena_alloc0(call->arena, count, sizeof *results);
+    reply->results = ph_arena_alloc0(call->arena, count, sizeof *reply->results);
+    if (results == NULL || reply->results == NULL)
+        return PH_ST_NO_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        pohmel__change_result__init(&results[i]);
+        reply->results[i] = &results[i];
+    }
+    reply->n_results = count;
+    return PH_ST_OK;
+}
+
+uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_ops *ops, struct ph_call *call,
+                          const Pohmel__TransactRequest *request, Pohmel__TransactReply *reply)
+{
+    struct several several = {.ops = ops, .call = call};
+    uint32_t status = ph_store_check_writable(store, call);
+    if (status == PH_ST_OK && store->undo == NULL)
+        status = ph_fault_set(&call->fault, PH_ST_UNSUPPORTED,
+                              "the server cannot write down how transactions of several commands are undone");
+    if (status == PH_ST_OK)
+        status = results_new(call, request->n_changes, reply);
+    if (status != PH_ST_OK)
+        return status;
+    pthread_mutex_lock(&store->several_lock);
+    ph_undo_begin(&several.undo, store, call);
+    several.handles = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    several.record = record_begin(store, call);
+    call->record = NULL; /* the commands record nothing for themselves */
+    status = execute_all(&several, request, reply);
+    if (status != PH_ST_OK)
+        take_all_back(&several, status, reply);
+    record_end(store, several.record, status, reply);
+    if (status == PH_ST_OK)
+        ph_undo_finish(store);
+    g_array_unref(several.handles);
+    ph_undo_end(&several.undo);
+    pthread_mutex_unlock(&store->several_lock);
+    return status;
+}
+
+/* ---- After a kill ---- */
+
+/* It had come to its end: when it is sent again it is answered so. */
+static void answer_done(struct ph_posix_store *store, const struct ph_undo_entry *begin)
+{
+    const struct ph_undo_fixed *fixed = &begin->fixed;
+    struct ph_journal_intent intent;
+    const uint8_t *bytes;
+    size_t len;
+    if (store->journal == NULL || !ph_journal_continued(store->journal) || fixed->data_len != CLIENT_BYTES)
+        return;
+    struct ph_journal_record *record =
+        ph_journal_find(store->journal, begin->data, fixed->number, fixed->mode);
+    if (record == NULL || !ph_journal_intent(record, &intent) || intent.command != PH_CMD_TRANSACT ||
+        intent.sequence != fixed->uid || intent.request_crc != fixed->gid ||
+        ph_journal_answered(record, &bytes, &len))
+        return;
+    ph_journal_answer(store->journal, record, (const uint8_t *) "", 0);
+}
+
+void ph_several_recover(struct ph_posix_store *store)
+{
+    struct ph_undo_entry begin, last;
+    size_t count = store->undo != NULL ? ph_undo_log_count(store->undo) : 0;
+    if (count == 0)
+        return;
+    bool done = ph_undo_log_get(store->undo, count - 1, &last) && last.fixed.kind == PH_UNDO_DONE;
+    if (done && ph_undo_log_get(store->undo, 0, &begin))
+        answer_done(store, &begin);
+    if (done)
+        ph_undo_finish(store);
+    else
+        ph_undo_back(store);
+    g_message("the last server did not end by itself: a transaction of several commands was %s",
+              done ? "finished" : "undone; it is executed when it is sent again");
+}

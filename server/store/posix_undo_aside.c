@@ -1,0 +1,214 @@
+/* What a transaction of several commands takes away: kept in the hidden directory until its end. Files get
+ * another name there, directories are moved there, so that both are what they were when they come back. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/store/posix_undo.h"
+
+/* A name that nothing has had in the hidden directory: by the number of this start, and a count. */
+static void aside_name(struct ph_posix_store *store, char name[PH_NAME_MAX_BYTES + 1])
+{
+    snprintf(name, PH_NAME_MAX_BYTES + 1, "%llx-%llx", (unsigned long long) ph_state_db_epoch(store->db),
+             (unsigned long long) atomic_fetch_add(&store->trash_names, 1));
+}
+
+static void taken_put(struct ph_undo_entry *entry, struct ph_posix_store *store, const struct ph_named *named,
+                      const struct ph_victim *victim)
+{
+    struct ph_identity identity = ph_identity_of(&victim->stx);
+    entry->fixed.kind = PH_UNDO_TAKEN;
+    entry->fixed.object = victim->object->id;
+    entry->fixed.parent = named->parent->id;
+    entry->fixed.mode = victim->stx.stx_mode;
+    entry->fixed.dev = identity.dev;
+    entry->fixed.ino = identity.ino;
+    entry->fixed.btime_ns = identity.btime_ns;
+    g_strlcpy(entry->name, named->name, sizeof entry->name);
+    aside_name(store, entry->to_name);
+}
+
+static uint32_t cannot_keep(struct ph_call *call)
+{
+    return errno == EXDEV ? ph_fault_set(&call->fault, PH_ST_CROSS_DEVICE,
+                                         "what lies on another filesystem than the export's root cannot be "
+                                         "removed by a transaction of several commands")
+                          : ph_store_errno(call, "keep aside what a transaction removes");
+}
+
+static bool is_made(const struct ph_undo *undo, uint64_t id)
+{
+    return g_hash_table_contains(undo->made, &id);
+}
+
+uint32_t ph_undo_keep_file(struct ph_undo *undo, const struct ph_named *named, bool replaced)
+{
+    struct ph_posix_store *store = undo->store;
+    struct ph_undo_entry entry = {.fixed.flags = replaced ? PH_UNDO_REPLACED : 0};
+    struct ph_victim victim;
+    int aside = ph_undo_fd(store);
+    if (ph_victim_find(store, undo->call, named, 0, &victim) != PH_ST_OK) {
+        undo->call->fault = (struct ph_fault){0};
+        return PH_ST_OK;
+    }
+    uint32_t status = PH_ST_OK;
+    if (!S_ISDIR(victim.stx.stx_mode) && !is_made(undo, victim.object->id)) {
+        taken_put(&entry, store, named, &victim);
+        status = aside < 0 ? cannot_keep(undo->call) : ph_undo_note(undo, &entry);
+        ph_creds_server();
+        if (status == PH_ST_OK && linkat(named->dir->fd, named->name, aside, entry.to_name, 0) != 0)
+            status = cannot_keep(undo->call);
+    }
+    ph_victim_end(store, named, &victim, false);
+    return status;
+}
+
+/* ---- Directories ---- */
+
+static bool is_empty(const struct ph_named *named)
+{
+    int fd = openat(named->dir->fd, named->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+    bool empty = true;
+    for (struct dirent *entry; stream != NULL && empty && (entry = readdir(stream)) != NULL;)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    if (stream != NULL)
+        closedir(stream);
+    else if (fd >= 0)
+        close(fd);
+    return empty;
+}
+
+static uint32_t move_away(struct ph_undo *undo, const struct ph_named *named, struct ph_victim *victim)
+{
+    struct ph_posix_store *store = undo->store;
+    struct ph_undo_entry entry = {.fixed.flags = PH_UNDO_DIRECTORY};
+    int aside = ph_undo_fd(store);
+    taken_put(&entry, store, named, victim);
+    uint32_t status = aside < 0 ? cannot_keep(undo->call) : ph_undo_note(undo, &entry);
+    ph_creds_server();
+    if (status != PH_ST_OK)
+        return status;
+    if (renameat(named->dir->fd, named->name, aside, entry.to_name) != 0)
+        return cannot_keep(undo->call);
+    ph_object_unname(store, victim->object, named->parent, named->name, NULL);
+    return PH_ST_OK;
+}
+
+uint32_t ph_undo_take(struct ph_undo *undo, const Pohmel__Caller *caller, const struct ph_named *named,
+                      uint64_t expected, bool tree, uint64_t *names)
+{
+    struct ph_posix_store *store = undo->store;
+    struct ph_victim victim;
+    uint32_t status = ph_victim_find(store, undo->call, named, expected, &victim);
+    if (status != PH_ST_OK)
+        return status;
+    bool directory = S_ISDIR(victim.stx.stx_mode);
+    ph_creds_server();
+    if (!directory && !tree)
+        status = PH_ST_NOT_DIRECTORY;
+    else if (directory && !tree && !is_empty(named))
+        status = PH_ST_NOT_EMPTY;
+    else
+        status = ph_tree_inspect(store, undo->call, caller, named, names);
+    if (status == PH_ST_OK)
+        status = move_away(undo, named, &victim);
+    ph_victim_end(store, named, &victim, false);
+    return status;
+}
+
+/* ---- The end ---- */
+
+/* What stands in the hidden directory under the name in ENTRY, if it is what was put there. */
+static bool find_aside(int aside, const struct ph_undo_entry *entry, struct statx *stx)
+{
+    const struct ph_undo_fixed *fixed = &entry->fixed;
+    struct ph_identity then = {fixed->dev, fixed->ino, fixed->btime_ns};
+    if (aside < 0 || ph_statx(aside, entry->to_name, stx) != 0)
+        return false;
+    struct ph_identity now = ph_identity_of(stx);
+    return ph_identity_same(&now, &then);
+}
+
+/* The same as if its name were removed just now. */
+static void purge_file(struct ph_posix_store *store, const struct ph_undo_entry *entry, int aside,
+                       const struct statx *stx)
+{
+    struct ph_fd *dir = ph_fd_new(fcntl(aside, F_DUPFD_CLOEXEC, 0));
+    struct ph_named named = {.dir = dir};
+    struct ph_victim victim = {.object = ph_object_by_id(store, entry->fixed.object),
+                               .stx = *stx,
+                               .replaced = entry->fixed.flags & PH_UNDO_REPLACED};
+    g_strlcpy(named.name, entry->to_name, sizeof named.name);
+    if (victim.object != NULL)
+        ph_victim_keep(store, &named, &victim);
+    ph_creds_server();
+    bool gone = unlinkat(aside, entry->to_name, 0) == 0;
+    if (victim.object == NULL && gone && stx->stx_nlink <= 1)
+        ph_state_db_remove(store->db, entry->fixed.object);
+    ph_victim_end(store, &named, &victim, gone);
+    ph_fd_unref(dir);
+}
+
+static void purge_directory(struct ph_posix_store *store, const struct ph_undo_entry *entry, int aside)
+{
+    struct ph_object *object = ph_object_by_id(store, entry->fixed.object);
+    int fd = openat(aside, entry->to_name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    bool gone = unlinkat(aside, entry->to_name, AT_REMOVEDIR) == 0 ||
+                ph_trash_move(store, aside, entry->to_name) == 0;
+    struct ph_fd *pin = fd >= 0 ? ph_fd_new(fd) : NULL;
+    if (gone && object != NULL)
+        ph_object_tree_removed(store, object, g_steal_pointer(&pin));
+    else if (gone)
+        ph_state_db_remove(store->db, entry->fixed.object);
+    ph_fd_unref(pin);
+    ph_object_unref(store, object);
+}
+
+void ph_undo_purge(struct ph_posix_store *store, const struct ph_undo_entry *entry)
+{
+    int aside = ph_undo_fd(store);
+    struct statx stx;
+    ph_creds_server();
+    if (!find_aside(aside, entry, &stx))
+        return;
+    if (entry->fixed.flags & PH_UNDO_DIRECTORY)
+        purge_directory(store, entry, aside);
+    else
+        purge_file(store, entry, aside, &stx);
+}
+
+static int rename_free(int from, const char *name, int to, const char *to_name)
+{
+    int failed = renameat2(from, name, to, to_name, RENAME_NOREPLACE);
+    return failed != 0 && errno == EINVAL ? renameat(from, name, to, to_name) : failed;
+}
+
+void ph_undo_restore(struct ph_posix_store *store, const struct ph_undo_entry *entry,
+                     struct ph_object *parent, int dir)
+{
+    int aside = ph_undo_fd(store);
+    struct statx kept, there;
+    ph_creds_server();
+    if (!find_aside(aside, entry, &kept))
+        return;
+    if (ph_statx(dir, entry->name, &there) == 0) {
+        struct ph_identity one = ph_identity_of(&kept), other = ph_identity_of(&there);
+        if (ph_identity_same(&one, &other)) { /* it had not lost its name yet */
+            unlinkat(aside, entry->to_name, 0);
+            return;
+        }
+    }
+    if (rename_free(aside, entry->to_name, dir, entry->name) != 0) {
+        g_warning(
+            "what a transaction had removed as %s cannot have its name back: %s; it is kept as %s/undo/%s",
+            entry->name, g_strerror(errno), PH_HIDDEN_NAME, entry->to_name);
+        return;
+    }
+    struct ph_object *object = ph_object_by_id(store, entry->fixed.object);
+    if (object != NULL)
+        ph_object_rename(store, object, parent, entry->name);
+    ph_object_unref(store, object);
+}

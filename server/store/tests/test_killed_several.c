@@ -1,0 +1,272 @@
+/* Transactions of several commands: all or nothing, exactly once, whenever the server is killed. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+#include "ph_commands.h"
+#include "server/store/tests/several_scripts.h"
+
+enum { STEPS_MAX = 4000, CANNOT_TRACE = 77 };
+
+/* The machine goes on when a server is killed: what the kernel was told need not reach a disk here, and
+ * thousands of servers are started. */
+int fsync(int fd)
+{
+    return 0;
+}
+
+int fdatasync(int fd)
+{
+    return 0;
+}
+
+int msync(void *at, size_t len, int flags)
+{
+    return 0;
+}
+
+int syncfs(int fd)
+{
+    return 0;
+}
+
+static void quiet(const char *domain, GLogLevelFlags level, const char *message, gpointer ignored)
+{
+}
+
+/* What is there when the commands are executed one by one. */
+static char *expected(const struct script *script)
+{
+    struct play play;
+    play_setup(&play, script, false);
+    play_open(&play);
+    play_singly(&play);
+    char *after = play_look(&play, false);
+    play_teardown(&play);
+    return after;
+}
+
+/* Nothing is kept aside, and nothing is to be undone. */
+static void expect_nothing_left(const struct play *play)
+{
+    struct stat st;
+    g_autofree char *log = g_build_filename(play->fx.state, "undo", NULL),
+                    *aside = fx_path(&play->fx, ".pohmel/undo");
+    g_assert_cmpint(stat(log, &st), ==, 0);
+    g_assert_cmpint(st.st_size, ==, 0);
+    g_autoptr(GDir) dir = g_dir_open(aside, 0, NULL);
+    g_assert_true(dir == NULL || g_dir_read_name(dir) == NULL);
+}
+
+static void test_done(gconstpointer given)
+{
+    const struct script *script = given;
+    struct play play;
+    g_autofree char *wanted = expected(script);
+    play_setup(&play, script, false);
+    play_open(&play);
+    fx_ok(&play.fx, play_send(&play));
+    g_autofree char *now = play_look(&play, false);
+    g_assert_cmpstr(now, ==, wanted);
+    g_assert_cmpuint(play.reply.n_results, ==, play.count);
+    g_assert_cmpuint(play.reply.failed, ==, 0);
+    expect_nothing_left(&play);
+    play_teardown(&play);
+}
+
+/* The last command fails: everything is as it was, and the server knows it so. */
+static void test_undone(gconstpointer given)
+{
+    const struct script *script = given;
+    struct play play;
+    play_setup(&play, script, true);
+    play_open(&play);
+    g_autofree char *before = play_look(&play, true);
+    fx_is(play_send(&play), PH_ST_NOT_FOUND);
+    g_autofree char *now = play_look(&play, true);
+    g_assert_cmpstr(now, ==, before);
+    g_assert_cmpuint(play.reply.failed, ==, play.count);
+    for (size_t i = 0; i < play.count; i++)
+        fx_is(play.reply.results[i]->status, i + 1 == play.count ? PH_ST_NOT_FOUND : PH_ST_ABORTED);
+    expect_nothing_left(&play);
+    fx_ok(&play.fx, fx_getattr(&play.fx, play.file));
+    fx_ok(&play.fx, fx_getattr(&play.fx, play.other));
+    fx_ok(&play.fx, fx_read(&play.fx, play.other, SCRIPT_OTHER_HANDLE, 0, 100));
+    fx_is(fx_getattr(&play.fx, play.first_id), PH_ST_STALE);
+    fx_is(fx_read(&play.fx, play.first_id + 2, SCRIPT_NEW_HANDLE, 0, 100), PH_ST_BAD_HANDLE);
+    /* And nothing of it is in the way of another try. */
+    play.count--;
+    fx_ok(&play.fx, play_send(&play));
+    g_autofree char *wanted = expected(script), *after = play_look(&play, false);
+    g_assert_cmpstr(after, ==, wanted);
+    play_teardown(&play);
+}
+
+/* ---- Killed ---- */
+
+/* Lets the child make STEPS system calls, and kills it. True when it came to its end before. */
+static bool child_step(pid_t child, int steps)
+{
+    int status = 0, stops = 0;
+    bool ended = false;
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT_TRACE)
+        return g_test_skip("needs the right to trace"), true;
+    g_assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+    for (; stops < 2 * steps && !ended; stops++) { /* a call begins and ends */
+        g_assert_cmpint(ptrace(PTRACE_SYSCALL, child, NULL, NULL), ==, 0);
+        g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+        g_assert_true(WIFSTOPPED(status));
+        ended = WSTOPSIG(status) == SIGUSR1; /* not of a system call: it is done */
+    }
+    kill(child, SIGKILL);
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    return ended;
+}
+
+static pid_t child_start(struct play *play, bool (*act)(struct play *play))
+{
+    pid_t child = fork();
+    g_assert_cmpint(child, >=, 0);
+    if (child != 0)
+        return child;
+    if (act == NULL) { /* the start of a server, after another one was killed */
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+            _exit(CANNOT_TRACE);
+        raise(SIGSTOP);
+        fx_open(&play->fx);
+        raise(SIGUSR1);
+        _exit(1);
+    }
+    play_open(play);
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+        _exit(CANNOT_TRACE);
+    raise(SIGSTOP);
+    raise(act(play) ? SIGUSR1 : SIGABRT);
+    _exit(1);
+}
+
+static bool act_well(struct play *play)
+{
+    uint32_t status = play_send(play);
+    if (status != PH_ST_OK)
+        g_printerr("%s %s\n", ph_status_name(status), play->fx.call.fault.text);
+    return status == PH_ST_OK;
+}
+
+static bool act_in_vain(struct play *play)
+{
+    return play_send(play) == PH_ST_NOT_FOUND;
+}
+
+/* Steps from one kill to the next: one, but where each takes much longer. */
+static int stride(int usual)
+{
+    const char *text = g_getenv("PH_KILL_EVERY");
+    return usual * (text != NULL ? (int) strtol(text, NULL, 10) : 1);
+}
+
+/* Afterwards either nothing of it has happened or all of it; sent again it has, once. */
+static void test_killed(gconstpointer given)
+{
+    const struct script *script = given;
+    guint handler = g_log_set_handler(NULL, G_LOG_LEVEL_MESSAGE, quiet, NULL);
+    g_autofree char *wanted = expected(script);
+    bool ended = false;
+    int replays = 0;
+    for (int steps = 0; !ended; steps += stride(1)) {
+        struct play play;
+        g_assert_cmpint(steps, <, STEPS_MAX);
+        play_setup(&play, script, false);
+        g_autofree char *before = play_look(&play, true);
+        ended = child_step(child_start(&play, act_well), steps);
+        fx_open(&play.fx);
+        g_autofree char *found = play_look(&play, true);
+        g_autofree char *plain = play_look(&play, false);
+        bool done = strcmp(plain, wanted) == 0;
+        if (!done && strcmp(found, before) != 0)
+            g_error("%s, step %d: neither before nor after:\n%s\nbefore:\n%s\nafter:\n%s", script->name,
+                    steps, found, before, wanted);
+        expect_nothing_left(&play);
+        fx_close(&play.fx);
+        play_open(&play);
+        fx_ok(&play.fx, play_send(&play));
+        replays += play.replayed;
+        g_assert_true(play.replayed == done && (done || !ended));
+        g_autofree char *after = play_look(&play, false);
+        g_assert_cmpstr(after, ==, wanted);
+        play_teardown(&play);
+    }
+    g_test_message("%d answers from the journal", replays);
+    g_log_remove_handler(NULL, handler);
+}
+
+/* One that fails leaves nothing, wherever the server is killed. */
+static void test_killed_undoing(gconstpointer given)
+{
+    const struct script *script = given;
+    guint handler = g_log_set_handler(NULL, G_LOG_LEVEL_MESSAGE, quiet, NULL);
+    bool ended = false;
+    for (int steps = 0; !ended; steps += stride(3)) {
+        struct play play;
+        play_setup(&play, script, true);
+        g_autofree char *before = play_look(&play, true);
+        ended = child_step(child_start(&play, act_in_vain), steps);
+        fx_open(&play.fx);
+        g_autofree char *found = play_look(&play, true);
+        g_assert_cmpstr(found, ==, before);
+        expect_nothing_left(&play);
+        play_teardown(&play);
+    }
+    g_log_remove_handler(NULL, handler);
+}
+
+/* A server that is killed while it undoes or finishes what the last one left: the next one goes on with it.
+ */
+static void test_killed_recovering(gconstpointer given)
+{
+    const struct script *script = given;
+    guint handler = g_log_set_handler(NULL, G_LOG_LEVEL_MESSAGE, quiet, NULL);
+    g_autofree char *wanted = expected(script);
+    bool ended = false;
+    for (int steps = 0; !ended; steps += stride(11)) {
+        bool recovered = false;
+        for (int again = 1; !recovered; again += stride(17)) {
+            struct play play;
+            play_setup(&play, script, false);
+            g_autofree char *before = play_look(&play, true);
+            ended = child_step(child_start(&play, act_well), steps);
+            recovered = child_step(child_start(&play, NULL), again);
+            fx_open(&play.fx);
+            g_autofree char *found = play_look(&play, true), *plain = play_look(&play, false);
+            if (strcmp(plain, wanted) != 0)
+                g_assert_cmpstr(found, ==, before);
+            expect_nothing_left(&play);
+            play_teardown(&play);
+        }
+        if (!g_test_slow())
+            steps += 29;
+    }
+    g_log_remove_handler(NULL, handler);
+}
+
+static void add(const char *promise, void (*test)(gconstpointer))
+{
+    for (size_t i = 0; i < scripts_count; i++) {
+        g_autofree char *path = g_strconcat("/several/", promise, "/", scripts[i].name, NULL);
+        g_test_add_data_func(path, &scripts[i], test);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    add("the-same-as-one-by-one", test_done);
+    add("nothing-when-one-fails", test_undone);
+    add("once-whatever-step", test_killed);
+    add("nothing-whatever-step-of-one-that-fails", test_killed_undoing);
+    add("also-when-killed-again", test_killed_recovering);
+    return g_test_run();
+}
