@@ -253,14 +253,14 @@ static Pohmel__Attr **attr_of(const Pohmel__ChangeResult *result)
 /* Nobody can have a lease on what was made just now, and who made it will change it; what CREATE found is one
  * of the directory that the command claimed first. */
 static struct place place_of(const struct ph_server_call *call, const Pohmel__ChangeResult *result,
-                             Pohmel__Attr **at)
+                             Pohmel__Attr **at, bool only)
 {
     struct place place = {.at = at};
 
     switch ((int) result->result_case) {
     case PH_CMD_CREATE:
         place.alone = result->create->created;
-        place.directory = call->claim.state == PH_LEASE_RUNNING ? call->claim.key[0].object : 0;
+        place.directory = only && call->claim.state == PH_LEASE_RUNNING ? call->claim.key[0].object : 0;
         break;
     case PH_CMD_MKDIR:
     case PH_CMD_SYMLINK:
@@ -273,15 +273,33 @@ static struct place place_of(const struct ph_server_call *call, const Pohmel__Ch
     return place;
 }
 
+/* Whether a later one of the results of several commands tells of the same object: only what is so after all
+ * of them is protected by a lease. */
+static bool is_told_later(const Pohmel__TransactReply *reply, size_t index, uint64_t object)
+{
+    for (size_t i = index + 1; i < reply->n_results; i++) {
+        Pohmel__Attr **attr = attr_of(reply->results[i]);
+
+        if (attr != NULL && *attr != NULL && (*attr)->object == object)
+            return true;
+    }
+    return false;
+}
+
 static void grant_results(struct ph_server_call *call, Pohmel__TransactReply *reply)
 {
     struct places places = {0};
 
-    for (size_t i = 0; i < reply->n_results && places.count < BATCH; i++) {
+    for (size_t i = 0; i < reply->n_results; i++) {
         Pohmel__Attr **attr = reply->results[i]->status == PH_ST_OK ? attr_of(reply->results[i]) : NULL;
 
-        if (attr != NULL && *attr != NULL)
-            places.place[places.count++] = place_of(call, reply->results[i], attr);
+        if (attr == NULL || *attr == NULL || is_told_later(reply, i, (*attr)->object))
+            continue;
+        places.place[places.count++] = place_of(call, reply->results[i], attr, reply->n_results == 1);
+        if (places.count < BATCH)
+            continue;
+        grant(call, &places, false);
+        places.count = 0;
     }
     if (places.count > 0)
         grant(call, &places, false);

@@ -50,7 +50,7 @@ struct ph_lease_bytes {
 /* END of "and all behind": no byte of a file is there. */
 #define PH_LEASE_BYTES_END UINT64_C(0x7fffffffffffffff)
 
-/* Objects of one claim; a command that concerns more claims all of the export. */
+/* Objects of one claim that need no memory of their own. */
 enum { PH_LEASE_CLAIM_KEYS = 4 };
 
 struct ph_leases;
@@ -94,7 +94,8 @@ struct ph_lease_claim {
     uint32_t mode;                /* of an acquire */
     size_t space;
     unsigned count, blocked;
-    struct ph_lease_key key[PH_LEASE_CLAIM_KEYS];
+    struct ph_lease_key *key; /* FEW, or memory of its own */
+    struct ph_lease_key few[PH_LEASE_CLAIM_KEYS];
     TAILQ_ENTRY(ph_lease_claim) of_acquires;
 };
 
@@ -245,9 +246,9 @@ struct ph_lease_want {
     struct ph_lease_bytes bytes;
 };
 
-/* Claims COUNT (up to PH_LEASE_CLAIM_KEYS) objects for a command of session OWN (NULL for one that does
- * not cache). CLAIM is idle. True when it goes at once: it is RUNNING. False when it waits;
- * the hook GO is called when that is over. */
+/* Claims COUNT objects for a command of session OWN (NULL for one that does
+ * not cache); more than PH_LEASE_CLAIM_KEYS of them are sorted, and none comes twice. CLAIM is idle. True
+ * when it goes at once: it is RUNNING. False when it waits; the hook GO is called when that is over. */
 bool ph_leases_claim(struct ph_leases *leases, struct ph_lease_claim *claim, struct ph_lease_session *own,
                      size_t space, const struct ph_lease_want *wants, size_t count);
 

@@ -1,4 +1,6 @@
 /* Claims and acquires: what goes at once, and what waits for whom. */
+#include <stdlib.h>
+
 #include "runtime/base/limits.h"
 #include "runtime/base/mutant.h"
 #include "server/core/lease_private.h"
@@ -378,6 +380,15 @@ static bool goes_at_once(struct ph_leases *leases, struct ph_lease_key *key, siz
     return !is_blocked(leases, object, key, false);
 }
 
+/* Room for COUNT keys. */
+static void make_room(struct ph_lease_claim *claim, size_t count)
+{
+    claim->key = claim->few;
+    if (count > PH_LEASE_CLAIM_KEYS)
+        claim->key = ph_core_new0(count * sizeof(*claim->key));
+    claim->count = (unsigned) count;
+}
+
 bool ph_leases_claim(struct ph_leases *leases, struct ph_lease_claim *claim, struct ph_lease_session *own,
                      size_t space, const struct ph_lease_want *wants, size_t count)
 {
@@ -385,7 +396,7 @@ bool ph_leases_claim(struct ph_leases *leases, struct ph_lease_claim *claim, str
 
     claim->own = own;
     claim->space = space;
-    claim->count = (unsigned) count;
+    make_room(claim, count);
     for (size_t i = 0; i < count; i++) {
         claim->key[i] = (struct ph_lease_key){
             .object = wants[i].object,
@@ -409,7 +420,7 @@ void ph_leases_claim_at_once(struct ph_leases *leases, struct ph_lease_claim *cl
 
     claim->own = own;
     claim->space = own->space;
-    claim->count = 1;
+    make_room(claim, 1);
     claim->key[0] = (struct ph_lease_key){.object = want->object,
                                           .purpose = PH_LEASE_TO_CHANGE,
                                           .part = want->part,
@@ -429,20 +440,38 @@ static bool covers(const struct ph_lease_key *key, const struct ph_lease_want *w
     return want->part && key->bytes.start <= want->bytes.start && want->bytes.end <= key->bytes.end;
 }
 
+static bool has_key(const struct ph_lease_key *key, const struct ph_lease_want *want)
+{
+    return (key->object == want->object || key->object == PH_LEASE_ALL) &&
+           (key->purpose == PH_LEASE_TO_CHANGE || !want->change) && covers(key, want);
+}
+
+/* Whether CLAIM, whose many keys are sorted, has WANT. */
+static bool has_among_many(const struct ph_lease_claim *claim, const struct ph_lease_want *want)
+{
+    size_t from = 0, to = claim->count;
+
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+
+        if (claim->key[middle].object < want->object)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from < claim->count && has_key(&claim->key[from], want);
+}
+
 bool ph_lease_claim_covers(const struct ph_lease_claim *claim, const struct ph_lease_want *wants,
                            size_t count)
 {
     if (claim->state != PH_LEASE_RUNNING)
         return false;
     for (size_t i = 0; i < count; i++) {
-        bool found = false;
+        bool found = claim->count > PH_LEASE_CLAIM_KEYS && has_among_many(claim, &wants[i]);
 
-        for (unsigned j = 0; j < claim->count && !found; j++) {
-            const struct ph_lease_key *key = &claim->key[j];
-
-            found = (key->object == wants[i].object || key->object == PH_LEASE_ALL) &&
-                    (key->purpose == PH_LEASE_TO_CHANGE || !wants[i].change) && covers(key, &wants[i]);
-        }
+        for (unsigned j = 0; claim->count <= PH_LEASE_CLAIM_KEYS && j < claim->count && !found; j++)
+            found = has_key(&claim->key[j], &wants[i]);
         if (!found)
             return false;
     }
@@ -459,6 +488,9 @@ void ph_leases_claim_end(struct ph_leases *leases, struct ph_lease_claim *claim)
         claim->state = PH_LEASE_IDLE;
         unqueue(leases, claim);
     }
+    if (claim->key != claim->few)
+        free(claim->key);
+    claim->key = claim->few;
     ph_lease_settle(leases);
 }
 
@@ -485,7 +517,7 @@ bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
     claim->own = session;
     claim->space = session->space;
     claim->mode = mode;
-    claim->count = 1;
+    make_room(claim, 1);
     claim->key[0] = (struct ph_lease_key){.object = object, .purpose = PH_LEASE_TO_HOLD, .claim = claim};
     claim->key[0].part = bytes != NULL;
     if (bytes != NULL)

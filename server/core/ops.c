@@ -91,6 +91,8 @@ static uint32_t session_open(void *self, struct ph_call *call, const Pohmel__Ses
     reply->lease_ttl_ms = server->lease_ms;
     reply->slots = PH_SESSION_SLOTS;
     reply->credits = PH_SESSION_CREDITS;
+    reply->commands_max = store->several ? PH_TRANSACTION_COMMANDS_MAX : 1;
+    reply->staged_max = store->several && store->stage != NULL ? PH_SESSION_STAGED_BYTES : 0;
     if (!request->resume && request->resumable)
         status = enter_list(of(call), request, &wish);
     if (status != PH_ST_OK)
@@ -125,192 +127,24 @@ static uint32_t session_renew(void *self, struct ph_call *call, const Pohmel__Se
     return PH_ST_OK;
 }
 
-/* A handle that a command opens. */
-struct opening {
-    uint64_t handle; /* 0 for none */
-    uint64_t object; /* 0 while it is not known, and for one that could not be opened */
-    uint32_t access;
-    bool added; /* it was not open before */
-};
-
-/* Charges what is about to be opened to the session. */
-static uint32_t charge_handle(struct ph_call *call, struct opening *opening)
-{
-    struct ph_session *session = of(call)->session;
-    uint32_t status = PH_ST_OK;
-
-    ph_server_enter(of(call)->server, &of(call)->actions);
-    if (ph_handles_find(&session->handles, opening->handle) == NULL) {
-        if (session->handles.table.count >= PH_SESSION_HANDLES_MAX) {
-            status = ph_fault_set(&call->fault, PH_ST_LIMIT, "a session may have %d handles open",
-                                  PH_SESSION_HANDLES_MAX);
-        } else {
-            ph_handles_add(&session->handles, opening->handle, opening->object, opening->access);
-            opening->added = true;
-        }
-    }
-    ph_server_leave(of(call)->server);
-    return status;
-}
-
-/* It was opened, or not. A CLOSE that came in between took the charge away: it
- * is put back, the handle being open. */
-static void settle_handle(struct ph_call *call, const struct opening *opening)
-{
-    struct ph_session *session = of(call)->session;
-    struct ph_handle *entry;
-
-    ph_server_enter(of(call)->server, &of(call)->actions);
-    entry = ph_handles_find(&session->handles, opening->handle);
-    if (opening->object != 0 && entry == NULL)
-        entry = ph_handles_add(&session->handles, opening->handle, opening->object, opening->access);
-    if (opening->object != 0)
-        entry->object = opening->object;
-    else if (opening->added && entry != NULL)
-        ph_handles_remove(&session->handles, entry);
-    ph_server_leave(of(call)->server);
-}
-
-/* What a command of a transaction opens. */
-static struct opening opens(const Pohmel__Change *change)
-{
-    switch ((int) change->command_case) {
-    case PH_CMD_CREATE:
-        return (struct opening){.handle = change->create->handle, .access = change->create->access};
-    case PH_CMD_TMPFILE:
-        return (struct opening){.handle = change->tmpfile->handle, .access = change->tmpfile->access};
-    default:
-        return (struct opening){0};
-    }
-}
-
-/* The object on which it was opened; 0 where it was not. */
-static uint64_t opened(const Pohmel__ChangeResult *result)
-{
-    if (result->status != PH_ST_OK)
-        return 0;
-    if (result->result_case == (int) PH_CMD_CREATE)
-        return result->create->attr->object;
-    return result->result_case == (int) PH_CMD_TMPFILE ? result->tmpfile->attr->object : 0;
-}
-
-/* After the store: the first COUNT charges are settled by what came of them. */
-static void settle_all(struct ph_call *call, const Pohmel__TransactReply *reply, struct opening *openings,
-                       size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (openings[i].handle == 0)
-            continue;
-        openings[i].object = i < reply->n_results ? opened(reply->results[i]) : 0;
-        settle_handle(call, &openings[i]);
-    }
-}
-
-/* The store does it, its handles charged to the session. */
-static uint32_t transact_charged(struct ph_call *call, const Pohmel__TransactRequest *request,
-                                 Pohmel__TransactReply *reply)
-{
-    struct ph_store *store = of(call)->session->entry->export->store;
-    struct opening *openings = ph_arena_alloc0(call->arena, request->n_changes, sizeof(*openings));
-    uint32_t status = PH_ST_OK;
-    size_t charged = 0;
-
-    if (openings == NULL)
-        return PH_ST_NO_MEMORY;
-    for (; charged < request->n_changes && status == PH_ST_OK; charged++) {
-        openings[charged] = opens(request->changes[charged]);
-        if (openings[charged].handle != 0)
-            status = charge_handle(call, &openings[charged]);
-    }
-    if (status == PH_ST_OK)
-        status = store->transact(store->self, call, request, reply);
-    settle_all(call, reply, openings, charged);
-    return status;
-}
-
-/* CREATE cut another file than the one that had the name before: who caches that one is told now. */
-static void check_found(struct ph_call *call, const struct ph_change_plan *plan,
-                        const Pohmel__TransactReply *reply)
-{
-    struct ph_server *server = of(call)->server;
-    const Pohmel__CreateResult *result =
-        plan->found != 0 && reply->n_results == 1 ? reply->results[0]->create : NULL;
-
-    if (result == NULL || result->created || result->attr == NULL || result->attr->object == plan->found)
-        return;
-    ph_server_changed_outside(server, of(call)->session->entry->index, result->attr->object,
-                              &of(call)->actions);
-}
-
-/* An earlier run of the server did it: what it opened then is open again, and charged. */
-static bool transacted_before(struct ph_call *call, const Pohmel__TransactRequest *request,
-                              Pohmel__TransactReply *reply)
-{
-    struct ph_store *store = of(call)->session->entry->export->store;
-
-    if (store->recorded == NULL || !store->recorded(store->self, call, request, reply))
-        return false;
-    for (size_t i = 0; i < request->n_changes && i < reply->n_results; i++) {
-        struct opening opening = opens(request->changes[i]);
-
-        if (opening.handle == 0 || charge_handle(call, &opening) != PH_ST_OK)
-            continue;
-        opening.object = opened(reply->results[i]);
-        settle_handle(call, &opening);
-    }
-    call->fault = (struct ph_fault){0};
-    return true;
-}
-
-static uint32_t transact(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
-                         Pohmel__TransactReply *reply)
-{
-    struct ph_change_plan plan;
-    uint32_t status;
-
-    if (of(call)->session->read_only)
-        return PH_ST_READ_ONLY;
-    status = ph_server_check_payload(call, request);
-    if (status != PH_ST_OK)
-        return status;
-    if (transacted_before(call, request, reply))
-        return PH_ST_OK;
-    for (;;) {
-        ph_server_plan(of(call), request, &plan);
-        status = ph_server_claim(of(call), &plan);
-        if (status != PH_ST_OK)
-            return status;
-        status = transact_charged(call, plan.request, reply);
-        if (!ph_server_plan_raced(of(call), &plan, status))
-            break;
-        /* A name was given to another object in between: again, with that one. */
-        reply->n_results = 0;
-        call->payload_used = 0;
-        call->fault = (struct ph_fault){0};
-    }
-    if (status == PH_ST_OK)
-        check_found(call, &plan, reply);
-    return status;
-}
-
 /* OPEN of the store, charged to the session. SELF is the store's. */
 static uint32_t open_charged(void *self, struct ph_call *call, const Pohmel__OpenRequest *request,
                              Pohmel__OpenReply *reply)
 {
     const struct ph_session *session = of(call)->session;
-    struct opening opening = {
+    struct ph_opening opening = {
         .handle = request->handle, .object = request->object, .access = request->access};
     uint32_t status;
 
     if (session->read_only && (request->access & PH_ACCESS_WRITE) != 0)
         return PH_ST_READ_ONLY;
-    status = charge_handle(call, &opening);
+    status = ph_server_charge_handle(call, &opening);
     if (status != PH_ST_OK)
         return status;
     status = session->entry->export->store->ops->open(self, call, request, reply);
     if (status != PH_ST_OK)
         opening.object = 0;
-    settle_handle(call, &opening);
+    ph_server_settle_handle(call, &opening);
     return status;
 }
 
@@ -477,7 +311,8 @@ const struct ph_session_ops ph_server_session_ops = {
     .session_open = session_open,
     .session_close = session_close,
     .session_renew = session_renew,
-    .transact = transact,
+    .transact = ph_server_transact,
+    .stage = ph_server_stage,
     .close = close_handle,
     .lock = lock,
     .unlock = unlock,

@@ -25,6 +25,7 @@ uint32_t ph_server_park(struct ph_server_call *call)
 static void run_again(struct ph_server_call *call)
 {
     call->settled = false;
+    ph_gate_count(call);
     ph_actions_add(call->server->out, PH_ACTION_RUN)->call = call;
 }
 
@@ -38,7 +39,7 @@ void ph_server_unpark(struct ph_server_call *call, uint32_t status)
         ph_leases_claim_end(call->server->leases, &call->claim);
         ph_server_glimpse_forget(call);
     }
-    call->waits = call->in_grace = false;
+    call->waits = call->in_grace = call->at_gate = false;
     call->verdict = status;
     if (call->settled)
         run_again(call);
@@ -46,6 +47,7 @@ void ph_server_unpark(struct ph_server_call *call, uint32_t status)
 
 void ph_server_settle(struct ph_server_call *call)
 {
+    ph_gate_uncount(call);
     call->settled = true;
     if (!call->waits)
         run_again(call);
@@ -102,17 +104,31 @@ static bool must_not_wait(const struct ph_server_call *call, const struct ph_cha
            ph_leases_holds(call->server->leases, own, plan->wants[0].object);
 }
 
-/* Whether its session has all objects of PLAN exclusively, so that no other session can claim one of them.
+/* Whether its session has all objects of WANTS exclusively, so that no other session can claim one of them.
  * Guard held. */
-static bool is_all_own(const struct ph_server_call *call, const struct ph_change_plan *plan)
+static bool is_all_own(const struct ph_server_call *call, const struct ph_lease_want *wants, size_t wanted)
 {
     const struct ph_lease_session *own = call->session->lease;
     size_t count = 0;
 
-    while (own != NULL && count < plan->count && plan->wants[count].object != PH_LEASE_ALL &&
-           ph_leases_holds_alone(call->server->leases, own, plan->wants[count].object))
+    while (own != NULL && count < wanted && wants[count].object != PH_LEASE_ALL &&
+           ph_leases_holds_alone(call->server->leases, own, wants[count].object))
         count++;
-    return count == plan->count;
+    return count == wanted;
+}
+
+uint32_t ph_server_claim_wants(struct ph_server_call *call, const struct ph_lease_want *wants, size_t count)
+{
+    uint32_t status;
+
+    ph_server_enter(call->server, &call->actions);
+    if (call->server->grace && !call->session->ended && !is_all_own(call, wants, count))
+        status = ph_server_wait_for_grace(call);
+    else
+        status = claim(call, wants, count);
+    call->since = ph_leases_clock(call->server->leases);
+    ph_server_leave(call->server);
+    return status;
 }
 
 uint32_t ph_server_claim(struct ph_server_call *call, const struct ph_change_plan *plan)
@@ -120,7 +136,7 @@ uint32_t ph_server_claim(struct ph_server_call *call, const struct ph_change_pla
     uint32_t status = PH_ST_OK;
 
     ph_server_enter(call->server, &call->actions);
-    if (call->server->grace && !call->session->ended && !is_all_own(call, plan)) {
+    if (call->server->grace && !call->session->ended && !is_all_own(call, plan->wants, plan->count)) {
         status = ph_server_wait_for_grace(call);
     } else if (must_not_wait(call, plan)) {
         ph_leases_claim_end(call->server->leases, &call->claim);

@@ -24,13 +24,13 @@ static bool is_overfull(const Pohmel__Change *change)
     return create != NULL && !create->exclusive && (create->length > 0 || create->attributes != NULL);
 }
 
-uint32_t ph_server_check_payload(struct ph_call *call, const Pohmel__TransactRequest *request)
+uint32_t ph_server_check_payload(struct ph_call *call, Pohmel__Change *const *changes, size_t count)
 {
     uint64_t have = call->payload_in == NULL ? 0 : call->payload_in->len, wanted = 0;
 
-    for (size_t i = 0; i < request->n_changes; i++) {
-        wanted += taken_by(request->changes[i]);
-        if (is_overfull(request->changes[i]))
+    for (size_t i = 0; i < count; i++) {
+        wanted += taken_by(changes[i]);
+        if (is_overfull(changes[i]))
             return ph_fault_set(&call->fault, PH_ST_INVALID,
                                 "data and attributes come with a CREATE that is exclusive only");
     }

@@ -108,7 +108,8 @@ static bool slow_transaction(const uint8_t *message, size_t len)
     if (!next_field(&change) || change.layout != LAYOUT_BYTES || change.number > UINT16_MAX)
         return true;
     info = ph_command_info((uint16_t) change.number);
-    if (info == NULL || info->cost == PH_COST_DISK)
+    /* Whatever follows the first command (others, or parts that were staged) is for a thread that may wait. */
+    if (info == NULL || info->cost == PH_COST_DISK || changes.at != changes.end)
         return true;
     return change.number == PH_CMD_WRITE && largest(change.bytes, change.value, FIELD_WRITE_STABLE) != 0;
 }

@@ -10,12 +10,9 @@ enum { ATTEMPTS_MAX = 8 };
 /* Bits of RENAME's flags. */
 enum { RENAME_NEW_MUST_BE_FREE = 1, RENAME_BOTH = 2 };
 
-/* Expected where nothing is: an id that is never given to an object. */
-#define NOBODY PH_OBJECT_GIVEN_END
-
 static void want(struct ph_change_plan *plan, uint64_t object, bool change)
 {
-    if (object == NOBODY)
+    if (object == PH_NOBODY)
         return;
     for (size_t i = 0; i < plan->count; i++) {
         if (plan->wants[i].object != object)
@@ -41,9 +38,8 @@ static void want_everything(struct ph_change_plan *plan)
     plan->wants[0] = (struct ph_lease_want){.object = PH_LEASE_ALL, .change = true};
 }
 
-/* The object that the name stands for now, as far as the caller may know; NOBODY for none. */
-static uint64_t look(struct ph_server_call *call, Pohmel__Caller *caller, uint64_t parent,
-                     ProtobufCBinaryData name)
+uint64_t ph_server_look_name(struct ph_server_call *call, Pohmel__Caller *caller, uint64_t parent,
+                             ProtobufCBinaryData name)
 {
     const struct ph_store *store = call->session->entry->export->store;
     Pohmel__LookupRequest request = POHMEL__LOOKUP_REQUEST__INIT;
@@ -56,7 +52,7 @@ static uint64_t look(struct ph_server_call *call, Pohmel__Caller *caller, uint64
     request.n_names = 1;
     status = store->ops->lookup(store->self, &call->call, &request, &reply);
     call->call.fault = (struct ph_fault){0};
-    return status == PH_ST_OK && reply.n_found == 1 ? reply.found[0]->object : NOBODY;
+    return status == PH_ST_OK && reply.n_found == 1 ? reply.found[0]->object : PH_NOBODY;
 }
 
 /* The store is given a copy of the change, which may be altered. */
@@ -79,8 +75,8 @@ static void plan_create(struct ph_server_call *call, const Pohmel__TransactReque
     want(plan, create->parent, true);
     if (create->exclusive)
         return;
-    found = look(call, create->caller, create->parent, create->name);
-    if (found != NOBODY) {
+    found = ph_server_look_name(call, create->caller, create->parent, create->name);
+    if (found != PH_NOBODY) {
         want(plan, found, create->truncate);
         plan->found = found;
         return;
@@ -105,7 +101,7 @@ static void plan_remove(struct ph_server_call *call, const Pohmel__TransactReque
     copy_change(plan, request);
     plan->remove = *remove;
     plan->change.remove = &plan->remove;
-    plan->remove.object = look(call, remove->caller, remove->parent, remove->name);
+    plan->remove.object = ph_server_look_name(call, remove->caller, remove->parent, remove->name);
     if (!PH_MUTANT(ALIAS))
         want(plan, plan->remove.object, true);
     plan->raced = PH_ST_MISMATCH;
@@ -124,7 +120,7 @@ static void plan_rmdir(struct ph_server_call *call, const Pohmel__TransactReques
     copy_change(plan, request);
     plan->rmdir = *rmdir;
     plan->change.rmdir = &plan->rmdir;
-    plan->rmdir.object = look(call, rmdir->caller, rmdir->parent, rmdir->name);
+    plan->rmdir.object = ph_server_look_name(call, rmdir->caller, rmdir->parent, rmdir->name);
     want(plan, plan->rmdir.object, true);
     plan->raced = PH_ST_MISMATCH;
 }
@@ -143,12 +139,13 @@ static void plan_rename(struct ph_server_call *call, const Pohmel__TransactReque
     plan->change.rename = &plan->rename;
     plan->raced = PH_ST_MISMATCH;
     if (rename->object == 0)
-        plan->rename.object = look(call, rename->caller, rename->old_parent, rename->old_name);
+        plan->rename.object = ph_server_look_name(call, rename->caller, rename->old_parent, rename->old_name);
     want(plan, plan->rename.object, true);
     if (rename->replaced == 0)
-        plan->rename.replaced = look(call, rename->caller, rename->new_parent, rename->new_name);
+        plan->rename.replaced =
+            ph_server_look_name(call, rename->caller, rename->new_parent, rename->new_name);
     want(plan, plan->rename.replaced, true);
-    if (plan->rename.replaced != NOBODY || (rename->flags & RENAME_BOTH) != 0)
+    if (plan->rename.replaced != PH_NOBODY || (rename->flags & RENAME_BOTH) != 0)
         return;
     /* Nothing is there; where something is by then, it must not be replaced. */
     plan->rename.replaced = 0;

@@ -13,11 +13,18 @@
 #include "server/core/slot.h"
 #include "server/core/table.h"
 
+/* Behind it a transaction of several commands is executed alone. */
+struct ph_gate {
+    struct ph_server_call *owner; /* NULL while it is open */
+    size_t inside;                /* calls that read or change objects, and are not parked */
+};
+
 /* An export with what the core puts between the dispatcher and its store. */
 struct ph_export_entry {
     uint64_t index;
     const struct ph_server_export *export;
     struct ph_store_ops ops;
+    struct ph_gate gate; /* guard */
 };
 
 struct ph_server {
@@ -27,6 +34,7 @@ struct ph_server {
     uint64_t seed, last_session;
     bool shutting_down;
     bool grace;        /* atomic */
+    size_t gates;      /* that are closed; atomic */
     size_t claimants;  /* sessions of before the start that have not said that they are done */
     size_t leaving;    /* sessions that have ended, and are in the list still */
     uint64_t grace_ms; /* until when; 0 before the first tick */
@@ -138,6 +146,7 @@ struct ph_server_call {
     uint64_t since;                    /* what it reads is not older than this, by the clock of the leases */
     unsigned attempts;                 /* times that a name belonged to another object than expected */
     bool in_grace;                     /* it waits for the end of the grace; guard */
+    bool inside, at_gate;              /* it is counted there; it waits for it; guard */
     bool plain_rename;                 /* the store cannot be told that a name must be free */
     bool parked;                       /* it is to be executed again */
     bool waits;                        /* until its claim goes; guard */
@@ -207,6 +216,55 @@ void ph_server_glimpse_tick(struct ph_server *server);
 uint32_t ph_server_glimpse_answer(void *self, struct ph_call *call,
                                   const Pohmel__GlimpseAnswerRequest *request, Pohmel__Nothing *reply);
 
+/* ---- gate.c: transactions of several commands are executed alone ---- */
+
+/* CALL is about to be executed; it is not any more. Guard held. */
+void ph_gate_count(struct ph_server_call *call);
+void ph_gate_uncount(struct ph_server_call *call);
+
+/* Whether CALL may not be executed now: it was parked, or has its status. */
+bool ph_gate_parks(struct ph_server_call *call);
+
+/* Closes the gate for CALL. OK: nobody else is inside; PENDING: it is parked until that is so; or a status.
+ */
+uint32_t ph_gate_enter(struct ph_server_call *call);
+
+/* Whether CALL has closed it, and nobody else is inside. */
+bool ph_gate_is_entered(struct ph_server_call *call);
+
+/* Opens it where CALL had closed it, for those that wait. Guard held. */
+void ph_gate_open(struct ph_server_call *call);
+
+/* ---- transact.c: TRANSACT ---- */
+
+/* A handle that a command opens. */
+struct ph_opening {
+    uint64_t handle; /* 0 for none */
+    uint64_t object; /* 0 while it is not known, and for one that could not be opened */
+    uint32_t access;
+    bool added; /* it was not open before */
+};
+
+/* Charges what is about to be opened to the session. */
+uint32_t ph_server_charge_handle(struct ph_call *call, struct ph_opening *opening);
+
+/* It was opened, or not. A CLOSE that came in between took the charge away: it
+ * is put back, the handle being open. */
+void ph_server_settle_handle(struct ph_call *call, const struct ph_opening *opening);
+
+uint32_t ph_server_transact(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
+                            Pohmel__TransactReply *reply);
+
+/* STAGE. */
+uint32_t ph_server_stage(void *self, struct ph_call *call, const Pohmel__StageRequest *request,
+                         Pohmel__Nothing *reply);
+
+/* ---- several.c: transactions of several commands ---- */
+
+/* Takes the claims of all commands of REQUEST and of its staged parts, and closes the gate. OK: it is to be
+ * executed now; PENDING: CALL is parked, and comes again. */
+uint32_t ph_server_claim_several(struct ph_server_call *call, const Pohmel__TransactRequest *request);
+
 /* ---- plan.c: which objects a change concerns ---- */
 
 struct ph_change_plan {
@@ -232,6 +290,16 @@ struct ph_change_plan {
 void ph_server_plan(struct ph_server_call *call, const Pohmel__TransactRequest *request,
                     struct ph_change_plan *plan);
 
+/* The object that the name stands for now, as far as the caller may know; NOBODY for none. */
+uint64_t ph_server_look_name(struct ph_server_call *call, Pohmel__Caller *caller, uint64_t parent,
+                             ProtobufCBinaryData name);
+
+/* Where nothing is: an id that is never given to an object. */
+#define PH_NOBODY PH_OBJECT_GIVEN_END
+
+/* Claims COUNT objects for CALL, all of WANTS. As the next one. */
+uint32_t ph_server_claim_wants(struct ph_server_call *call, const struct ph_lease_want *wants, size_t count);
+
 /* Claims for CALL what PLAN says. OK: it may go on; PENDING: it is parked; else it is answered this. */
 uint32_t ph_server_claim(struct ph_server_call *call, const struct ph_change_plan *plan);
 
@@ -241,9 +309,9 @@ bool ph_server_plan_raced(struct ph_server_call *call, const struct ph_change_pl
 
 /* ---- payload.c: what belongs to whom of a transaction's payload ---- */
 
-/* Whether the payload is cut up completely by the commands of REQUEST, and none of them brings what it may
+/* Whether the payload is cut up completely by the COUNT commands, and none of them brings what it may
  * not. Returns a status, with words in CALL. R-5.2-2. */
-uint32_t ph_server_check_payload(struct ph_call *call, const Pohmel__TransactRequest *request);
+uint32_t ph_server_check_payload(struct ph_call *call, Pohmel__Change *const *changes, size_t count);
 
 /* ---- recalls.c: what the leases have done ---- */
 

@@ -58,6 +58,7 @@ struct ph_server_call *ph_server_call_new(struct ph_server_conn *conn, struct ph
         LIST_INSERT_HEAD(&call->session->calls, call, of_session);
     }
     server->running++;
+    ph_gate_count(call);
     LIST_INSERT_HEAD(&conn->calls, call, of_conn);
     return call;
 }
@@ -125,7 +126,7 @@ void ph_server_execute(struct ph_server_call *call)
     call->since = ph_leases_clock(call->server->leases);
     if (call->verdict != PH_ST_OK || __atomic_load_n(&call->stray, __ATOMIC_RELAXED))
         call->status = call->verdict != PH_ST_OK ? call->verdict : PH_ST_NO_SESSION;
-    else if (!ph_server_reading_waits(call))
+    else if (!ph_gate_parks(call) && !ph_server_reading_waits(call))
         dispatch(call, &reply);
     if (reply != NULL && !ph_server_grant(call, reply))
         reply = NULL;
@@ -208,6 +209,8 @@ static void finish(struct ph_server_call *call)
 
     ph_leases_claim_end(call->server->leases, &call->claim);
     ph_server_glimpse_forget(call);
+    ph_gate_open(call);
+    ph_gate_uncount(call);
     LIST_REMOVE(call, of_conn);
     call->server->running--;
     conn->credits -= call->cost;

@@ -407,6 +407,7 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
         .epoch = posix_epoch,
         .now = posix_now,
         .transact = posix_transact,
+        .several = true,
         .recorded = ph_posix_recorded,
         .forget_session = ph_posix_forget_session,
         .continued = ph_posix_continued,

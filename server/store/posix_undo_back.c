@@ -92,6 +92,11 @@ static void undo_made(struct ph_posix_store *store, const struct ph_undo_entry *
     if (spot_begin(store, entry->fixed.parent, entry->name, &spot) && made_by(store, &entry->fixed, &spot))
         take_away(store, &spot, false);
     spot_end(store, &spot);
+    /* It may have lost its name to a later command, and the server its life before it noted that. */
+    struct ph_object *object = ph_object_by_id(store, entry->fixed.object);
+    if (object == NULL)
+        ph_state_db_remove(store->db, entry->fixed.object);
+    ph_object_unref(store, object);
 }
 
 /* The table goes by the name that it knew before. */
@@ -100,7 +105,7 @@ static void undo_linked(struct ph_posix_store *store, const struct ph_undo_entry
     struct spot spot, before = {0};
     if (spot_begin(store, entry->fixed.parent, entry->name, &spot) && is(&spot, &entry->fixed)) {
         struct ph_object *object = ph_object_by_id(store, entry->fixed.object);
-        take_away(store, &spot, true);
+        take_away(store, &spot, spot.stx.stx_nlink > 1); /* else it is without a name as before */
         if (object != NULL && entry->to_name[0] != '\0' &&
             spot_begin(store, entry->fixed.to_parent, entry->to_name, &before) && is(&before, &entry->fixed))
             ph_object_rename(store, object, before.named.parent, entry->to_name);

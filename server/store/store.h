@@ -31,7 +31,8 @@ struct ph_staged_part {
 struct ph_staged {
     size_t count, commands; /* parts, and commands in them */
     struct ph_staged_part *part;
-    struct ph_arena *arena; /* all of this, but the payloads, lives there */
+    struct ph_arena *arena;                    /* all of this, but the payloads, lives there */
+    void (*release)(struct ph_staged *staged); /* frees it */
 };
 
 struct ph_store {
@@ -55,6 +56,22 @@ struct ph_store {
      */
     uint32_t (*transact)(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
                          Pohmel__TransactReply *reply);
+
+    /* Whether `transact` takes more than one command. */
+    bool several;
+
+    /* Keeps a part of a transaction of CALL's session: MESSAGE is the encoded REQUEST, the payload is CALL's.
+     * INVALID where another one has its number; LIMIT; NO_SPACE. NULL, like the next two, for a store that
+     * keeps none. */
+    uint32_t (*stage)(void *self, struct ph_call *call, const Pohmel__StageRequest *request,
+                      const uint8_t *message, size_t len);
+
+    /* Reads the parts 1 to COUNT of TRANSACTION; *STAGED is the caller's. STALE where one is missing. */
+    uint32_t (*staged)(void *self, struct ph_call *call, uint64_t transaction, uint32_t count,
+                       struct ph_staged **staged);
+
+    /* Forgets all parts of TRANSACTION. Those of a session go with it. */
+    void (*drop_staged)(void *self, struct ph_call *call, uint64_t transaction);
 
     /* Whether an earlier run of the server executed the transaction of CALL (client, session number, slot,
      * sequence number, checksum) and answered it, or would have; fills in REPLY, with attributes as they were

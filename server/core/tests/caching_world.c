@@ -152,8 +152,8 @@ uint64_t client_send(struct client *client, uint16_t command, const ProtobufCMes
     return header.id;
 }
 
-static uint64_t transact(struct client *client, Pohmel__Change *change, uint32_t slot, uint32_t sequence,
-                         uint32_t payload_len)
+static uint64_t transact_all(struct client *client, Pohmel__Change **changes, size_t count, uint32_t slot,
+                             uint32_t sequence, uint32_t payload_len)
 {
     Pohmel__TransactRequest transaction = POHMEL__TRANSACT_REQUEST__INIT;
     struct ph_frame_header header = {.kind = PH_FRAME_REQUEST,
@@ -163,16 +163,27 @@ static uint64_t transact(struct client *client, Pohmel__Change *change, uint32_t
                                      .sequence = sequence,
                                      .payload_len = payload_len};
 
-    transaction.changes = &change;
-    transaction.n_changes = 1;
+    transaction.changes = changes;
+    transaction.n_changes = count;
     give(client, &header, &transaction.base);
     return header.id;
+}
+
+static uint64_t transact(struct client *client, Pohmel__Change *change, uint32_t slot, uint32_t sequence,
+                         uint32_t payload_len)
+{
+    return transact_all(client, &change, 1, slot, sequence, payload_len);
 }
 
 /* Each in a slot of its own, so that one may wait while others go on. */
 uint64_t client_change(struct client *client, Pohmel__Change *change, uint32_t payload_len)
 {
     return transact(client, change, client->next_sequence++, 1, payload_len);
+}
+
+uint64_t client_changes(struct client *client, Pohmel__Change **changes, size_t count)
+{
+    return transact_all(client, changes, count, client->next_sequence++, 1, 0);
 }
 
 uint64_t client_transact(struct client *client, Pohmel__Change *change, uint32_t slot, uint32_t sequence)

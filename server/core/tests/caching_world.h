@@ -69,6 +69,8 @@ void client_clear(struct client *client);
 /* Sends a request, which is run; its id. */
 uint64_t client_send(struct client *client, uint16_t command, const ProtobufCMessage *message);
 uint64_t client_change(struct client *client, Pohmel__Change *change, uint32_t payload_len);
+/* Several commands as one transaction. */
+uint64_t client_changes(struct client *client, Pohmel__Change **changes, size_t count);
 void client_cancel(struct client *client, uint64_t id);
 
 /* Status of the answer to ID, PH_PENDING for none yet. */

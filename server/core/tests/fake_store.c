@@ -342,22 +342,25 @@ static const struct ph_store_ops ops = {
     .rename = rename_name,
 };
 
+/* Up to the first command that fails; nothing is undone. */
 static uint32_t transact(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
                          Pohmel__TransactReply *reply)
 {
     struct ph_fake_store *fake = self;
-    Pohmel__ChangeResult *result = PH_ARENA_NEW(call->arena, Pohmel__ChangeResult);
-    uint32_t status;
+    uint32_t status = PH_ST_OK;
 
-    pohmel__change_result__init(result);
-    reply->results = ph_arena_alloc0(call->arena, 1, sizeof(*reply->results));
-    reply->results[0] = result;
-    reply->n_results = 1;
+    reply->results = ph_arena_alloc0(call->arena, request->n_changes, sizeof(*reply->results));
     if (fake->before_change != NULL)
         fake->before_change(fake->before_change_data);
     pthread_mutex_lock(&fake->mutex);
     fake->transactions++;
-    status = ph_dispatch_change(&ops, fake, call, request->changes[0], result);
+    for (size_t i = 0; i < request->n_changes && status == PH_ST_OK; i++) {
+        Pohmel__ChangeResult *result = PH_ARENA_NEW(call->arena, Pohmel__ChangeResult);
+
+        pohmel__change_result__init(result);
+        reply->results[reply->n_results++] = result;
+        status = ph_dispatch_change(&ops, fake, call, request->changes[i], result);
+    }
     pthread_mutex_unlock(&fake->mutex);
     return status;
 }

@@ -161,11 +161,17 @@ static bool act_in_vain(struct play *play)
     return play_send(play) == PH_ST_NOT_FOUND;
 }
 
-/* Steps from one kill to the next: one, but where each takes much longer. */
+/* Steps from one kill to the next: with PH_KILL_EVERY=1 and USUAL 1 every one. */
 static int stride(int usual)
 {
     const char *text = g_getenv("PH_KILL_EVERY");
     return usual * (text != NULL ? (int) strtol(text, NULL, 10) : 1);
+}
+
+/* Where not every step is taken, others are in each run. */
+static int first_step(int usual)
+{
+    return g_test_rand_int_range(0, stride(usual));
 }
 
 /* Afterwards either nothing of it has happened or all of it; sent again it has, once. */
@@ -176,7 +182,7 @@ static void test_killed(gconstpointer given)
     g_autofree char *wanted = expected(script);
     bool ended = false;
     int replays = 0;
-    for (int steps = 0; !ended; steps += stride(1)) {
+    for (int steps = first_step(1); !ended; steps += stride(1)) {
         struct play play;
         g_assert_cmpint(steps, <, STEPS_MAX);
         play_setup(&play, script, false);
@@ -209,7 +215,7 @@ static void test_killed_undoing(gconstpointer given)
     const struct script *script = given;
     guint handler = g_log_set_handler(NULL, G_LOG_LEVEL_MESSAGE, quiet, NULL);
     bool ended = false;
-    for (int steps = 0; !ended; steps += stride(3)) {
+    for (int steps = first_step(3); !ended; steps += stride(3)) {
         struct play play;
         play_setup(&play, script, true);
         g_autofree char *before = play_look(&play, true);
@@ -231,9 +237,9 @@ static void test_killed_recovering(gconstpointer given)
     guint handler = g_log_set_handler(NULL, G_LOG_LEVEL_MESSAGE, quiet, NULL);
     g_autofree char *wanted = expected(script);
     bool ended = false;
-    for (int steps = 0; !ended; steps += stride(11)) {
+    for (int steps = first_step(11); !ended; steps += stride(11)) {
         bool recovered = false;
-        for (int again = 1; !recovered; again += stride(17)) {
+        for (int again = 1 + first_step(17); !recovered; again += stride(17)) {
             struct play play;
             play_setup(&play, script, false);
             g_autofree char *before = play_look(&play, true);
