@@ -252,6 +252,7 @@ uint32_t ph_server_charge_handle(struct ph_call *call, struct ph_opening *openin
  * is put back, the handle being open. */
 void ph_server_settle_handle(struct ph_call *call, const struct ph_opening *opening);
 
+/* TRANSACT. */
 uint32_t ph_server_transact(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
                             Pohmel__TransactReply *reply);
 

@@ -19,6 +19,7 @@ struct ph_undo {
     uint64_t kept;     /* bytes of old data in the log */
 };
 
+/* UNDO stands for the transaction of CALL, the log being empty; frees what it holds. */
 void ph_undo_begin(struct ph_undo *undo, struct ph_posix_store *store, struct ph_call *call);
 void ph_undo_end(struct ph_undo *undo);
 
