@@ -198,6 +198,8 @@ static void posix_end_session(void *self, uint64_t session)
     struct ph_posix_store *store = self;
     if (store->journal != NULL)
         ph_journal_forget_served(store->journal, session);
+    if (store->staged != NULL)
+        ph_stage_end_session(store->staged, session);
     ph_posix_end_session(self, session);
 }
 
@@ -214,6 +216,7 @@ static void store_free(struct ph_posix_store *store, bool stable)
         close(store->root_fd);
     ph_state_sessions_close(store->session_list);
     ph_undo_log_close(store->undo);
+    ph_stage_close(store->staged);
     pthread_mutex_destroy(&store->several_lock);
     ph_journal_close(store->journal, stable);
     ph_state_db_close(store->db);
@@ -361,6 +364,7 @@ static void journal_open(struct ph_posix_store *store, const struct ph_posix_opt
     /* Nobody could say which transactions of earlier sessions happened. */
     if (!ph_posix_continued(store))
         ph_state_sessions_clear(store->session_list);
+    ph_several_open(store, options->state_dir);
 }
 
 static bool store_start(struct ph_posix_store *store, const struct ph_posix_options *options, GError **error)
@@ -408,6 +412,9 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
         .now = posix_now,
         .transact = posix_transact,
         .several = true,
+        .stage = ph_posix_stage,
+        .staged = ph_posix_staged,
+        .drop_staged = ph_posix_drop_staged,
         .recorded = ph_posix_recorded,
         .forget_session = ph_posix_forget_session,
         .continued = ph_posix_continued,

@@ -101,6 +101,7 @@ struct ph_posix_store {
     struct ph_state_sessions *session_list;
     struct ph_journal *journal; /* NULL where there is none */
     struct ph_undo_log *undo; /* of the transaction of several commands under way; NULL: these are refused */
+    struct ph_stage *staged;  /* parts of large ones; NULL: there can be none */
     pthread_mutex_t several_lock; /* one of them at a time */
     int state_lock_fd;
     struct ph_object *root;

@@ -6,6 +6,7 @@
 #include "ph_commands.h"
 #include "runtime/wire/frame.h"
 #include "server/store/posix_recover.h"
+#include "server/store/staged.h"
 
 enum { ACCESS_WRITE = PH_OPEN_WRITE, ACCESS_BOTH = PH_OPEN_READ | PH_OPEN_WRITE };
 
@@ -295,6 +296,8 @@ void ph_posix_forget_session(void *self, const uint8_t *client, uint64_t number)
     struct ph_posix_store *store = self;
     if (store->journal != NULL)
         ph_journal_forget(store->journal, client, number);
+    if (store->staged != NULL)
+        ph_stage_forget(store->staged, client, number);
 }
 
 bool ph_posix_continued(void *self)

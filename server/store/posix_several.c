@@ -225,6 +225,46 @@ uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_op
     return status;
 }
 
+/* ---- Parts that were staged ---- */
+
+uint32_t ph_posix_stage(void *self, struct ph_call *call, const Pohmel__StageRequest *request,
+                        const uint8_t *message, size_t len)
+{
+    struct ph_posix_store *store = self;
+    ph_creds_server();
+    return store->staged != NULL
+               ? ph_stage_put(store->staged, call, request, message, len)
+               : ph_fault_set(&call->fault, PH_ST_UNSUPPORTED, "the server keeps no parts of transactions");
+}
+
+uint32_t ph_posix_staged(void *self, struct ph_call *call, uint64_t transaction, uint32_t count,
+                         struct ph_staged **staged)
+{
+    struct ph_posix_store *store = self;
+    ph_creds_server();
+    return store->staged != NULL
+               ? ph_stage_get(store->staged, call, transaction, count, staged)
+               : ph_fault_set(&call->fault, PH_ST_STALE, "nothing of the transaction was staged");
+}
+
+void ph_posix_drop_staged(void *self, struct ph_call *call, uint64_t transaction)
+{
+    struct ph_posix_store *store = self;
+    ph_creds_server();
+    if (store->staged != NULL)
+        ph_stage_drop(store->staged, call, transaction);
+}
+
+void ph_several_open(struct ph_posix_store *store, const char *state_dir)
+{
+    g_autofree struct ph_store_session *known = g_new0(struct ph_store_session, PH_SESSIONS_MAX);
+    g_autoptr(GError) error = NULL;
+    size_t count = ph_posix_sessions(store, known, PH_SESSIONS_MAX);
+    store->staged = ph_stage_open(state_dir, known, count, &error);
+    if (error != NULL)
+        g_warning("%s", error->message);
+}
+
 /* ---- After a kill ---- */
 
 /* It had come to its end: when it is sent again it is answered so. */

@@ -6,6 +6,7 @@
 #define PH_SERVER_STORE_POSIX_UNDO_H
 
 #include "server/store/posix_internal.h"
+#include "server/store/staged.h"
 #include "server/store/undo_log.h"
 
 /* The transaction that is being executed. */
@@ -62,6 +63,16 @@ void ph_undo_finish(struct ph_posix_store *store);
 /* As of struct ph_store, for more than one command. */
 uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_ops *ops, struct ph_call *call,
                           const Pohmel__TransactRequest *request, Pohmel__TransactReply *reply);
+
+/* As of struct ph_store. */
+uint32_t ph_posix_stage(void *self, struct ph_call *call, const Pohmel__StageRequest *request,
+                        const uint8_t *message, size_t len);
+uint32_t ph_posix_staged(void *self, struct ph_call *call, uint64_t transaction, uint32_t count,
+                         struct ph_staged **staged);
+void ph_posix_drop_staged(void *self, struct ph_call *call, uint64_t transaction);
+
+/* Opens what is staged in STATE_DIR; what is of sessions that are not in the list any more goes. */
+void ph_several_open(struct ph_posix_store *store, const char *state_dir);
 
 /* What a killed server was in the middle of is undone or, past its end mark, finished and answered. Nobody
  * else uses the store yet. */
