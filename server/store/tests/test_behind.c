@@ -280,12 +280,13 @@ static void test_what_is_mounted_below(void)
     fx_teardown(&fx);
 }
 
-static void test_transactions_of_one(void)
+static void test_transactions_of_one_and_two(void)
 {
     struct fixture fx;
     fx_setup(&fx);
     Pohmel__MkdirRequest mkdir_request = POHMEL__MKDIR_REQUEST__INIT;
-    Pohmel__Change change = POHMEL__CHANGE__INIT, *changes[2] = {&change, &change};
+    Pohmel__Change change = POHMEL__CHANGE__INIT, second = POHMEL__CHANGE__INIT;
+    Pohmel__Change *changes[2] = {&change, &second};
     Pohmel__TransactRequest request = POHMEL__TRANSACT_REQUEST__INIT;
     Pohmel__TransactReply reply = POHMEL__TRANSACT_REPLY__INIT;
     mkdir_request.caller = &fx.caller;
@@ -295,10 +296,15 @@ static void test_transactions_of_one(void)
     mkdir_request.mode = 0755;
     change.command_case = POHMEL__CHANGE__COMMAND_MKDIR;
     change.mkdir = &mkdir_request;
+    Pohmel__MkdirRequest again = mkdir_request;
+    again.object = fx_id(&fx);
+    second.command_case = POHMEL__CHANGE__COMMAND_MKDIR;
+    second.mkdir = &again;
     request.changes = changes;
     request.n_changes = 2;
-    fx_is(fx.store->transact(fx.store->self, &fx.call, &request, &reply), PH_ST_UNSUPPORTED);
-    g_assert_nonnull(strstr(fx.call.fault.text, "one at a time"));
+    fx_begin(&fx);
+    fx_is(fx.store->transact(fx.store->self, &fx.call, &request, &reply), PH_ST_EXISTS);
+    g_assert_nonnull(strstr(fx.call.fault.text, "command 2"));
     fx_is(fx_lookup(&fx, ROOT, "d"), PH_ST_NOT_FOUND);
     request.n_changes = 1;
     fx_begin(&fx);
@@ -413,7 +419,7 @@ int main(int argc, char **argv)
     g_test_add_func("/store/behind/size-limit", test_size_limit);
     g_test_add_func("/store/behind/trees-of-any-depth-are-removed", test_trees_of_any_depth_are_removed);
     g_test_add_func("/store/behind/what-is-mounted-below", test_what_is_mounted_below);
-    g_test_add_func("/store/behind/transactions-of-one", test_transactions_of_one);
+    g_test_add_func("/store/behind/transactions-of-one-and-two", test_transactions_of_one_and_two);
     g_test_add_func("/store/behind/read-only", test_read_only);
     g_test_add_func("/store/behind/wrong-options-are-told-in-words", test_wrong_options_are_told_in_words);
     g_test_add_func("/store/behind/leftovers-are-cleared-at-start", test_leftovers_are_cleared_at_start);
