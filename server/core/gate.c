@@ -1,19 +1,28 @@
 /* Transactions of several commands are executed alone: nobody reads or changes anything of their export
  * meanwhile, so that nobody sees the middle of one. What comes then is parked, for as long as that takes;
  * what is being executed already is waited for. docs/protocol.md, section 5.4. */
-#include "server/core/peek.h"
 #include "server/core/private.h"
 
 /* Whether COMMAND reads or changes objects. */
-static bool is_concerned(const struct ph_frame *frame)
+static bool is_concerned(uint16_t command)
 {
-    switch (frame->header.command) {
+    switch (command) {
     case PH_CMD_TRANSACT:
+    case PH_CMD_LOOKUP:
+    case PH_CMD_GETATTR:
+    case PH_CMD_READLINK:
+    case PH_CMD_ACCESS:
+    case PH_CMD_READDIR:
+    case PH_CMD_OPEN:
+    case PH_CMD_READ:
+    case PH_CMD_SEEK:
+    case PH_CMD_GETXATTR:
+    case PH_CMD_LISTXATTR:
     case PH_CMD_LEASE_ACQUIRE:
     case PH_CMD_RECLAIM:
         return true;
     default:
-        return ph_peek_read_object(frame->header.command, frame->message, frame->header.message_len) != 0;
+        return false;
     }
 }
 
@@ -30,7 +39,7 @@ static bool is_alone(const struct ph_gate *gate)
 
 void ph_gate_count(struct ph_server_call *call)
 {
-    if (call->session == NULL || call->inside || !is_concerned(call->frame))
+    if (call->session == NULL || call->inside || !is_concerned(call->frame->header.command))
         return;
     call->inside = true;
     gate_of(call)->inside++;
@@ -66,7 +75,7 @@ bool ph_gate_parks(struct ph_server_call *call)
     struct ph_gate *gate;
 
     if (__atomic_load_n(&server->gates, __ATOMIC_ACQUIRE) == 0 || call->session == NULL ||
-        !is_concerned(call->frame))
+        !is_concerned(call->frame->header.command))
         return false;
     gate = gate_of(call);
     ph_server_enter(call->server, &call->actions);

@@ -343,6 +343,10 @@ static void hidden_check(struct looking *looking)
         return;
     say(looking, "%u removed files that were open and %u removed trees are deleted at the next start",
         entries_of(hidden, "orphans"), entries_of(hidden, "trash"));
+    unsigned aside = entries_of(hidden, "undo");
+    if (aside > 0)
+        say(looking, "%u things are kept aside by a transaction that is undone or finished at the next start",
+            aside);
     close(hidden);
 }
 

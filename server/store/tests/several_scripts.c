@@ -7,7 +7,13 @@
 
 static const uint8_t client[16] = "a client of test";
 
-enum { SESSION_NUMBER = 5, SLOT = 3, LARGE_BYTES = 100 * 1024 };
+enum {
+    SESSION_NUMBER = 5,
+    SLOT = 3,
+    LARGE_BYTES = 100 * 1024,
+    UNNAMED_ID = SCRIPT_IDS - 1,
+    UNNAMED_HANDLE = 90
+};
 
 static ProtobufCBinaryData data(const char *text)
 {
@@ -255,9 +261,21 @@ static void fill_mixed(struct play *play)
     set(play, play->first_id, PH_SET_MODE);
 }
 
+/* A file without a name is given one. */
+static void fill_unnamed(struct play *play)
+{
+    uint64_t unnamed = play->first_id + UNNAMED_ID;
+    set(play, unnamed, PH_SET_MODE);
+    make_directory(play, play->dir, "new", 0);
+    give_link(play, unnamed, play->first_id, "named");
+    take_name(play, "file");
+    give_link(play, unnamed, play->dir, "file");
+    set(play, unnamed, PH_SET_MODIFIED);
+}
+
 const struct script scripts[] = {
     {"made", fill_made},       {"removed", fill_removed}, {"moved", fill_moved},
-    {"changed", fill_changed}, {"mixed", fill_mixed},
+    {"changed", fill_changed}, {"mixed", fill_mixed},     {"unnamed", fill_unnamed, true},
 };
 const size_t scripts_count = G_N_ELEMENTS(scripts);
 
@@ -266,6 +284,19 @@ const size_t scripts_count = G_N_ELEMENTS(scripts);
 static uint64_t find(struct play *play, uint64_t parent, const char *name)
 {
     return fx_lookup(&play->fx, parent, name) == PH_ST_OK ? play->fx.attr->object : 0;
+}
+
+/* It is gone with each server that did not give it a name. */
+static void make_unnamed(struct play *play)
+{
+    struct fixture *fx = &play->fx;
+    uint64_t next = fx->next_id, id = play->first_id + UNNAMED_ID;
+    if (!play->unnamed || fx_getattr(fx, id) == PH_ST_OK)
+        return;
+    fx->next_id = id;
+    fx_ok(fx, fx_tmpfile(fx, PH_OBJECT_ROOT, UNNAMED_HANDLE, false));
+    fx->next_id = next;
+    fx_ok(fx, fx_write(fx, id, UNNAMED_HANDLE, 0, "abc", 3, false, false));
 }
 
 void play_open(struct play *play)
@@ -287,6 +318,7 @@ void play_open(struct play *play)
         fx_ok(fx, fx_open_object(fx, file, SCRIPT_FILE_HANDLE, 3));
     if (other == play->other)
         fx_ok(fx, fx_open_object(fx, other, SCRIPT_OTHER_HANDLE, 3));
+    make_unnamed(play);
 }
 
 void play_setup(struct play *play, const struct script *script, bool fails)
@@ -316,6 +348,7 @@ void play_setup(struct play *play, const struct script *script, bool fails)
     play_open(play);
     fx_close(fx);
     script->fill(play);
+    play->unnamed = script->unnamed;
     if (fails)
         take_name(play, "never there");
 }

@@ -44,12 +44,13 @@ struct play {
     size_t count;
     GByteArray *payload;
     Pohmel__TransactReply reply;
-    bool replayed;
+    bool replayed, unnamed;
 };
 
 struct script {
     const char *name;
     void (*fill)(struct play *play);
+    bool unnamed; /* it needs a file without a name, which cannot be given one a second time */
 };
 
 extern const struct script scripts[];

@@ -98,9 +98,11 @@ static void test_undone(gconstpointer given)
     fx_is(fx_read(&play.fx, play.first_id + 2, SCRIPT_NEW_HANDLE, 0, 100), PH_ST_BAD_HANDLE);
     /* And nothing of it is in the way of another try. */
     play.count--;
-    fx_ok(&play.fx, play_send(&play));
-    g_autofree char *wanted = expected(script), *after = play_look(&play, false);
-    g_assert_cmpstr(after, ==, wanted);
+    if (!script->unnamed) {
+        fx_ok(&play.fx, play_send(&play));
+        g_autofree char *wanted = expected(script), *after = play_look(&play, false);
+        g_assert_cmpstr(after, ==, wanted);
+    }
     play_teardown(&play);
 }
 
