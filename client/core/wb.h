@@ -153,11 +153,12 @@ enum ph_wb_glimpse {
     PH_WB_GLIMPSE_NO,    /* nothing can be said: the server is to ask for the lease back */
     PH_WB_GLIMPSE_QUIET, /* the object is not being written: it may as well be shared */
     PH_WB_GLIMPSE_TOLD,
+    PH_WB_GLIMPSE_MOVED, /* told; and its time of change is the server's from now on, here as well */
 };
 
-/* The server asks what has become of OBJECT, held exclusively under LEASE, for somebody else. TOLD: *ATTR,
- * which holds now; *UNSENT: some of it was not written back yet. Section 9.5. */
-enum ph_wb_glimpse ph_wb_glimpse(const struct ph_wb *wb, uint64_t object, uint64_t lease,
+/* The server asks what has become of OBJECT, held exclusively under LEASE, for somebody else. TOLD, MOVED:
+ * *ATTR, which holds now; *UNSENT: some of it was not written back yet. Section 9.5. */
+enum ph_wb_glimpse ph_wb_glimpse(struct ph_wb *wb, uint64_t object, uint64_t lease,
                                  const struct ph_wb_now *now, struct ph_cached_attr *attr, bool *unsent);
 
 /* TICKET, which was sent on, is abandoned: its requester is gone, and its answer will be CANCELLED at once.

@@ -407,6 +407,7 @@ static void born(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr
     action->mode = attr->lease_mode;
     o->born = true;
     o->server_version = attr->version;
+    wb_learn_changed(o, attr);
     o->moved = false;
     o->plain = attr->plain || !wb->write_back;
     if (wb_is_gone(wb, o->lru.key, attr->lease))

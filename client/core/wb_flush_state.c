@@ -255,8 +255,10 @@ void wb_state_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct p
         o->server_size = op->size;
     }
     const Pohmel__Attr *attr = status == PH_ST_OK && call->step != WB_STEP_OPEN ? attr_of(transact) : NULL;
-    if (attr != NULL && attr->version > o->server_version)
+    if (attr != NULL && attr->version > o->server_version) {
         o->server_version = attr->version;
+        wb_learn_changed(o, attr);
+    }
     if (attr != NULL)
         o->moved = false;
     if (op->status == PH_ST_OK)

@@ -11,10 +11,29 @@ static bool is_unsent(const struct wb_object *o)
     return false;
 }
 
-enum ph_wb_glimpse ph_wb_glimpse(const struct ph_wb *wb, uint64_t object, uint64_t lease,
+void wb_learn_changed(struct wb_object *o, const Pohmel__Attr *attr)
+{
+    if (attr->changed != NULL)
+        o->server_changed = (struct ph_cached_time){attr->changed->seconds, attr->changed->nanoseconds};
+}
+
+/* Others are told the server's time of change, which is that at which the change came there. Nobody cares how
+ * long that took as long as only this client looks; now somebody compares. */
+static bool follow(struct wb_object *o)
+{
+    const struct ph_cached_time *there = &o->server_changed, *here = &o->attr.changed;
+    if (there->seconds < here->seconds ||
+        (there->seconds == here->seconds && there->nanoseconds <= here->nanoseconds))
+        return false;
+    o->attr.changed = *there;
+    o->attr.version++;
+    return true;
+}
+
+enum ph_wb_glimpse ph_wb_glimpse(struct ph_wb *wb, uint64_t object, uint64_t lease,
                                  const struct ph_wb_now *now, struct ph_cached_attr *attr, bool *unsent)
 {
-    const struct wb_object *o = wb_find(wb, object);
+    struct wb_object *o = wb_find(wb, object);
     bool held = o != NULL && o->exclusive && o->lease == lease && !o->recalled;
     if (!held || now->ms >= now->leases_until_ms)
         return PH_WB_GLIMPSE_NO;
@@ -23,9 +42,10 @@ enum ph_wb_glimpse ph_wb_glimpse(const struct ph_wb *wb, uint64_t object, uint64
     /* What is changed at the server at this moment shows there, and not here, or the other way round. */
     if (!wb_writable(wb, o, now) || !wb_links_known(wb, o))
         return PH_WB_GLIMPSE_NO;
+    *unsent = is_unsent(o);
+    bool moved = !*unsent && follow(o);
     *attr = o->attr;
     if (PH_MUTANT(GLIMPSE_OLD))
         attr->size = o->server_size;
-    *unsent = is_unsent(o);
-    return PH_WB_GLIMPSE_TOLD;
+    return moved ? PH_WB_GLIMPSE_MOVED : PH_WB_GLIMPSE_TOLD;
 }

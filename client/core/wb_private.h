@@ -145,9 +145,10 @@ struct wb_object {
     struct ph_cached_attr *there; /* what the server said when all was written back; NULL: it did not */
     uint64_t there_for;           /* the version that ATTR had then */
     struct ph_lru_entry kept_lru;
-    struct ph_blob *kept; /* all of a small file (wb_kept.c); or NULL */
-    uint64_t kept_for;    /* the version of ATTR at which that is right */
-    bool moved;           /* a change of ours moved its version without our being told */
+    struct ph_blob *kept;                 /* all of a small file (wb_kept.c); or NULL */
+    uint64_t kept_for;                    /* the version of ATTR at which that is right */
+    struct ph_cached_time server_changed; /* its time of change after what was written back last */
+    bool moved;                           /* a change of ours moved its version without our being told */
     uint64_t pins, busy;
     struct wb_op **ops; /* about it, in order */
     size_t op_count, op_capacity;
@@ -368,6 +369,8 @@ void wb_hear(const struct ph_wb_call *call, struct wb_object *o, const Pohmel__A
 /* Whether attributes of O are known that the server would tell, and taking them for O's. */
 bool wb_heard(const struct wb_object *o);
 void wb_take_heard(struct wb_object *o);
+/* wb_glimpse.c: what was written back of O made the server say ATTR. */
+void wb_learn_changed(struct wb_object *o, const Pohmel__Attr *attr);
 
 /* wb_local.c, wb_make.c, wb_name.c, wb_file.c: true when CALL was answered here. */
 bool wb_local(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,

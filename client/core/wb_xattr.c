@@ -447,8 +447,10 @@ uint32_t wb_xattr_answered(struct wb_op *op, const struct ph_reply *reply)
                                                                                   : NULL;
     const Pohmel__Attr *attr = result != NULL && result->setxattr != NULL ? result->setxattr->attr : NULL;
     o->moved = attr == NULL;
-    if (attr != NULL)
-        o->server_version = MAX_OF(o->server_version, attr->version);
+    if (attr != NULL && attr->version > o->server_version) {
+        o->server_version = attr->version;
+        wb_learn_changed(o, attr);
+    }
     bool gone = op->command == PH_CMD_REMOVEXATTR && reply->status == PH_ST_NO_ATTRIBUTE;
     return gone ? PH_ST_OK : reply->status;
 }

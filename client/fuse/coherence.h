@@ -168,6 +168,10 @@ void ph_coherence_made(struct ph_coherence *coherence, struct ph_cache_change *c
  */
 void ph_coherence_cut(struct ph_coherence *coherence, uint64_t object);
 
+/* What OBJECT is like is known to others better than here: the kernel and the cache ask again. Does not wait.
+ */
+void ph_coherence_ask_attr_again(struct ph_coherence *coherence, uint64_t object);
+
 /* It made NAME in DIRECTORY stand for the object of ATTR. Ends the change. */
 void ph_coherence_changed_entry(struct ph_coherence *coherence, struct ph_cache_change *change,
                                 uint64_t directory, const char *name, const Pohmel__Attr *attr,

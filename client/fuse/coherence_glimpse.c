@@ -23,6 +23,17 @@ static void answer(struct ph_link *link, const Pohmel__GlimpseEvent *glimpse,
     ph_send_glimpse_answer(ph_link_stub(link), &message, NULL, heard, NULL);
 }
 
+void ph_coherence_ask_attr_again(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    ph_cache_forget_attr(coherence->cache, object);
+    bool told = ph_cache_take_attr_told(coherence->cache, object);
+    struct ph_notifier *notifier = told ? coherence->notifier : NULL;
+    pthread_mutex_unlock(&coherence->mutex);
+    if (notifier != NULL)
+        ph_notify_attr(notifier, object);
+}
+
 void ph_coherence_on_glimpse(void *data, const Pohmel__GlimpseEvent *glimpse)
 {
     struct ph_coherence *coherence = data;
@@ -39,11 +50,13 @@ void ph_coherence_on_glimpse(void *data, const Pohmel__GlimpseEvent *glimpse)
     /* The lease goes first: so it is there when who asked is looked after again. */
     if (verdict == PH_WB_GLIMPSE_QUIET)
         ph_coherence_give_back(coherence, glimpse->object, glimpse->lease, POHMEL__LEASE_MODE__MODE_SHARED);
+    if (verdict == PH_WB_GLIMPSE_MOVED)
+        ph_coherence_ask_attr_again(coherence, glimpse->object);
     if (glimpse->question == 0 || link == NULL)
         return;
-    answer(link, glimpse, verdict == PH_WB_GLIMPSE_TOLD ? &attr : NULL, unsent,
-           verdict == PH_WB_GLIMPSE_QUIET);
+    bool answered = verdict == PH_WB_GLIMPSE_TOLD || verdict == PH_WB_GLIMPSE_MOVED;
+    answer(link, glimpse, answered ? &attr : NULL, unsent, verdict == PH_WB_GLIMPSE_QUIET);
     pthread_mutex_lock(&coherence->mutex);
-    coherence->glimpses += verdict == PH_WB_GLIMPSE_TOLD;
+    coherence->glimpses += answered;
     pthread_mutex_unlock(&coherence->mutex);
 }

@@ -112,7 +112,7 @@ static void carry_out(struct ph_writeback *writeback, const struct ph_wb_action 
         ph_writeback_ask_space(writeback, action->needed, action->more);
         break;
     case PH_WB_FORGET:
-        ph_coherence_cut(writeback->coherence, action->object);
+        ph_coherence_ask_attr_again(writeback->coherence, action->object);
         break;
     case PH_WB_LOST:
         keep_lost(writeback, action);

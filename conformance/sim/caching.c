@@ -239,7 +239,7 @@ void sim_caching_glimpse(struct sim_caching *caching, const Pohmel__GlimpseEvent
         return;
     message.question = glimpse->question;
     message.sharing = verdict == PH_WB_GLIMPSE_QUIET;
-    if (verdict == PH_WB_GLIMPSE_TOLD) {
+    if (verdict == PH_WB_GLIMPSE_TOLD || verdict == PH_WB_GLIMPSE_MOVED) {
         client->world->result->glimpses++;
         message.lease = glimpse->lease;
         message.attr = (Pohmel__Attr *) ph_cached_attr_to_wire(&attr, &wire);

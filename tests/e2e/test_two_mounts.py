@@ -106,6 +106,39 @@ class Freshness(MountCase):
         os.rename(one + "new", one)
         self.assertEqual(read(two), b"replaced")
 
+    def test_a_time_of_change_is_the_same_for_all(self):
+        """Also of a file that is held open and was written back, from when another mount has looked at it."""
+        one, two = self.pair("f")
+        descriptor = os.open(one, os.O_CREAT | os.O_RDWR)
+        for action in (lambda: os.write(descriptor, b"1"), lambda: os.fchmod(descriptor, 0o600),
+                       lambda: os.utime(one, (1, 2)), lambda: os.setxattr(one, "user.x", b"1")):
+            os.write(descriptor, b"0")
+            os.fsync(descriptor)
+            action()
+            os.stat(one)
+            os.fsync(descriptor)
+            other = os.stat(two)
+            self.assertEqual(os.stat(one).st_ctime_ns, other.st_ctime_ns)
+        os.close(descriptor)
+
+    def test_a_file_that_is_closed_keeps_its_times(self):
+        """Once another mount has looked at it: written here, replaced, and written back or not by then."""
+        one, two = self.pair("f")
+        for replaced in (False, True):
+            for flushed in (False, True):
+                write(one + ("new" if replaced else ""), b"1")
+                if replaced:
+                    os.rename(one + "new", one)
+                os.stat(one)
+                if flushed:
+                    flush(one)
+                seen = [os.stat(path) for path in (two, one, two)]
+                flush(one)
+                time.sleep(0.1)
+                seen += [os.stat(path) for path in (one, two)]
+                times = [(state.st_mtime_ns, state.st_ctime_ns) for state in seen]
+                self.assertEqual(times, times[:1] * len(times), (replaced, flushed))
+
     def test_a_removed_directory_tells_so_wherever_it_is_held(self):
         """Without links, and by no error: open or only held; known to the server or not; shared or not."""
         os.mkdir(self.here + "/shared")

@@ -44,6 +44,23 @@ static void test_what_is_written_is_told(void)
     wb_steps_end(&steps);
 }
 
+static void test_others_and_we_see_one_time_of_change(void)
+{
+    struct wb_steps steps;
+    struct ph_cached_attr attr;
+    bool unsent = false;
+    begin(&steps);
+    steps.world.now.real.seconds += 1;
+    wb_steps_flush(&steps);
+    uint64_t lease = lease_of(&steps, FILE_ID);
+    g_assert_cmpint(look(&steps, FILE_ID, lease, &attr, &unsent), ==, PH_WB_GLIMPSE_MOVED);
+    g_assert_cmpint(attr.changed.seconds, ==, steps.world.now.real.seconds);
+    g_assert_cmpint(attr.modified.seconds, <, attr.changed.seconds);
+    g_assert_cmpint(look(&steps, FILE_ID, lease, &attr, &unsent), ==, PH_WB_GLIMPSE_TOLD);
+    g_assert_cmpint(attr.changed.seconds, ==, steps.world.now.real.seconds);
+    wb_steps_end(&steps);
+}
+
 static void test_what_is_not_being_written_may_be_shared(void)
 {
     struct wb_steps steps;
@@ -102,6 +119,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/wb/glimpse/told", test_what_is_written_is_told);
+    g_test_add_func("/wb/glimpse/one-time-of-change", test_others_and_we_see_one_time_of_change);
     g_test_add_func("/wb/glimpse/quiet", test_what_is_not_being_written_may_be_shared);
     g_test_add_func("/wb/glimpse/without-the-lease", test_nothing_is_said_without_the_lease);
     g_test_add_func("/wb/glimpse/changing", test_nothing_is_said_while_the_server_changes_it);

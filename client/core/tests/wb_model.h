@@ -14,7 +14,7 @@
 struct wb_node {
     uint64_t id, version, opens, parent;
     uint32_t mode, links, uid, gid;
-    struct ph_cached_time accessed, modified;
+    struct ph_cached_time accessed, modified, changed;
     GByteArray *data;   /* of files; the target of symbolic links */
     GHashTable *xattrs; /* text to GBytes */
     GHashTable *names;  /* of directories: text to struct wb_entry */

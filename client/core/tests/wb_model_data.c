@@ -26,6 +26,7 @@ char *wb_model_text(const ProtobufCBinaryData *name)
 void wb_model_touch(struct wb_model *model, struct wb_node *node, bool data)
 {
     node->version++;
+    node->changed = model->now;
     if (data)
         node->modified = model->now;
 }
@@ -53,6 +54,7 @@ Pohmel__Attr *wb_model_attr(struct wb_model *model, struct wb_node *node, bool d
         .version = node->version,
         .accessed = node->accessed,
         .modified = node->modified,
+        .changed = node->changed,
         .mode = node->mode,
         .links = node->links,
         .uid = node->uid,
