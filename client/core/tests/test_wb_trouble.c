@@ -359,6 +359,38 @@ static void test_what_cannot_be_opened_is_not_asked_for_again(void)
     wb_steps_end(&steps);
 }
 
+/* --- Transactions of several commands --- */
+
+/* One command shows, others were staged before: what they concern is not known here. */
+static void test_what_was_staged_goes_to_the_server(void)
+{
+    struct wb_steps steps;
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+    Pohmel__MkdirRequest mkdir = POHMEL__MKDIR_REQUEST__INIT;
+    Pohmel__Change change = POHMEL__CHANGE__INIT, *changes[] = {&change};
+    Pohmel__TransactRequest transact = POHMEL__TRANSACT_REQUEST__INIT;
+    mkdir.caller = &caller;
+    mkdir.parent = WB_ROOT;
+    mkdir.name = (ProtobufCBinaryData){.len = 4, .data = (uint8_t *) "last"};
+    mkdir.object = 11;
+    change.command_case = POHMEL__CHANGE__COMMAND_MKDIR;
+    change.mkdir = &mkdir;
+    transact.changes = changes;
+    transact.n_changes = 1;
+    transact.staged = 7;
+    transact.parts = 2;
+    wb_steps_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "dirty", 10, 0), ==, PH_ST_OK);
+    struct wb_asked *asked = wb_world_ask(&steps.world, PH_CMD_TRANSACT, &transact, NULL);
+    g_assert_false(asked->done);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_CREATE), ==, 1);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_MKDIR), ==, 0);
+    settle_and_drop(&steps, asked, PH_ST_OK);
+    const char *create = strstr(steps.history->str, "CREATE"), *made = strstr(steps.history->str, "MKDIR");
+    g_assert_true(create != NULL && made != NULL && create < made);
+    wb_steps_end(&steps);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -387,5 +419,7 @@ int main(int argc, char **argv)
     g_test_add_func("/wb/what others changed meanwhile is told, not overwritten",
                     test_changed_by_others_is_not_overwritten);
     g_test_add_func("/wb/our own changes are not taken for others'", test_own_link_is_not_taken_for_others);
+    g_test_add_func("/wb/what was staged goes to the server, behind what is dirty",
+                    test_what_was_staged_goes_to_the_server);
     return g_test_run();
 }
