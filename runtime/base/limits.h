@@ -105,7 +105,7 @@ enum {
     PH_HINTS_MAX = 262144,              /* objects whose path is remembered */
     PH_CACHE_OBJECTS_MAX = 1024 * 1024, /* that the kernel does not hold, beyond which leases are given up */
     PH_CACHE_LEASES_MAX = 768 * 1024,   /* fewer than a server lets a session hold */
-    PH_TXNS_MAX = 256,                  /* transactions that programs on one mount have begun */
+    PH_TXNS_MAX = 16,                   /* transactions that programs on one mount have begun */
     PH_TXN_OBJECTS_MAX = 131072,        /* objects that they name */
     PH_TXN_BYTES_MAX = 64 * 1024 * 1024, /* of memory for them */
 
