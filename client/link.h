@@ -21,6 +21,7 @@ struct ph_link_leases {
     bool granted, watched;
     bool write_back; /* changes may be made here: everybody acts with their own ids, and may write */
     uint32_t ttl_ms;
+    uint64_t epoch, unbroken; /* start of the server, and since which one nothing was lost */
 };
 
 /* What happens to the session, told to who caches under its leases. All on the link's thread, in the

@@ -113,7 +113,9 @@ void ph_link_tell(struct ph_link *link, const struct ph_client_action *action)
                                     .granted = opened->leases,
                                     .watched = opened->watched,
                                     .write_back = opened->write_back,
-                                    .ttl_ms = opened->lease_ttl_ms};
+                                    .ttl_ms = opened->lease_ttl_ms,
+                                    .epoch = opened->epoch,
+                                    .unbroken = opened->unbroken};
     pthread_mutex_unlock(&link->mutex);
     link->events->opened(link->events_data, &leases);
 }

@@ -10,9 +10,11 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 
 SHUTDOWN = 0x8004587D  # of both filesystems: _IOR('X', 125, __u32)
 NOLOGFLUSH = 2
+MOUNT_TRIES, MOUNT_AGAIN_S = 100, 0.1
 IMAGE_BYTES = {"ext4": 128 << 20, "xfs": 320 << 20}
 FLUSHES, FLUSH_COLUMN = "/sys/block/%s/stat", 15
 
@@ -48,8 +50,26 @@ class Disk:
             raise
 
     def mount(self):
-        """Recovers and mounts it."""
-        subprocess.run(["mount", "-t", self.kind, self.device, self.path], check=True)
+        """Recovers and mounts it. What is not quite gone yet, since a program that ends had a mount of its own, would only
+        be shown again."""
+        for _ in range(MOUNT_TRIES):
+            subprocess.run(["mount", "-t", self.kind, self.device, self.path], check=True)
+            if self.works():
+                return
+            self.unmount()
+            time.sleep(MOUNT_AGAIN_S)
+        raise OSError("%s stays as it was when it lost power" % self.device)
+
+    def works(self):
+        """Whether something can be written to it."""
+        probe = os.path.join(self.path, "probe")
+        try:
+            with open(probe, "wb"):
+                pass
+            os.unlink(probe)
+        except OSError:
+            return False
+        return True
 
     def cut(self):
         """From now on nothing reaches the disk."""

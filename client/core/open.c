@@ -80,6 +80,7 @@ static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply 
     client->answered_sent_ms = client->open_sent_ms;
     opened->root = info->root;
     opened->epoch = reply->epoch;
+    opened->unbroken = reply->unbroken;
     opened->read_only = info->read_only || client->want_read_only;
     opened->xattrs = info->xattrs;
     opened->acls = info->acls;

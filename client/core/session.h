@@ -81,7 +81,7 @@ void ph_client_actions_clear(struct ph_client_actions *actions);
 /* What a session was given. */
 struct ph_client_opened {
     uint64_t generation; /* number of sessions opened so far */
-    uint64_t root, epoch;
+    uint64_t root, epoch, unbroken;
     bool read_only, xattrs, acls, acts_as_caller, leases, watched;
     bool write_back; /* changes may be kept back: what is needed to send them in any case was granted */
     uint8_t volume[16];

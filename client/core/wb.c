@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/core/wb_owned.h"
 #include "client/core/wb_private.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
@@ -28,6 +29,7 @@ struct ph_wb *ph_wb_new(const struct ph_wb_config *config)
     ph_lru_init(&wb->calls);
     ph_lru_init(&wb->vanished);
     ph_lru_init(&wb->kept);
+    wb_owned_init(wb);
     return wb;
 }
 
@@ -89,6 +91,7 @@ void ph_wb_free(struct ph_wb *wb)
     ph_lru_clear(&wb->objects, free_object);
     ph_lru_clear(&wb->marks, free_mark);
     wb_vanished_clear(wb);
+    wb_owned_free(wb);
     wb_caller_unref(wb->caller);
     free(wb);
 }
@@ -330,6 +333,12 @@ uint64_t wb_amount(const struct ph_wb *wb)
     return wb->data_bytes + wb->op_count * WB_OP_BYTES;
 }
 
+bool wb_is_full(const struct ph_wb *wb)
+{
+    return wb_amount(wb) + wb_owned_excess(wb) > wb->config.dirty_limit_bytes &&
+           (wb->first != NULL || wb->owned->syncing);
+}
+
 bool ph_wb_is_dirty(const struct ph_wb *wb, uint64_t object)
 {
     const struct wb_object *o = wb_find(wb, object);
@@ -348,7 +357,11 @@ void ph_wb_count(const struct ph_wb *wb, uint64_t now_ms, struct ph_wb_counters 
     out->waiting = wb->calls.count;
     out->reserved_bytes = wb->reserved_bytes;
     out->kept_bytes = wb->kept_bytes;
-    out->idle = wb->op_count == 0 && (!wb->open || wb->reserved_bytes <= WB_SPACE_IDLE_BYTES);
+    out->unstable_bytes = wb->owned->bytes;
+    out->made_again = wb->owned->restored;
+    out->not_made_again = wb->owned->lost_changes;
+    out->idle = wb->op_count == 0 && wb->owned->first == NULL && !wb->owned->hurry &&
+                (!wb->open || wb->reserved_bytes <= WB_SPACE_IDLE_BYTES);
 }
 
 void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
@@ -361,6 +374,7 @@ void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_acti
     else if (wb->config.patience_ms > 0 && now->ms - wb->away_ms >= wb->config.patience_ms)
         ph_wb_fail_waiting(wb, actions);
     wb_space_tick(wb, now, actions);
+    wb_owned_tick(wb, now, actions);
     bool much = wb_amount(wb) > wb->config.dirty_limit_bytes / 2;
     for (struct wb_op *op = wb->first; op != NULL; op = op->next) {
         if (!much && op->made_ms + wb->config.flush_age_ms > now->ms)

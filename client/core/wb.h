@@ -29,6 +29,8 @@ struct ph_wb_config {
     uint64_t flush_age_ms; /* what has been dirty for so long is sent */
     uint64_t patience_ms;  /* so long without a session, and what waits to be written back fails; 0: never */
     uint64_t dirty_limit_bytes; /* writers wait while more is dirty; half of it is where sending begins */
+    uint64_t owned_limit_bytes; /* of what the server has and may still lose; more counts as dirty. 0: none is
+                                  kept */
     uint32_t payload_max_bytes; /* of one command */
     uint32_t in_flight_max;     /* commands of ours under way at once */
 };
@@ -134,6 +136,10 @@ uint64_t ph_wb_cancel(struct ph_wb *wb, uint64_t ticket, struct ph_wb_actions *a
 void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const struct ph_wb_now *now,
                   struct ph_wb_actions *actions);
 
+/* To be told before ph_wb_opened: the server is in its start EPOCH, and has lost nothing that it answered
+ * since its start UNBROKEN. 9.15. */
+void ph_wb_server(struct ph_wb *wb, uint64_t epoch, uint64_t unbroken);
+
 /* The session is over, and all its leases and handles. To be told before its requests fail. Twice is fine. */
 void ph_wb_lost(struct ph_wb *wb);
 
@@ -201,6 +207,8 @@ struct ph_wb_counters {
     uint64_t local, forwarded;            /* commands answered here, and sent on */
     uint64_t sent;                        /* commands of ours */
     uint64_t merged, cancelled, failures; /* operations that were never sent, or failed */
+    uint64_t unstable_bytes;              /* now: applied, and not known to be stable */
+    uint64_t made_again, not_made_again;  /* after the server lost them */
 };
 
 /* Counters at NOW_MS. */

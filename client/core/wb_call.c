@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/core/wb_owned.h"
 #include "client/core/wb_private.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
@@ -82,7 +83,7 @@ void wb_send(struct ph_wb *wb, struct ph_wb_call *call, uint16_t command, const 
     call->sent = true;
     call->session = wb->session;
     action->call = call;
-    action->own = call->kind == WB_CALL_OP;
+    action->own = call->kind == WB_CALL_OP || call->kind == WB_CALL_OWNED;
     action->generation = wb->generation;
     action->command = command;
     action->message = message;
@@ -222,6 +223,9 @@ static void forward(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     if (call->command == PH_CMD_WRITE)
         wb_spend(wb, ((const Pohmel__WriteRequest *) call->message)->length);
     remember(wb, call);
+    if (wb_keeps(wb) && (call->outer == PH_CMD_TRANSACT || call->outer == PH_CMD_SYNC))
+        wb_own_message(call);
+    call->owned_number = wb->owned->last_number;
     wb->counters.forwarded++;
     wb_send(wb, call, call->outer, call->outer_message, actions);
 }
@@ -284,10 +288,13 @@ uint64_t ph_wb_submit(struct ph_wb *wb, uint16_t command, const ProtobufCMessage
     call->data = data;
     call->submitting = true;
     unwrap(call, message);
-    go(wb, call, now, actions);
+    if (!wb_owned_hold(wb, call))
+        go(wb, call, now, actions);
     if (!call->over)
         call->submitting = false;
     wb_space_begin(wb, now, actions);
+    if (wb->owned->bytes > wb->config.owned_limit_bytes / 2)
+        wb_owned_tick(wb, now, actions);
     if (wb_amount(wb) > wb->config.dirty_limit_bytes / 2 && now->ms >= wb->ticked_ms + WB_TICK_AGAIN_MS)
         ph_wb_tick(wb, now, actions);
     return ticket;
@@ -302,7 +309,7 @@ void wb_resume(struct ph_wb *wb, struct ph_wb_call *resume, const struct ph_wb_n
         call->throttled = NULL;
         go(wb, call, now, actions);
     }
-    while (wb->throttled_first != NULL && wb_amount(wb) <= wb->config.dirty_limit_bytes) {
+    while (wb->throttled_first != NULL && !wb_is_full(wb)) {
         struct ph_wb_call *call = wb->throttled_first;
         wb->throttled_first = call->throttled;
         if (wb->throttled_first == NULL)
@@ -322,10 +329,17 @@ void ph_wb_sent(struct ph_wb *wb, uint64_t ticket, uint64_t link_ticket)
 void ph_wb_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
                     const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
+    if (call->kind == WB_CALL_OWNED) {
+        wb_owned_call_answered(wb, call, reply, now, actions);
+        return;
+    }
+    wb_owned_answered(wb, call, reply, now);
     if (call->kind == WB_CALL_OP) {
         wb_op_answered(wb, call, reply, now, actions);
         return;
     }
+    if (call->command == PH_CMD_SYNC)
+        wb_owned_synced(wb, call, reply);
     wb_learn_reply(wb, call, reply, now, actions);
     /* What the server refused to do has changed nothing. */
     if (call->session == wb->session && reply->status != PH_ST_OK && reply->status != PH_ST_CANCELLED &&
@@ -362,7 +376,8 @@ void ph_wb_fail_waiting(struct ph_wb *wb, struct ph_wb_actions *actions)
     for (struct ph_lru_entry *entry = wb->calls.oldest; entry != NULL; entry = entry->newer) {
         struct ph_wb_call *call = WB_OF(entry, struct ph_wb_call, lru);
         /* Leases that are given back went with the session; whoever gives them back finds out there. */
-        if (call->kind != WB_CALL_OP && !call->sent && call->command != PH_CMD_LEASE_RELEASE)
+        if ((call->kind == WB_CALL_USER || call->kind == WB_CALL_FLUSH) && !call->sent &&
+            call->command != PH_CMD_LEASE_RELEASE)
             stop_waiting(call, PH_ST_IO_ERROR, "the server cannot be reached", actions);
     }
 }

@@ -66,7 +66,7 @@ bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     uint64_t bytes = wb_space_of(offset, request->length);
     if (!wb_space(wb, bytes, 0, now, actions))
         return false;
-    if (wb_amount(wb) > wb->config.dirty_limit_bytes && wb->first != NULL) {
+    if (wb_is_full(wb)) {
         throttle(wb, call);
         return true;
     }

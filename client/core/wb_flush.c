@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/core/wb_owned.h"
 #include "client/core/wb_private.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
@@ -247,7 +248,7 @@ static void start(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *no
 
 void wb_pump(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
-    while (wb->open && wb->in_flight < wb->config.in_flight_max) {
+    while (wb->open && !wb->owned->again && wb->in_flight < wb->config.in_flight_max) {
         struct wb_op *op = wb_op_next_ready(wb);
         if (op == NULL)
             return;

@@ -175,7 +175,7 @@ struct wb_mark {
     uint32_t error;
 };
 
-enum wb_call_kind { WB_CALL_USER, WB_CALL_OP, WB_CALL_FLUSH };
+enum wb_call_kind { WB_CALL_USER, WB_CALL_OP, WB_CALL_FLUSH, WB_CALL_OWNED };
 
 struct ph_wb_call {
     struct ph_lru_entry lru; /* ticket */
@@ -187,7 +187,8 @@ struct ph_wb_call {
     ph_reply_fn fn;
     void *data;
     uint64_t link_ticket, session;
-    bool submitting; /* MESSAGE is the caller's */
+    uint64_t owned_number; /* SYNC: of the last change that was kept when it was sent */
+    bool submitting;       /* MESSAGE is the caller's */
     bool flushed, sent, over;
     bool blind; /* it changes what is not known here */
     unsigned waiting;
@@ -238,6 +239,7 @@ struct ph_wb {
     struct ph_wb_call *throttled_first, *throttled_last;
     struct ph_wb_call *lost_calls; /* that waited for what ended with the session */
     struct ph_wb_counters counters;
+    struct wb_owned *owned; /* wb_owned.h */
 };
 
 #define MAX_OF(a, b) ((a) > (b) ? (a) : (b))
@@ -269,6 +271,8 @@ bool wb_writable(const struct ph_wb *wb, const struct wb_object *o, const struct
 bool wb_links_known(const struct ph_wb *wb, const struct wb_object *o);
 /* What counts as dirty, in bytes. */
 uint64_t wb_amount(const struct ph_wb *wb);
+/* Writers wait: more is dirty, or kept until it is stable, than may be, and something is done about it. */
+bool wb_is_full(const struct ph_wb *wb);
 struct ph_wb_action *wb_action(struct ph_wb_actions *actions, enum ph_wb_action_kind kind);
 void wb_want(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now, struct ph_wb_actions *actions);
 
@@ -494,7 +498,10 @@ struct wb_outgoing {
         Pohmel__OpenRequest open;
         Pohmel__CloseRequest close;
         Pohmel__GetattrRequest getattr;
+        Pohmel__LookupRequest lookup;
+        Pohmel__SyncRequest sync;
     } message;
+    ProtobufCBinaryData name; /* of LOOKUP */
     Pohmel__NewAttributes attributes;
     Pohmel__Time accessed, modified;
     Pohmel__Caller owner;
@@ -516,6 +523,9 @@ void wb_state_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct p
 /* The whole STATE of O in one message with its making; false when it does not fit. */
 bool wb_state_fold(struct ph_wb *wb, struct wb_op *make, struct wb_op *state, struct ph_wb_call *call);
 void wb_time_to_wire(const struct ph_cached_time *from, Pohmel__Time *to);
+/* wb_session.c: a session is open, and all that waited for it goes on. */
+void wb_go_on(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
+/* wb_flush.c */
 void wb_pump(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
 void wb_op_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,
                     const struct ph_wb_now *now, struct ph_wb_actions *actions);

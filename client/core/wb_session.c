@@ -1,6 +1,7 @@
 /* Sessions that come and go, recalls, and leases that are given back. */
 #include <stdlib.h>
 
+#include "client/core/wb_owned.h"
 #include "client/core/wb_private.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
@@ -102,14 +103,31 @@ void ph_wb_lost(struct ph_wb *wb)
         mark->floor = mark->wanted_until_ms = mark->hot_until_ms = 0;
     }
     wb->floor = 0;
+    wb_owned_session_lost(wb);
     wb_op_unstall(wb);
+}
+
+void ph_wb_server(struct ph_wb *wb, uint64_t epoch, uint64_t unbroken)
+{
+    struct wb_owned *kept = wb->owned;
+    if (kept->epoch != 0 && kept->epoch != epoch && (unbroken == 0 || unbroken > kept->epoch))
+        kept->lost = kept->first != NULL;
+    kept->epoch = epoch;
+}
+
+void wb_go_on(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    struct ph_wb_call *resume = wb->lost_calls, *held = wb->owned->held_first;
+    wb->lost_calls = wb->owned->held_first = wb->owned->held_last = NULL;
+    wb_space_lost(wb);
+    wb_resume(wb, resume, now, actions);
+    wb_resume(wb, held, now, actions);
+    wb_pump(wb, now, actions);
 }
 
 void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const struct ph_wb_now *now,
                   struct ph_wb_actions *actions)
 {
-    struct ph_wb_call *resume = wb->lost_calls;
-    wb->lost_calls = NULL;
     wb->open = true;
     wb->away_ms = 0;
     wb->generation = generation;
@@ -121,9 +139,10 @@ void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const 
             wb_op_due(wb, op);
         }
     }
-    wb_space_lost(wb);
-    wb_resume(wb, resume, now, actions);
-    wb_pump(wb, now, actions);
+    if (wb->owned->lost)
+        wb_owned_again(wb, now, actions);
+    else
+        wb_go_on(wb, now, actions);
 }
 
 void ph_wb_give_up(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
@@ -271,6 +290,8 @@ static size_t let_go(struct ph_wb *wb, uint64_t *leases, size_t count, struct ph
             leases[i] = o->renamed;
         if (o != NULL && o->born && o->attr.version != o->server_version)
             wb_action(actions, PH_WB_FORGET)->object = o->lru.key;
+        if (o != NULL)
+            wb_owned_given(wb, o->lru.key);
         if (o != NULL && o->born) {
             wb_gone(wb, o->lru.key, leases[i]);
             wb_untrack(wb, o);

@@ -300,7 +300,7 @@ static void on_opened(void *data, const struct ph_link_leases *leases)
     struct ph_writeback *writeback = coherence->writeback;
     pthread_mutex_unlock(&coherence->mutex);
     if (writeback != NULL)
-        ph_writeback_opened(writeback, leases->generation, coherence->caching && leases->write_back);
+        ph_writeback_opened(writeback, leases, coherence->caching && leases->write_back);
     open_there(coherence, 0); /* no lease keeps them as they were */
 }
 

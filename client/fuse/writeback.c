@@ -237,13 +237,14 @@ void ph_writeback_when_late(struct ph_writeback *writeback, uint64_t ticket, voi
 
 /* --- The session --- */
 
-void ph_writeback_opened(struct ph_writeback *writeback, uint64_t generation, bool write_back)
+void ph_writeback_opened(struct ph_writeback *writeback, const struct ph_link_leases *leases, bool write_back)
 {
     struct ph_wb_actions actions;
     struct ph_wb_now at = now(writeback);
     ph_wb_actions_init(&actions);
     pthread_mutex_lock(&writeback->mutex);
-    ph_wb_opened(writeback->wb, generation, write_back, &at, &actions);
+    ph_wb_server(writeback->wb, leases->epoch, leases->unbroken);
+    ph_wb_opened(writeback->wb, leases->generation, write_back, &at, &actions);
     finish(writeback, &actions);
 }
 
@@ -443,6 +444,7 @@ struct ph_writeback *ph_writeback_new(const struct ph_writeback_options *options
         .flush_age_ms = options->flush_age_ms,
         .patience_ms = options->patience_ms,
         .dirty_limit_bytes = options->dirty_limit_bytes,
+        .owned_limit_bytes = options->dirty_limit_bytes / PH_OWNED_SHARE,
         .payload_max_bytes = PH_PAYLOAD_MAX_BYTES,
         .in_flight_max = IN_FLIGHT_MAX,
     };
@@ -562,5 +564,8 @@ void ph_writeback_status(struct ph_writeback *writeback, GString *out)
     add(out, "write-back-merged", counters.merged);
     add(out, "write-back-cancelled", counters.cancelled);
     add(out, "write-back-failures", counters.failures);
+    add(out, "unstable-bytes", counters.unstable_bytes);
+    add(out, "made-again", counters.made_again);
+    add(out, "not-made-again", counters.not_made_again);
     ph_conflicts_status(writeback->conflicts, out);
 }

@@ -44,7 +44,8 @@ void ph_writeback_when_late(struct ph_writeback *writeback, uint64_t ticket, voi
                             void *data);
 
 /* What happens to the session; told by the coherence. */
-void ph_writeback_opened(struct ph_writeback *writeback, uint64_t generation, bool write_back);
+void ph_writeback_opened(struct ph_writeback *writeback, const struct ph_link_leases *leases,
+                         bool write_back);
 void ph_writeback_lost(struct ph_writeback *writeback);
 void ph_writeback_claims(struct ph_writeback *writeback, struct ph_reclaim *reclaim);
 void ph_writeback_claimed(struct ph_writeback *writeback, const struct ph_reclaim *reclaim);

@@ -51,6 +51,13 @@ static void take_over_all(struct ph_server *server, const struct ph_export_entry
     }
 }
 
+uint64_t ph_server_unbroken(const struct ph_store *store, uint64_t epoch)
+{
+    if (store->unbroken != NULL)
+        return store->unbroken(store->self);
+    return store->continued == NULL || store->continued(store->self) ? 1 : epoch;
+}
+
 void ph_server_begin_grace(struct ph_server *server)
 {
     struct ph_store_session *list = ph_core_new0(PH_SESSIONS_MAX * sizeof(*list));

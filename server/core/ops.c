@@ -88,6 +88,7 @@ static uint32_t session_open(void *self, struct ph_call *call, const Pohmel__Ses
         return status;
     reply->export_info->read_only = reply->export_info->read_only || entry->export->read_only;
     reply->epoch = store->epoch(store->self);
+    reply->unbroken = ph_server_unbroken(store, reply->epoch);
     reply->lease_ttl_ms = server->lease_ms;
     reply->slots = PH_SESSION_SLOTS;
     reply->credits = PH_SESSION_CREDITS;

@@ -402,6 +402,9 @@ bool ph_session_is_wanted(struct ph_server *server, struct ph_session *session);
 /* Takes over the sessions that were there before the start. */
 void ph_server_begin_grace(struct ph_server *server);
 
+/* Number of the start since which STORE, in its start EPOCH, lost nothing that was answered. */
+uint64_t ph_server_unbroken(const struct ph_store *store, uint64_t epoch);
+
 /* It is server->now_ms. Guard held. */
 void ph_server_tick_grace(struct ph_server *server);
 

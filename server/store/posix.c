@@ -168,6 +168,12 @@ static void posix_now(void *self, Pohmel__Time *now)
     now->nanoseconds = (uint32_t) time.tv_nsec;
 }
 
+static uint64_t posix_unbroken(void *self)
+{
+    const struct ph_posix_store *store = self;
+    return store->unbroken;
+}
+
 static uint64_t posix_epoch(void *self)
 {
     struct ph_posix_store *store = self;
@@ -211,6 +217,7 @@ static void store_free(struct ph_posix_store *store, bool stable)
     ph_creds_server();
     ph_store_handles_clear(store);
     ph_hidden_close(store);
+    ph_sync_all_clear(store);
     ph_objects_clear(store);
     if (store->root_fd >= 0)
         close(store->root_fd);
@@ -361,6 +368,7 @@ static void journal_open(struct ph_posix_store *store, const struct ph_posix_opt
         g_warning("%s", error->message);
     ph_several_recover(store);
     ph_store_recover(store);
+    store->unbroken = ph_state_db_unbroken(store->db, ph_posix_continued(store));
     /* Nobody could say which transactions of earlier sessions happened. */
     if (!ph_posix_continued(store))
         ph_state_sessions_clear(store->session_list);
@@ -399,6 +407,7 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
     pthread_mutex_init(&store->several_lock, NULL);
     ph_hidden_init(store);
     ph_objects_init(store);
+    ph_sync_all_init(store);
     ph_store_handles_init(store);
     if (!store_start(store, options, error)) {
         store_free(store, false);
@@ -418,6 +427,7 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
         .recorded = ph_posix_recorded,
         .forget_session = ph_posix_forget_session,
         .continued = ph_posix_continued,
+        .unbroken = posix_unbroken,
         .close = ph_posix_close,
         .enter_session = ph_posix_enter_session,
         .leave_session = ph_posix_leave_session,

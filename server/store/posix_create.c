@@ -278,6 +278,9 @@ static uint32_t create_named(struct ph_posix_store *store, struct ph_call *call,
         call->fault = (struct ph_fault){0};
         status = PH_ST_OK;
     }
+    if (status == PH_ST_EXISTS && request->exclusive && request->survivor != 0 &&
+        ph_object_adopt(store, named, request->object, S_IFREG, request->survivor))
+        return created_before(store, call, request, named, result);
     return status == PH_ST_OK && result->attr == NULL ? PH_ST_BUSY : status;
 }
 
@@ -300,6 +303,7 @@ uint32_t ph_posix_create(void *self, struct ph_call *call, const Pohmel__CreateR
 struct making {
     uint64_t object;
     uint32_t mode, umask;
+    uint64_t survivor;
     const char *target; /* symlink */
     dev_t device;
 };
@@ -336,6 +340,12 @@ static uint32_t make_named(struct ph_posix_store *store, struct ph_call *call, c
     else
         object = ph_object_made(store, named->parent, named->name, &stx, making->object);
     making_end(store, named);
+    if (status == PH_ST_EXISTS && making->survivor != 0 &&
+        ph_object_adopt(store, named, making->object, making->mode & S_IFMT, making->survivor) &&
+        made_before(store, call, named, making->object, making->mode & S_IFMT, &result->attr)) {
+        call->fault = (struct ph_fault){0};
+        return PH_ST_OK;
+    }
     if (status == PH_ST_OK && object == NULL) {
         unlinkat(named->dir->fd, named->name, S_ISDIR(making->mode) ? AT_REMOVEDIR : 0);
         status = ph_fault_set(&call->fault, PH_ST_NO_OBJECTS, "the new object could not be entered");
@@ -363,8 +373,10 @@ static uint32_t make(struct ph_posix_store *store, struct ph_call *call, const P
 uint32_t ph_posix_mkdir(void *self, struct ph_call *call, const Pohmel__MkdirRequest *request,
                         Pohmel__AttrResult *result)
 {
-    struct making making = {
-        .object = request->object, .mode = S_IFDIR | request->mode, .umask = request->umask};
+    struct making making = {.object = request->object,
+                            .mode = S_IFDIR | request->mode,
+                            .umask = request->umask,
+                            .survivor = request->survivor};
     return make(self, call, request->caller, request->parent, &request->name, &making, result);
 }
 
@@ -376,7 +388,8 @@ uint32_t ph_posix_symlink(void *self, struct ph_call *call, const Pohmel__Symlin
         return PH_ST_NAME_TOO_LONG;
     memcpy(target, request->target.data, request->target.len);
     target[request->target.len] = '\0';
-    struct making making = {.object = request->object, .mode = S_IFLNK, .target = target};
+    struct making making = {
+        .object = request->object, .mode = S_IFLNK, .target = target, .survivor = request->survivor};
     return make(self, call, request->caller, request->parent, &request->name, &making, result);
 }
 
@@ -386,6 +399,7 @@ uint32_t ph_posix_mknod(void *self, struct ph_call *call, const Pohmel__MknodReq
     struct making making = {.object = request->object,
                             .mode = request->mode,
                             .umask = request->umask,
+                            .survivor = request->survivor,
                             .device = makedev(request->device >> 32, request->device & UINT32_MAX)};
     switch (request->mode & S_IFMT) {
     case S_IFIFO:

@@ -88,6 +88,18 @@ struct ph_handle {
     struct ph_handle *next;        /* of the same object, under the store's lock */
 };
 
+struct ph_named;
+
+/* SYNCs of all of the export: one at a time, for all who wait. */
+struct ph_sync_all {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    int fd; /* that meets each failure of the disk once; -1 before the first */
+    bool running;
+    uint64_t wanted, done; /* numbers of those who asked */
+    int failed;            /* errno of the last one */
+};
+
 struct ph_posix_store {
     struct ph_store shell; /* what others see of it */
     bool read_only, acts_as_caller, acls;
@@ -99,6 +111,7 @@ struct ph_posix_store {
     dev_t dev; /* of the root */
     struct ph_state_db *db;
     struct ph_state_sessions *session_list;
+    uint64_t unbroken;          /* start since which nothing was lost; 0 for a store that is only read */
     struct ph_journal *journal; /* NULL where there is none */
     struct ph_undo_log *undo; /* of the transaction of several commands under way; NULL: these are refused */
     struct ph_stage *staged;  /* parts of large ones; NULL: there can be none */
@@ -132,6 +145,8 @@ struct ph_posix_store {
 
     pthread_mutex_t reserves_lock;
     struct ph_reserves reserves; /* space promised to sessions */
+
+    struct ph_sync_all sync_all;
 
     pthread_mutex_t trash_lock;
     pthread_cond_t trash_wake;
@@ -175,6 +190,13 @@ int ph_object_look(struct ph_posix_store *store, struct ph_object *parent, int d
  * a name. */
 struct ph_object *ph_object_made(struct ph_posix_store *store, struct ph_object *parent, const char *name,
                                  const struct statx *stx, uint64_t id);
+/* posix_sync.c. */
+void ph_sync_all_init(struct ph_posix_store *store);
+void ph_sync_all_clear(struct ph_posix_store *store);
+/* posix_adopt.c: what has the name NAMED by now, an object of TYPE that has no id of its own and is no newer
+ * than SURVIVOR says, is the one that was made as ID and whose id was lost. False: it is another one. */
+bool ph_object_adopt(struct ph_posix_store *store, const struct ph_named *named, uint64_t id, uint32_t type,
+                     uint64_t survivor);
 /* Id of an entry of a listing that was not looked at any closer. */
 uint64_t ph_object_id_of_entry(struct ph_posix_store *store, uint64_t dev, uint64_t ino);
 /* OBJECT is known after a restart as well, whoever was told of it. With the store's lock held. */

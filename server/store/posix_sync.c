@@ -1,4 +1,5 @@
 /* SYNC: data, names and ids that survive the loss of power. */
+#include <errno.h>
 #include <unistd.h>
 
 #include "server/store/posix_internal.h"
@@ -31,6 +32,52 @@ static uint32_t sync_fd(struct ph_call *call, const Pohmel__SyncRequest *request
 {
     int failed = request->tree ? syncfs(fd) : request->data_only ? fdatasync(fd) : fsync(fd);
     return failed ? ph_store_errno(call, "make data stable") : PH_ST_OK;
+}
+
+void ph_sync_all_init(struct ph_posix_store *store)
+{
+    pthread_mutex_init(&store->sync_all.lock, NULL);
+    pthread_cond_init(&store->sync_all.wake, NULL);
+    store->sync_all.fd = -1;
+}
+
+void ph_sync_all_clear(struct ph_posix_store *store)
+{
+    if (store->sync_all.fd >= 0)
+        close(store->sync_all.fd);
+    pthread_cond_destroy(&store->sync_all.wake);
+    pthread_mutex_destroy(&store->sync_all.lock);
+}
+
+/* All clients ask for this from time to time: whoever comes while one is under way waits for the next, which
+ * is for all of them. */
+static uint32_t sync_all(struct ph_posix_store *store, struct ph_call *call)
+{
+    struct ph_sync_all *all = &store->sync_all;
+    pthread_mutex_lock(&all->lock);
+    uint64_t mine = ++all->wanted;
+    while (all->done < mine) {
+        if (all->running) {
+            pthread_cond_wait(&all->wake, &all->lock);
+            continue;
+        }
+        uint64_t upto = all->wanted;
+        all->running = true;
+        if (all->fd < 0) {
+            ph_creds_server();
+            all->fd = openat(store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        }
+        pthread_mutex_unlock(&all->lock);
+        int failed = all->fd < 0 || syncfs(all->fd) != 0 ? errno : 0;
+        pthread_mutex_lock(&all->lock);
+        all->running = false;
+        all->failed = failed;
+        all->done = upto;
+        pthread_cond_broadcast(&all->wake);
+    }
+    errno = all->failed;
+    pthread_mutex_unlock(&all->lock);
+    return errno != 0 ? ph_store_errno(call, "make everything stable") : PH_ST_OK;
 }
 
 static uint32_t sync_object(struct ph_posix_store *store, struct ph_call *call,
@@ -97,6 +144,8 @@ uint32_t ph_posix_sync(void *self, struct ph_call *call, const Pohmel__SyncReque
         status = ph_store_handle_get(store, call, request->handle, request->object, 0, &handle);
         if (status == PH_ST_OK)
             status = sync_fd(call, request, handle->fd->fd);
+    } else if (request->tree && request->object == PH_OBJECT_ROOT) {
+        status = sync_all(store, call);
     } else {
         object = ph_object_by_id(store, request->object);
         status = object != NULL ? sync_object(store, call, request, object)

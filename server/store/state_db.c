@@ -303,6 +303,19 @@ uint64_t ph_state_db_reserve(struct ph_state_db *db, uint64_t count)
     return good ? first : 0;
 }
 
+uint64_t ph_state_db_unbroken(struct ph_state_db *db, bool continued)
+{
+    uint64_t unbroken = db->epoch;
+    pthread_mutex_lock(&db->write_lock);
+    if (ph_state_sql_begin(db->writer, true)) {
+        if (continued)
+            unbroken = ph_state_sql_counter_get(db->writer, "unbroken", db->epoch);
+        ph_state_sql_end(db->writer, ph_state_sql_counter_set(db->writer, "unbroken", unbroken), false);
+    }
+    pthread_mutex_unlock(&db->write_lock);
+    return unbroken;
+}
+
 uint64_t ph_state_db_next(struct ph_state_db *db)
 {
     pthread_mutex_lock(&db->lock);

@@ -38,6 +38,10 @@ void ph_state_db_close(struct ph_state_db *db);
 /* Number of this start, from 1. */
 uint64_t ph_state_db_epoch(const struct ph_state_db *db);
 
+/* Number of the start since which nothing was lost that was answered: this one, unless it CONTINUED what the
+ * one before did. To be asked once, at the start. */
+uint64_t ph_state_db_unbroken(struct ph_state_db *db, bool continued);
+
 /* 16 random bytes, chosen when the state directory was first used. */
 const uint8_t *ph_state_db_volume(const struct ph_state_db *db);
 

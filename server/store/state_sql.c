@@ -240,7 +240,7 @@ bool ph_state_sql_by_inode(struct ph_state_sql *sql, uint64_t dev, uint64_t ino,
     return fetch(sql, BY_INODE, row);
 }
 
-static uint64_t counter_get(struct ph_state_sql *sql, const char *name, uint64_t missing)
+uint64_t ph_state_sql_counter_get(struct ph_state_sql *sql, const char *name, uint64_t missing)
 {
     sqlite3_stmt *statement = sql->statements[COUNTER_GET];
     sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
@@ -312,9 +312,9 @@ bool ph_state_sql_start(struct ph_state_sql *sql, const struct ph_state_root *ro
     memset(start, 0, sizeof *start);
     bool good = ph_state_sql_begin(sql, true);
     if (good) {
-        start->epoch = counter_get(sql, "epoch", 0) + 1;
-        start->next_id = counter_get(sql, "next_id", PH_OBJECT_GIVEN_FIRST);
-        start->recent = counter_get(sql, "recent", 0);
+        start->epoch = ph_state_sql_counter_get(sql, "epoch", 0) + 1;
+        start->next_id = ph_state_sql_counter_get(sql, "next_id", PH_OBJECT_GIVEN_FIRST);
+        start->recent = ph_state_sql_counter_get(sql, "recent", 0);
         good = ph_state_sql_counter_set(sql, "epoch", start->epoch) && volume_note(sql, root, start);
         start->has_rows = sqlite3_step(sql->statements[HAS_ROWS]) == SQLITE_ROW;
         sqlite3_reset(sql->statements[HAS_ROWS]);

@@ -35,6 +35,7 @@ bool ph_state_sql_put(struct ph_state_sql *sql, const struct ph_state_row *row);
 /* Removing what is not there is fine. */
 bool ph_state_sql_remove(struct ph_state_sql *sql, uint64_t id);
 /* Counters are named "epoch", "next_id", "recent" and "syncs". */
+uint64_t ph_state_sql_counter_get(struct ph_state_sql *sql, const char *name, uint64_t missing);
 bool ph_state_sql_counter_set(struct ph_state_sql *sql, const char *name, uint64_t value);
 
 /* The row of an object, by its id or by where it is. False: none, or the database failed. */

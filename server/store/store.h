@@ -88,6 +88,10 @@ struct ph_store {
      * must not be taken up again. NULL for a store that cannot tell. */
     bool (*continued)(void *self);
 
+    /* Number of the start since which nothing was lost that was answered. NULL: as `continued` says of the
+     * last. */
+    uint64_t (*unbroken)(void *self);
+
     /* Closes one handle of a session. An unknown handle is closed already. */
     uint32_t (*close)(void *self, uint64_t session, uint64_t handle);
 

@@ -8,11 +8,16 @@ import subprocess
 import sys
 import uuid
 
-from harness import ROOT, SERVER, Server, scratch
+from harness import BASE, ROOT, SERVER, Server, scratch
 
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
 
 from disks import Disk, why_not  # noqa: E402
+
+
+def boot_of(state):
+    """The file with the name of the machine's start, of the server with that state directory."""
+    return os.path.join(BASE, os.path.basename(state) + ".boot")
 
 
 class PoweredServer(Server):
@@ -23,7 +28,7 @@ class PoweredServer(Server):
 
     def command(self):
         """The command line."""
-        boot = self.state + ".boot"
+        boot = boot_of(self.state)
         if not os.path.exists(boot):
             with open(boot, "w", encoding="ascii") as file:
                 file.write("%s\n" % uuid.uuid4())
@@ -59,7 +64,7 @@ class Machine:
         """Power is back: recovers the disk, checks what is on it, and starts the server. What the check found that
         is not as it should be, or ""."""
         self.disk.mount()
-        boot = self.server.state + ".boot"
+        boot = boot_of(self.server.state)
         if os.path.exists(boot):
             os.unlink(boot)
         done = subprocess.run([SERVER, "--check", "--state-dir", self.server.state, "--export",

@@ -4,13 +4,15 @@ POWER_ROUNDS=N loses power N times in each test (default: a few). POWER_SEED=S c
 again, as far as those are chosen here.
 """
 
+import errno
 import os
 import random
 import threading
 import time
 
-from harness import SLOWER, Case
+from harness import SLOWER, Case, flush
 from power import Machine, why_not
+from trees import status
 
 ROUNDS = int(os.environ.get("POWER_ROUNDS", "2"))
 SEED = int(os.environ.get("POWER_SEED", str(random.randrange(1 << 30))))
@@ -182,6 +184,148 @@ class Worker(threading.Thread):
                 return
 
 
+class Accepted:
+    """A tree that a program changes without ever syncing, and what it should be like. Files that are open when the power
+    is lost have to be opened again: what fails by that was not accepted, and may be there or not."""
+
+    def __init__(self, path, chance):
+        self.path, self.chance = path, chance
+        self.tree = {}  # path below -> content, None for a directory, a str for where a link points
+        self.touched, self.unsure = (), set()
+        self.count = 0
+        os.mkdir(path)
+
+    def place(self, name):
+        """Where NAME is."""
+        return os.path.join(self.path, name)
+
+    def new(self):
+        """A name that is not in use."""
+        self.count += 1
+        below = self.chance.choice([""] + [name for name, what in self.tree.items() if what is None])
+        return os.path.join(below, "n%d" % self.count)
+
+    def file(self):
+        """One of the files."""
+        files = sorted(name for name, what in self.tree.items() if isinstance(what, bytes))
+        return self.chance.choice(files) if files else None
+
+    def make(self):
+        """A new file."""
+        name, content = self.new(), self.chance.randbytes(self.chance.choice([0, 5, BLOCK, 70000]))
+        self.touched = (name,)
+        with open(self.place(name), "wb", buffering=0) as file:
+            file.write(content)
+        self.tree[name] = content
+
+    def append(self):
+        """More at the end of a file."""
+        name, more = self.file(), self.chance.randbytes(self.chance.choice([1, 300, 20000]))
+        if name is None:
+            return
+        self.touched = (name,)
+        with open(self.place(name), "ab", buffering=0) as file:
+            file.write(more)
+        self.tree[name] += more
+
+    def rewrite(self):
+        """Bytes in the middle."""
+        name = self.file()
+        if name is None or not self.tree[name]:
+            return
+        old, some = self.tree[name], self.chance.randbytes(self.chance.randrange(1, 3000))
+        at = self.chance.randrange(len(old))
+        self.touched = (name,)
+        with open(self.place(name), "r+b", buffering=0) as file:
+            os.pwrite(file.fileno(), some, at)
+        self.tree[name] = old[:at] + some + old[at + len(some):]
+
+    def cut(self):
+        """Shorter, or longer."""
+        name = self.file()
+        if name is None:
+            return
+        length = self.chance.randrange(0, 9000)
+        self.touched = (name,)
+        os.truncate(self.place(name), length)
+        self.tree[name] = self.tree[name][:length].ljust(length, b"\0")
+
+    def mkdir(self):
+        """A new directory."""
+        name = self.new()
+        os.mkdir(self.place(name))
+        self.tree[name] = None
+
+    def link(self):
+        """A symbolic link."""
+        name = self.new()
+        os.symlink("to %s" % name, self.place(name))
+        self.tree[name] = "to %s" % name
+
+    def remove(self):
+        """A file less."""
+        name = self.file()
+        if name is None:
+            return
+        os.unlink(self.place(name))
+        del self.tree[name]
+
+    def rename(self):
+        """To a new name, or over another file."""
+        old = self.file()
+        new = self.chance.choice([self.new(), self.file()])
+        if old is None or new in (None, old):
+            return
+        os.rename(self.place(old), self.place(new))
+        self.tree[new] = self.tree.pop(old)
+
+    def step(self):
+        """One of them, and a short rest now and then."""
+        self.touched = ()
+        try:
+            self.chance.choice([self.make, self.make, self.append, self.append, self.rewrite, self.cut, self.mkdir,
+                                self.link, self.remove, self.rename])()
+        except OSError as error:
+            if error.errno != errno.EIO or not self.touched:
+                raise
+            self.unsure.update(self.touched)
+            for name in self.touched:
+                self.tree.pop(name, None)
+        if self.chance.random() < 0.2:
+            time.sleep(0.02)
+
+    def look(self):
+        """What is there."""
+        out = {}
+        for folder, directories, files in os.walk(self.path):
+            for name in directories + files:
+                path = os.path.join(folder, name)
+                key = os.path.relpath(path, self.path)
+                if os.path.islink(path):
+                    out[key] = os.readlink(path)
+                elif os.path.isdir(path):
+                    out[key] = None
+                else:
+                    with open(path, "rb") as file:
+                        out[key] = file.read()
+        return out
+
+    def broken(self):
+        """Differences, for people."""
+        found = self.look()
+        return ["%s: %s, should be %s" % (name, told(found, name), told(self.tree, name))
+                for name in sorted((set(found) | set(self.tree)) - self.unsure)
+                if (name in found) != (name in self.tree) or found[name] != self.tree[name]]
+
+
+def told(tree, name):
+    """For people."""
+    if name not in tree:
+        return "missing"
+    what = tree[name]
+    return "a directory" if what is None else what if isinstance(what, str) else size(what)
+
+
 class PowerCase(Case):
     """A machine that loses power, as KIND of filesystem says."""
 
@@ -258,6 +402,29 @@ class Ext4Power(PowerCase):
             self.restart(machine)
             promises.path = os.path.join(machine.export, "round%d" % round_)
             self.assert_kept(promises, "on the server's disk")
+
+
+    def test_what_was_accepted_survives_the_loss_of_power_while_its_client_lives(self):
+        """The server's machine dies and comes back; nothing was synced, and everything is there that a program was told
+        is so, also what it did meanwhile."""
+        machine = self.machine()
+        mount = self.mount(machine.server)
+        for round_ in range(ROUNDS):
+            accepted = Accepted(mount.join("round%d" % round_), random.Random(self.chance.random()))
+            worker = Worker(accepted)
+            worker.start()
+            time.sleep(self.chance.uniform(0.1, 9) * SLOWER)
+            machine.lose_power()
+            self.restart(machine)
+            time.sleep(self.chance.uniform(0, 2) * SLOWER)
+            worker.stop.set()
+            worker.join(ROUND_S)
+            self.assertIsNone(worker.error)
+            self.assertEqual(accepted.broken(), [], "through the mount, seed %d" % SEED)
+            flush(mount.path)
+            accepted.path = os.path.join(machine.export, os.path.basename(accepted.path))
+            self.assertEqual(accepted.broken(), [], "on the server's disk, seed %d" % SEED)
+        self.assertEqual(status(mount.path)["not-made-again"], 0, "changes, seed %d" % SEED)
 
 
 class XfsPower(Ext4Power):

@@ -24,10 +24,16 @@ static void on_executing(void *data, struct wb_sent *sent)
 
 void wb_steps_begin(struct wb_steps *steps, uint64_t dirty_limit_bytes)
 {
+    wb_steps_begin_owned(steps, dirty_limit_bytes, 0);
+}
+
+void wb_steps_begin_owned(struct wb_steps *steps, uint64_t dirty_limit_bytes, uint64_t owned_limit_bytes)
+{
     Pohmel__LeaseAcquireRequest acquire = POHMEL__LEASE_ACQUIRE_REQUEST__INIT;
     Pohmel__StatfsRequest statfs = POHMEL__STATFS_REQUEST__INIT;
     struct ph_wb_config config = {.flush_age_ms = 5000,
                                   .dirty_limit_bytes = dirty_limit_bytes,
+                                  .owned_limit_bytes = owned_limit_bytes,
                                   .payload_max_bytes = 65536,
                                   .in_flight_max = 64};
     wb_world_begin(&steps->world, &config, NULL);

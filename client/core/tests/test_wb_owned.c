@@ -1,0 +1,301 @@
+/* What the server applied is kept until it is stable: docs/decisions/0015-owned.md. */
+#include <string.h>
+
+#include "client/core/tests/wb_steps.h"
+
+enum { PLENTY = 1 << 20, STABLE_MS = 5000 };
+
+static void begin(struct wb_steps *steps, uint64_t owned_limit_bytes)
+{
+    wb_steps_begin_owned(steps, PLENTY, owned_limit_bytes);
+    ph_wb_server(steps->world.wb, 1, 1);
+}
+
+/* The server's machine lost power, and everything that it had. */
+static void lose_power(struct wb_steps *steps)
+{
+    wb_world_lose(&steps->world);
+    wb_model_free(steps->world.server);
+    steps->world.server = wb_model_new(true, NULL);
+    steps->world.server->now = steps->world.now.real;
+    g_string_truncate(steps->history, 0);
+}
+
+static void come_back(struct wb_steps *steps, uint64_t epoch, uint64_t unbroken)
+{
+    ph_wb_server(steps->world.wb, epoch, unbroken);
+    wb_world_open(&steps->world);
+}
+
+static void assert_text(const struct wb_steps *steps, uint64_t id, const char *text)
+{
+    g_assert_nonnull(wb_model_node(steps->world.server, id));
+    g_autofree char *found = wb_steps_text(steps, id);
+    g_assert_cmpstr(found, ==, text);
+}
+
+static bool has_name(const struct wb_steps *steps, uint64_t directory, const char *name)
+{
+    return g_hash_table_contains(wb_model_node(steps->world.server, directory)->names, name);
+}
+
+static uint64_t unstable_bytes(const struct wb_steps *steps)
+{
+    struct ph_wb_counters counters;
+    ph_wb_count(steps->world.wb, steps->world.now.ms, &counters);
+    return counters.unstable_bytes;
+}
+
+/* Files in two directories, one of them moved, one removed; all of it is at the server. */
+static void make_some(struct wb_steps *steps)
+{
+    g_assert_cmpuint(wb_create(steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(steps, 10, 1, 0, "first"), ==, PH_ST_OK);
+    wb_steps_flush(steps);
+    g_assert_cmpuint(wb_write(steps, 10, 1, 5, ", more"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_mkdir(steps, WB_ROOT, "d", 11), ==, PH_ST_OK);
+    wb_steps_flush(steps);
+    g_assert_cmpuint(wb_create(steps, 11, "g", 12, 0), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_create(steps, WB_ROOT, "short", 13, 0), ==, PH_ST_OK);
+    wb_steps_flush(steps);
+    g_assert_cmpuint(wb_rename(steps, WB_ROOT, "f", "h"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_remove(steps, WB_ROOT, "short"), ==, PH_ST_OK);
+    wb_steps_flush(steps);
+}
+
+static void assert_some(const struct wb_steps *steps)
+{
+    assert_text(steps, 10, "first, more");
+    g_assert_true(has_name(steps, WB_ROOT, "h"));
+    g_assert_false(has_name(steps, WB_ROOT, "f"));
+    g_assert_true(has_name(steps, 11, "g"));
+    g_assert_false(has_name(steps, WB_ROOT, "short"));
+    g_assert_cmpuint(steps->world.failed->len, ==, 0);
+}
+
+static void test_what_the_server_lost_is_made_again(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    make_some(&steps);
+    g_assert_cmpuint(unstable_bytes(&steps), >, 0);
+    lose_power(&steps);
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    assert_some(&steps);
+    wb_steps_end(&steps);
+}
+
+static void test_a_second_loss_in_the_middle_loses_nothing(void)
+{
+    for (unsigned answered = 0; answered < 30; answered++) {
+        struct wb_steps steps;
+        begin(&steps, PLENTY);
+        make_some(&steps);
+        lose_power(&steps);
+        come_back(&steps, 2, 2);
+        for (unsigned i = 0; i < answered && steps.world.sent->len > 0; i++)
+            wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+        if (answered % 2 == 0) /* what was made again is lost again, or is not */
+            lose_power(&steps);
+        else
+            wb_world_lose(&steps.world);
+        come_back(&steps, 3, 3);
+        wb_world_settle(&steps.world);
+        assert_some(&steps);
+        wb_steps_end(&steps);
+    }
+}
+
+static void test_what_survived_is_not_changed(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    make_some(&steps);
+    wb_world_lose(&steps.world);
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    assert_some(&steps);
+    wb_steps_end(&steps);
+}
+
+static void test_a_server_that_lost_nothing_is_sent_nothing(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    make_some(&steps);
+    wb_world_lose(&steps.world);
+    g_string_truncate(steps.history, 0);
+    come_back(&steps, 2, 1);
+    wb_world_settle(&steps.world);
+    g_assert_null(strstr(steps.history->str, "CREATE"));
+    g_assert_null(strstr(steps.history->str, "GETATTR"));
+    g_assert_cmpuint(unstable_bytes(&steps), >, 0);
+    wb_steps_end(&steps);
+}
+
+static void test_what_is_stable_is_kept_no_longer(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    make_some(&steps);
+    wb_world_tick(&steps.world, STABLE_MS - 1);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_SYNC), ==, 0);
+    wb_world_tick(&steps.world, 1);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_SYNC), ==, 1);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "behind", 20, 0), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    wb_world_deliver(&steps.world, wb_world_find(&steps.world, PH_CMD_CREATE));
+    wb_world_settle(&steps.world);
+    uint64_t behind = unstable_bytes(&steps); /* what was answered after that had been asked */
+    g_assert_cmpuint(behind, >, 0);
+    wb_world_tick(&steps.world, STABLE_MS);
+    wb_world_settle(&steps.world);
+    g_assert_cmpuint(unstable_bytes(&steps), ==, 0);
+    wb_world_tick(&steps.world, STABLE_MS);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_SYNC), ==, 0);
+    wb_steps_end(&steps);
+}
+
+static void test_a_sync_that_failed_makes_nothing_stable(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    make_some(&steps);
+    wb_world_tick(&steps.world, STABLE_MS);
+    wb_world_refuse(&steps.world, wb_world_find(&steps.world, PH_CMD_SYNC), PH_ST_IO_ERROR);
+    g_assert_cmpuint(unstable_bytes(&steps), >, 0);
+    lose_power(&steps);
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    assert_some(&steps);
+    wb_steps_end(&steps);
+}
+
+static void test_what_others_changed_is_put_aside(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "mine"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    wb_world_lose(&steps.world);
+    struct wb_node *node = wb_model_node(steps.world.server, 10);
+    g_byte_array_set_size(node->data, 0);
+    g_byte_array_append(node->data, (const uint8_t *) "theirs", 6);
+    node->version += 1000;
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    assert_text(&steps, 10, "theirs");
+    g_assert_cmpuint(steps.world.failed->len, ==, 1);
+    g_assert_cmpuint(ph_wb_take_error(steps.world.wb, 10), ==, PH_ST_STALE);
+    wb_steps_end(&steps);
+}
+
+static void test_everything_else_waits_until_it_is_done(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    make_some(&steps);
+    lose_power(&steps);
+    struct wb_asked *early = wb_sync(&steps, 10); /* there is no session */
+    come_back(&steps, 2, 2);
+    struct wb_asked *late = wb_sync(&steps, 12);
+    for (unsigned i = 0; i < 3; i++) {
+        g_assert_cmpuint(steps.world.sent->len, ==, 1);
+        g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_SYNC), ==, 0);
+        wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+    }
+    wb_world_settle(&steps.world);
+    g_assert_true(early->done && late->done);
+    g_assert_cmpuint(early->reply.status, ==, PH_ST_OK);
+    wb_world_drop(early);
+    wb_world_drop(late);
+    assert_some(&steps);
+    wb_steps_end(&steps);
+}
+
+static void test_what_is_dirty_goes_on_after_it(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    make_some(&steps);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "FIRST"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_create(&steps, 11, "late", 14, 0), ==, PH_ST_OK);
+    lose_power(&steps);
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    wb_steps_flush(&steps);
+    assert_text(&steps, 10, "FIRST, more");
+    g_assert_true(has_name(&steps, 11, "late"));
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    wb_steps_end(&steps);
+}
+
+static void test_writers_wait_when_too_much_is_not_stable(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin_owned(&steps, 100000, 50000);
+    ph_wb_server(steps.world.wb, 1, 1);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    struct wb_asked *last = NULL;
+    for (unsigned i = 0; i < 8 && (last == NULL || last->done); i++) {
+        if (last != NULL)
+            wb_world_drop(last);
+        last = wb_write_later(&steps, 10, 1, i * UINT64_C(40000), 40000);
+        wb_world_flush(&steps.world, 0);
+        for (guint at = 0; at < steps.world.sent->len;) {
+            struct wb_sent *sent = g_ptr_array_index(steps.world.sent, at);
+            if (sent->command == PH_CMD_SYNC)
+                at++;
+            else
+                wb_world_deliver(&steps.world, sent);
+        }
+    }
+    g_assert_false(last->done);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_SYNC), ==, 1);
+    wb_world_settle(&steps.world);
+    g_assert_true(last->done);
+    wb_world_drop(last);
+    wb_steps_end(&steps);
+}
+
+static void test_fsync_lets_go_of_what_it_was_about(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    uint64_t name = unstable_bytes(&steps);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "some text that is written"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(unstable_bytes(&steps), >, name);
+    struct wb_asked *sync = wb_sync(&steps, 10);
+    wb_world_settle(&steps.world);
+    wb_world_drop(sync);
+    g_assert_cmpuint(unstable_bytes(&steps), <=, name);
+    wb_steps_end(&steps);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/wb_owned/what the server lost is made again", test_what_the_server_lost_is_made_again);
+    g_test_add_func("/wb_owned/a second loss in the middle loses nothing",
+                    test_a_second_loss_in_the_middle_loses_nothing);
+    g_test_add_func("/wb_owned/what survived is not changed", test_what_survived_is_not_changed);
+    g_test_add_func("/wb_owned/a server that lost nothing is sent nothing",
+                    test_a_server_that_lost_nothing_is_sent_nothing);
+    g_test_add_func("/wb_owned/what is stable is kept no longer", test_what_is_stable_is_kept_no_longer);
+    g_test_add_func("/wb_owned/a sync that failed makes nothing stable",
+                    test_a_sync_that_failed_makes_nothing_stable);
+    g_test_add_func("/wb_owned/what others changed is put aside", test_what_others_changed_is_put_aside);
+    g_test_add_func("/wb_owned/everything else waits until it is done",
+                    test_everything_else_waits_until_it_is_done);
+    g_test_add_func("/wb_owned/what is dirty goes on after it", test_what_is_dirty_goes_on_after_it);
+    g_test_add_func("/wb_owned/writers wait when too much is not stable",
+                    test_writers_wait_when_too_much_is_not_stable);
+    g_test_add_func("/wb_owned/fsync lets go of what it was about", test_fsync_lets_go_of_what_it_was_about);
+    return g_test_run();
+}
