@@ -10,7 +10,7 @@ import threading
 import time
 
 from calls import attempt, read, write
-from harness import SLOWER, Case, MountCase, flush, wait_for
+from harness import SLOWER, Case, MountCase, flush, scratch, wait_for
 
 PIECE = 100
 APPENDS = 400
@@ -120,6 +120,42 @@ class Freshness(MountCase):
             other = os.stat(two)
             self.assertEqual(os.stat(one).st_ctime_ns, other.st_ctime_ns)
         os.close(descriptor)
+
+    def test_the_end_of_a_file_is_where_others_put_it(self):
+        """Without a stat in between: by all calls that go by the size, on files that are opened then, and by those
+        that ask for it on files that were open before."""
+        old, sizes = 5000, {"longer": 20000, "shorter": 100}
+
+        def sent(file):
+            with open(os.path.join(self.local, "copy"), "wb") as out:
+                os.lseek(file, 0, os.SEEK_SET)
+                return sum(iter(lambda: os.sendfile(out.fileno(), file, None, 1 << 20), 0))
+
+        def copied(file):
+            with open(self.there + "/copy", "wb") as out:
+                os.lseek(file, 0, os.SEEK_SET)
+                return sum(iter(lambda: os.copy_file_range(file, out.fileno(), 1 << 20), 0))
+
+        ends = {"seek": lambda file: os.lseek(file, 0, os.SEEK_END), "read": lambda file: len(os.pread(file, 30000, 0)),
+                "hole": lambda file: os.lseek(file, 0, os.SEEK_HOLE), "sendfile": sent, "copy": copied}
+        self.local = scratch("local")
+        for change, size in sizes.items():
+            for way, end in ends.items():
+                for before in (True, False):
+                    if before and change == "longer" and way in ("sendfile", "copy"):
+                        continue  # the kernel goes by the size that it knows: pohmelfs(8)
+                    one, two = self.pair("-".join((change, way, str(before))))
+                    write(one, b"x" * old)
+                    self.assertEqual(len(read(two)), old)
+                    file = os.open(two, os.O_RDONLY) if before else None
+                    if size > old:
+                        write(one, b"x" * (size - old), flags=os.O_APPEND)
+                    else:
+                        os.truncate(one, size)
+                    if file is None:
+                        file = os.open(two, os.O_RDONLY)
+                    self.assertEqual(end(file), size, (change, way, before))
+                    os.close(file)
 
     def test_a_file_that_is_closed_keeps_its_times(self):
         """Once another mount has looked at it: written here, replaced, and written back or not by then."""
