@@ -407,9 +407,8 @@ static void born(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr
     action->lease = attr->lease;
     action->mode = attr->lease_mode;
     o->born = true;
-    o->server_version = attr->version;
+    wb_server_has(o, attr);
     wb_learn_changed(o, attr);
-    o->moved = false;
     o->plain = attr->plain || !wb->write_back;
     if (wb_is_gone(wb, o->lru.key, attr->lease))
         o->recalled = true;

@@ -110,10 +110,13 @@ static void send_pieces(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions
         write->length = (uint32_t) piece->len;
         call->payload = piece;
         op->end = MAX_OF(op->end, offset + piece->len);
+        o->sent_end = MAX_OF(o->sent_end, op->end);
         if (says_all(op, o, piece->len)) {
             wb_time_to_wire(&o->attr.modified, &call->outgoing->modified);
             write->modified = &call->outgoing->modified;
             op->said = true;
+        } else {
+            o->sent_untimed = true;
         }
         wb_op_send(wb, call, PH_CMD_WRITE, actions);
     }
@@ -195,6 +198,8 @@ void wb_state_start(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *
         o->touched = false;
     }
     op->size = o->attr.size;
+    o->sent_end = o->server_size;
+    o->sent_untimed = false;
     op->bytes = o->data != NULL ? ph_wb_data_dirty_bytes(o->data) : 0;
     op->data = op->bytes > 0;
     op->cursor = op->end = 0;
@@ -256,11 +261,11 @@ void wb_state_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct p
     }
     const Pohmel__Attr *attr = status == PH_ST_OK && call->step != WB_STEP_OPEN ? attr_of(transact) : NULL;
     if (attr != NULL && attr->version > o->server_version) {
-        o->server_version = attr->version;
+        wb_server_has(o, attr);
         wb_learn_changed(o, attr);
+    } else if (attr != NULL) {
+        o->moved = o->passed = false;
     }
-    if (attr != NULL)
-        o->moved = false;
     if (op->status == PH_ST_OK)
         op->status = status;
     o->pins++;

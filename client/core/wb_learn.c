@@ -94,10 +94,18 @@ static void take_attr(struct wb_object *o, const Pohmel__Attr *attr)
     ph_cached_attr_from_wire(attr, &o->attr);
     o->known = true;
     o->plain = attr->plain;
-    o->server_version = attr->version;
-    o->moved = false;
+    wb_server_has(o, attr);
     if (S_ISREG(attr->mode))
         o->server_size = attr->size;
+}
+
+void wb_server_has(struct wb_object *o, const Pohmel__Attr *attr)
+{
+    struct ph_cached_attr now;
+    ph_cached_attr_from_wire(attr, &now);
+    o->server_version = attr->version;
+    o->server_modified = now.modified;
+    o->moved = o->passed = false;
 }
 
 void wb_hear(const struct ph_wb_call *call, struct wb_object *o, const Pohmel__Attr *attr)
@@ -112,8 +120,7 @@ void wb_hear(const struct ph_wb_call *call, struct wb_object *o, const Pohmel__A
     ph_cached_attr_from_wire(attr, o->there);
     o->there_for = o->attr.version;
     o->plain = attr->plain;
-    o->server_version = attr->version;
-    o->moved = false;
+    wb_server_has(o, attr);
 }
 
 bool wb_heard(const struct wb_object *o)
@@ -130,18 +137,50 @@ void wb_take_heard(struct wb_object *o)
     o->there_for = o->attr.version;
 }
 
+static int time_cmp(const struct ph_cached_time *a, const struct ph_cached_time *b)
+{
+    if (a->seconds != b->seconds)
+        return a->seconds < b->seconds ? -1 : 1;
+    return a->nanoseconds < b->nanoseconds ? -1 : a->nanoseconds > b->nanoseconds;
+}
+
+/* Whether what was sent of O and not answered may have left it like NOW. */
+static bool may_be_ours(const struct wb_object *o, const struct ph_cached_attr *now)
+{
+    uint64_t least = o->is_cut ? MIN_OF(o->cut, o->server_size) : o->server_size;
+    uint64_t most = MAX_OF(MAX_OF(o->attr.size, o->server_size), o->sent_end);
+    bool in_time = o->sent_untimed || time_cmp(&now->modified, &o->server_modified) == 0 ||
+                   time_cmp(&now->modified, &o->attr.modified) <= 0;
+    return in_time &&
+           (!S_ISREG(now->mode) || (now->size >= MIN_OF(least, o->attr.size) && now->size <= most));
+}
+
+/* Whether somebody else changed O since the server last told us about it. Where a change of names of ours may
+ * have moved its version, or one that was not answered, that alone does not tell: what others write moves
+ * size or time as well. */
+static bool changed_by_others(const struct ph_wb *wb, const struct wb_object *o, const Pohmel__Attr *attr)
+{
+    struct ph_cached_attr now;
+    if (S_ISDIR(attr->mode) || attr->version == o->server_version)
+        return false;
+    ph_cached_attr_from_wire(attr, &now);
+    if (o->moved)
+        return !may_be_ours(o, &now);
+    return (!o->passed && wb_links_known(wb, o)) || time_cmp(&now.modified, &o->server_modified) != 0 ||
+           (S_ISREG(attr->mode) && now.size != o->server_size);
+}
+
 /* After a session was lost: somebody else may have changed what is dirty here. */
 static void inspect(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *attr)
 {
-    if (!S_ISDIR(attr->mode) && !o->moved && wb_links_known(wb, o) && attr->version != o->server_version) {
+    if (changed_by_others(wb, o, attr)) {
         for (size_t i = 0; i < o->op_count; i++)
-            if ((o->ops[i]->kind == WB_STATE || o->ops[i]->kind == WB_XATTR) && !o->ops[i]->uncertain)
+            if (o->ops[i]->kind == WB_STATE || o->ops[i]->kind == WB_XATTR)
                 o->ops[i]->status = PH_ST_STALE;
     }
-    o->server_version = attr->version;
+    wb_server_has(o, attr);
     if (S_ISREG(attr->mode)) /* what was on its way may have arrived */
         o->server_size = attr->size;
-    o->moved = false;
     o->suspect = false;
 }
 
@@ -157,7 +196,7 @@ static void learn_links(struct ph_wb *wb, const struct ph_wb_call *call, struct 
         if (o->ops[i]->kind != WB_STATE && o->ops[i]->kind != WB_OPEN && o->ops[i]->kind != WB_XATTR)
             return;
     o->attr.links = attr->links;
-    o->server_version = attr->version;
+    wb_server_has(o, attr);
     o->learned = call->clock;
 }
 
@@ -232,7 +271,8 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
         else if (o->known)
             wb_patch(o, attr);
     } else if (!o->known ||
-               attr->version >= (own || o->stale || !o->moved ? o->server_version : o->attr.version)) {
+               attr->version >=
+                   (own || o->stale || !(o->moved || o->passed) ? o->server_version : o->attr.version)) {
         if (o->exclusive && o->known && !own)
             wb_action(actions, PH_WB_FORGET)->object = attr->object;
         bool first = !o->known;

@@ -145,10 +145,14 @@ struct wb_object {
     struct ph_cached_attr *there; /* what the server said when all was written back; NULL: it did not */
     uint64_t there_for;           /* the version that ATTR had then */
     struct ph_lru_entry kept_lru;
-    struct ph_blob *kept;                 /* all of a small file (wb_kept.c); or NULL */
-    uint64_t kept_for;                    /* the version of ATTR at which that is right */
-    struct ph_cached_time server_changed; /* its time of change after what was written back last */
-    bool moved;                           /* a change of ours moved its version without our being told */
+    struct ph_blob *kept;                  /* all of a small file (wb_kept.c); or NULL */
+    uint64_t kept_for;                     /* the version of ATTR at which that is right */
+    struct ph_cached_time server_changed;  /* its time of change after what was written back last */
+    struct ph_cached_time server_modified; /* with that version */
+    uint64_t sent_end;                     /* of what is being sent */
+    bool sent_untimed;                     /* a part of it leaves the time to the server */
+    bool moved;                            /* a change of ours moved its version without our being told */
+    bool passed; /* one of names may have, which leaves size and time of modification */
     uint64_t pins, busy;
     struct wb_op **ops; /* about it, in order */
     size_t op_count, op_capacity;
@@ -243,6 +247,7 @@ struct ph_wb {
 };
 
 #define MAX_OF(a, b) ((a) > (b) ? (a) : (b))
+#define MIN_OF(a, b) ((a) < (b) ? (a) : (b))
 #define WB_OF(entry, type, member) ((type *) ((char *) (entry) -offsetof(type, member)))
 
 /* wb.c */
@@ -268,6 +273,8 @@ bool wb_holds(const struct ph_wb *wb, const struct wb_object *o, const struct ph
 bool wb_writable(const struct ph_wb *wb, const struct wb_object *o, const struct ph_wb_now *now);
 /* How many names O has is known: nothing that was sent on without knowing what it takes away may have taken
  * one. */
+/* The server said that O is as ATTR says. */
+void wb_server_has(struct wb_object *o, const Pohmel__Attr *attr);
 bool wb_links_known(const struct ph_wb *wb, const struct wb_object *o);
 /* What counts as dirty, in bytes. */
 uint64_t wb_amount(const struct ph_wb *wb);

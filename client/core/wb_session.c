@@ -94,7 +94,7 @@ void ph_wb_lost(struct ph_wb *wb)
     while (entry != NULL) {
         struct ph_lru_entry *newer = entry->newer;
         struct wb_object *o = WB_OF(entry, struct wb_object, lru);
-        o->moved = o->moved || wb->blind_running > 0;
+        o->passed = o->passed || wb->blind_running > 0 || !wb_links_known(wb, o);
         lose_object(wb, o);
         entry = newer;
     }
@@ -157,7 +157,7 @@ void ph_wb_give_up(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_a
 /* What others may have changed of O while the server was down shows in its version, as far as we know it. */
 static uint64_t sure_version(const struct wb_object *o)
 {
-    bool sure = o->known && !S_ISDIR(o->attr.mode) && !o->moved && o->busy == 0;
+    bool sure = o->known && !S_ISDIR(o->attr.mode) && !o->moved && !o->passed && o->busy == 0;
     for (size_t i = 0; i < o->op_count && sure; i++)
         sure = !o->ops[i]->sent;
     return sure ? o->server_version : 0;

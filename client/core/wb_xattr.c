@@ -448,7 +448,7 @@ uint32_t wb_xattr_answered(struct wb_op *op, const struct ph_reply *reply)
     const Pohmel__Attr *attr = result != NULL && result->setxattr != NULL ? result->setxattr->attr : NULL;
     o->moved = attr == NULL;
     if (attr != NULL && attr->version > o->server_version) {
-        o->server_version = attr->version;
+        wb_server_has(o, attr);
         wb_learn_changed(o, attr);
     }
     bool gone = op->command == PH_CMD_REMOVEXATTR && reply->status == PH_ST_NO_ATTRIBUTE;

@@ -117,7 +117,9 @@ static void on_restart(struct world *world, void *data)
 {
     int index = GPOINTER_TO_INT(data);
     sim_trace_line(&world->result->trace, world->now_us, "world", "client%d starts again", index);
-    sim_client_new(world, index);
+    struct sim_client *client = sim_client_new(world, index);
+    if (world->ending)
+        sim_client_shutdown(client);
 }
 
 /* The server finds out that a machine is gone. */
@@ -138,6 +140,8 @@ void sim_client_crash(struct sim_client *client, gboolean hard)
     client->dead = TRUE;
     if (conn)
         client->last_conn = conn;
+    if (conn)
+        sim_phases_lost(world->phases, conn);
     sim_programs_died(client);
     if (client->writeback)
         sim_writeback_died(client->writeback);
@@ -193,6 +197,7 @@ static void send_once(struct sim_client *client, const struct ph_frame_header *h
                       struct ph_client_request *request)
 {
     sim_trace_frame(client->world, client->name, header, request->message, request->message_len);
+    sim_phases_asked(client->world->phases, client->conn, header, request->message, request->message_len);
     ph_conn_send(client->conn->ends[SIM_END_CLIENT], header, request->message, request->message_len,
                  request->payload);
 }
@@ -300,7 +305,8 @@ static void act(struct sim_client *client, const struct ph_client_action *action
         break;
     case PH_CLIENT_CLOSED:
         client->closed = TRUE;
-        client->closed_in_order = client->conn != NULL;
+        client->closed_in_order =
+            client->conn && !client->conn->deaf[SIM_END_CLIENT] && !client->conn->deaf[SIM_END_SERVER];
         break;
     case PH_CLIENT_LOST:
         if (client->writeback)
@@ -404,6 +410,7 @@ void sim_client_frame(struct sim_conn *conn, struct ph_frame *frame)
 {
     struct sim_client *client = conn->client;
     struct ph_client_actions actions;
+    sim_phases_done(client->world->phases, conn, &frame->header);
     if (is_second_answer(client, frame)) {
         ph_frame_free(frame);
         return;
@@ -419,6 +426,7 @@ void sim_client_closed(struct sim_conn *conn, const struct ph_fault *fault)
     struct ph_client_actions actions;
     sim_trace_line(&client->world->result->trace, client->world->now_us, client->name,
                    "connection %d is gone: %s", conn->number, fault->text);
+    sim_phases_lost(client->world->phases, conn);
     if (client->conn != conn)
         return;
     client->conn = NULL;

@@ -136,7 +136,12 @@ static uint32_t read_data(void *self, struct ph_call *call, const Pohmel__ReadRe
 static uint32_t sync_object(void *self, struct ph_call *call, const Pohmel__SyncRequest *request,
                             Pohmel__Nothing *reply)
 {
+    struct model_store *store = self;
     (void) call, (void) reply;
+    if (store->fail_syncs > 0) {
+        store->fail_syncs--;
+        return store->fail_status;
+    }
     return model_find(self, request->object) ? PH_ST_OK : PH_ST_STALE;
 }
 

@@ -45,10 +45,12 @@ struct model_store {
     GHashTable *used;    /* ids that objects ever had */
     GArray *handles;     /* struct model_handle */
     uint64_t epoch;
-    gboolean dead;      /* its server died */
-    GPtrArray *records; /* struct model_record */
-    GArray *sessions;   /* struct ph_store_session */
-    uint64_t next_id;   /* first id not given out yet */
+    gboolean dead; /* its server died */
+    uint32_t fail_status;
+    unsigned fail_changes, fail_syncs; /* that many fail with it */
+    GPtrArray *records;                /* struct model_record */
+    GArray *sessions;                  /* struct ph_store_session */
+    uint64_t next_id;                  /* first id not given out yet */
     char *violation;
 };
 

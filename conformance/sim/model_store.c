@@ -253,6 +253,10 @@ static uint32_t transact(void *self, struct ph_call *call, const Pohmel__Transac
     struct model_store *store = self;
     if (store->dead)
         return PH_ST_IO_ERROR;
+    if (store->fail_changes > 0) {
+        store->fail_changes--;
+        return store->fail_status;
+    }
     guint moments = store->moments->len, handles = store->handles->len;
     GHashTable *before = model_copy_objects(store);
     reply->n_results = request->n_changes;
@@ -265,6 +269,12 @@ static uint32_t transact(void *self, struct ph_call *call, const Pohmel__Transac
         model_restore(store, before, moments, handles);
     }
     return status;
+}
+
+void model_store_fail(struct model_store *store, uint32_t status, unsigned count, gboolean syncs)
+{
+    store->fail_status = status;
+    *(syncs ? &store->fail_syncs : &store->fail_changes) = count;
 }
 
 static struct ph_store_session *find_session(struct model_store *store, const uint8_t *client)

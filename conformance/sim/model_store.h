@@ -31,6 +31,9 @@ struct ph_store *model_store_interface(struct model_store *store);
 void model_store_die(struct model_store *store);
 void model_store_restart(struct model_store *store);
 
+/* The next COUNT transactions (SYNCS: syncs) are refused with STATUS. */
+void model_store_fail(struct model_store *store, uint32_t status, unsigned count, gboolean syncs);
+
 /* How often the write of VALUE took effect. Values are unique. */
 guint model_store_writes_of(struct model_store *store, uint64_t value);
 

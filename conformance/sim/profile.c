@@ -107,6 +107,17 @@ void sim_profile_caching(struct sim_profile *profile, struct ph_random *random)
         profile->server_crash_per_mille = ONE_OF(random, 3, 10);
 }
 
+void sim_profile_quiet(struct sim_profile *profile)
+{
+    profile->connect_fails_per_mille = profile->repeat_per_mille = 0;
+    profile->cut_per_mille = profile->pause_per_mille = profile->crash_per_mille = 0;
+    profile->server_crash_per_mille = 0;
+    profile->resumable = TRUE;
+    /* There are renames to be caught. */
+    profile->weight[SIM_RENAME] += 4;
+    profile->weight[SIM_STAT] += 1;
+}
+
 void sim_profile_favour(struct sim_profile *profile, unsigned favour)
 {
     enum { LONG_US = 45000000, LATE_US = 8000, LINGER_US = 3000000 };

@@ -58,6 +58,9 @@ void sim_profile_locks(struct sim_profile *profile);
 /* That of a world whose machines cache; all chance comes from RANDOM. */
 void sim_profile_caching(struct sim_profile *profile, struct ph_random *random);
 
+/* Nothing goes wrong by itself, and sessions outlive what does. */
+void sim_profile_quiet(struct sim_profile *profile);
+
 /* Makes more of what FAVOUR says (enum sim_favour, bits). */
 void sim_profile_favour(struct sim_profile *profile, unsigned favour);
 

@@ -81,6 +81,15 @@ static void on_crash(struct world *world, void *data)
     sim_after(world, sim_below(world, DOWN_US), on_start, NULL, NULL);
 }
 
+gboolean sim_server_crash_now(struct world *world)
+{
+    if (world->dying || !world->server)
+        return FALSE;
+    world->dying = TRUE;
+    sim_after(world, 0, on_crash, NULL, NULL);
+    return TRUE;
+}
+
 void sim_server_crash(struct world *world)
 {
     if (world->dying || !world->server)

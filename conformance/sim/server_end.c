@@ -125,6 +125,7 @@ static void perform_one(struct world *world, const struct ph_action *action)
     case PH_ACTION_SEND:
         if (conn->closed[SIM_END_SERVER])
             break;
+        sim_phases_answered(world->phases, conn, &action->header);
         sim_trace_frame(world, "server", &action->header, action->message ? action->message->data : NULL,
                         action->message ? action->message->len : 0);
         ph_conn_send(conn->ends[SIM_END_SERVER], &action->header,
@@ -208,6 +209,7 @@ void sim_server_frame(struct sim_conn *conn, struct ph_frame *frame)
     struct ph_actions actions = {0};
     struct ph_server_call *call = NULL;
     note_session(conn, frame);
+    sim_phases_arrived(world->phases, conn, &frame->header);
     enum ph_admission admission = ph_server_frame(conn->server_conn, frame, &actions, &call);
     perform(world, &actions);
     if (admission == PH_ADMIT_NOTHING)

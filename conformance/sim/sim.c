@@ -74,6 +74,8 @@ static void run_until(struct world *world, gboolean (*done)(const struct world *
             sim_violate(world, "it hangs: %s", what);
             return;
         }
+        if (world->fault)
+            sim_strike(world);
         sim_step(world);
         if (model_store_violation(world->store))
             sim_violate(world, "%s", model_store_violation(world->store));
@@ -177,6 +179,7 @@ static void world_end(struct world *world)
     if (!world->result->violation)
         sim_server_clear(world);
     g_array_unref(world->events);
+    sim_phases_free(world->phases);
     g_free(world);
 }
 
@@ -238,10 +241,16 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     if (options->no_loss)
         world->profile.cut_per_mille = world->profile.pause_per_mille =
             world->profile.server_crash_per_mille = 0;
+    world->fault = options->fault;
+    world->phase = options->phase;
+    if (world->fault)
+        sim_profile_quiet(&world->profile);
     describe(world);
     sim_history_init(&world->history);
     world->doubts = g_array_new(FALSE, FALSE, sizeof(struct sim_doubt));
     world->glimpsed = g_array_new(FALSE, FALSE, sizeof(struct sim_glimpsed));
+    if (world->fault)
+        sim_strike_plan(world);
     sim_server_init(world);
     for (int i = 0; i < world->profile.clients; i++)
         sim_client_new(world, i);
@@ -253,7 +262,9 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     drain(world);
     for (int i = 0; i < world->profile.clients; i++)
         sim_client_shutdown(world->clients[i]);
-    run_until(world, all_closed, world->now_us + 10 * QUIET_US, "a session does not close");
+    world->ending = TRUE;
+    run_until(world, all_closed, world->now_us + (world->fault ? NOTICED_US : 10 * QUIET_US),
+              "a session does not close");
     for (guint i = 0; i < world->conns->len && !result->violation; i++)
         sim_conn_close(world->conns->pdata[i], SIM_END_CLIENT, &over);
     run_until(world, all_noticed, world->now_us + NOTICED_US,

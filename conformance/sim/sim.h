@@ -8,6 +8,8 @@
 #include <glib.h>
 #include <stdio.h>
 
+#include "conformance/sim/phase.h"
+#include "conformance/sim/strike.h"
 #include "conformance/sim/trace.h"
 
 /* What happens more often than by chance. */
@@ -15,12 +17,14 @@ enum sim_favour { SIM_FAVOUR_PAUSES = 1, SIM_FAVOUR_CUTS = 2, SIM_FAVOUR_NAMES =
 
 struct sim_options {
     uint64_t seed;
-    uint64_t steps;      /* operations of the simulated programs, in all */
-    gboolean caching;    /* a world whose clients cache */
-    gboolean write_back; /* and write back later */
-    gboolean no_loss;    /* no connection breaks, and nobody stands still: sessions end with their clients */
-    gboolean no_trace;   /* nothing is written down */
-    unsigned favour;     /* enum sim_favour, bits */
+    uint64_t steps;       /* operations of the simulated programs, in all */
+    gboolean caching;     /* a world whose clients cache */
+    gboolean write_back;  /* and write back later */
+    gboolean no_loss;     /* no connection breaks, and nobody stands still: sessions end with their clients */
+    gboolean no_trace;    /* nothing is written down */
+    unsigned favour;      /* enum sim_favour, bits */
+    enum sim_fault fault; /* nothing goes wrong but this, in PHASE; SIM_FAULT_NONE: whatever chance brings */
+    enum sim_phase phase;
     gboolean keep_trace; /* the text of the trace is wanted afterwards */
     FILE *trace_out;     /* where to print it as it comes, or NULL */
 };
@@ -30,8 +34,8 @@ struct sim_result {
     struct sim_trace trace;
     char *violation; /* the first promise that was broken, in words; NULL when all held */
     uint64_t now_us, events, transactions, repeats, cuts, sessions, locks, cancels;
-    uint64_t hits, kernel_hits, recalls, glimpses, reclaims, early_recalls, fences, pauses, crashes, judged, failures,
-        undecided, server_crashes;                                            /* of worlds that cache */
+    uint64_t hits, kernel_hits, recalls, glimpses, reclaims, early_recalls, fences, pauses, crashes, judged,
+        failures, undecided, server_crashes, strikes;                         /* of worlds that cache */
     uint64_t local, forwarded, written_back, merged, cancelled_here, doubted; /* of worlds that write back */
 };
 

@@ -6,8 +6,10 @@
 #include "client/core/session.h"
 #include "conformance/sim/history.h"
 #include "conformance/sim/model_store.h"
+#include "conformance/sim/phase.h"
 #include "conformance/sim/profile.h"
 #include "conformance/sim/sim.h"
+#include "conformance/sim/strike.h"
 #include "runtime/base/random.h"
 #include "runtime/core/conn.h"
 #include "runtime/wire/stub.h"
@@ -123,7 +125,12 @@ struct world {
     struct sim_holder holders[MODEL_REGISTERS];
     gboolean caching; /* its clients do, and tell what they see */
     gboolean write_back;
-    gboolean calm; /* no more cuts and failures */
+    gboolean calm;        /* no more cuts and failures */
+    gboolean ending;      /* all sessions are being closed */
+    enum sim_fault fault; /* that strikes in PHASE; SIM_FAULT_NONE for a world of chance */
+    enum sim_phase phase;
+    struct sim_phases *phases; /* NULL in a world of chance */
+    unsigned strikes, patience;
     uint64_t ticks;
 };
 
@@ -215,6 +222,9 @@ void sim_server_tick(struct world *world);
 
 /* It dies some time soon, in the midst of whatever it does, and is started again. server_crash.c */
 void sim_server_crash(struct world *world);
+
+/* The same at once; FALSE where it is down, or about to die. */
+gboolean sim_server_crash_now(struct world *world);
 
 /* A call on its way through the server. */
 struct sim_running {

@@ -255,14 +255,20 @@ static void test_replaced_twice_is_replaced(void)
     wb_steps_end(&steps);
 }
 
-/* A file that is dirty here when the session is lost. */
-static void begin_lost(struct wb_steps *steps)
+/* A file that is dirty here. */
+static void begin_written(struct wb_steps *steps)
 {
     wb_steps_begin(steps, PLENTY);
     wb_steps_file(steps, "f", 10, "old");
     g_assert_cmpuint(wb_open(steps, 10, 1), ==, UINT32_MAX);
     wb_world_settle(&steps->world);
     g_assert_cmpuint(wb_write(steps, 10, 1, 0, "new"), ==, PH_ST_OK);
+}
+
+/* The same when the session is lost. */
+static void begin_lost(struct wb_steps *steps)
+{
+    begin_written(steps);
     wb_world_lose(&steps->world);
 }
 
@@ -275,6 +281,26 @@ static void test_dirty_survives_a_lost_session(void)
     g_autofree char *text = wb_steps_text(&steps, 10);
     g_assert_cmpstr(text, ==, "new");
     wb_steps_end(&steps);
+}
+
+/* Whether a write of ours was under way or not when the session was lost: it does not cut off, nor stand in,
+ * what somebody else wrote afterwards. */
+static void test_what_others_wrote_is_not_overwritten(void)
+{
+    for (int sent = 0; sent < 2; sent++) {
+        struct wb_steps steps;
+        begin_written(&steps);
+        wb_world_flush(&steps.world, 0);
+        while (sent && wb_world_find(&steps.world, PH_CMD_WRITE) == NULL)
+            wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+        wb_world_lose(&steps.world);
+        wb_steps_other_writes(&steps, 10, "what somebody else wrote");
+        wb_world_open(&steps.world);
+        settle_and_drop(&steps, wb_sync(&steps, 10), PH_ST_STALE);
+        g_autofree char *text = wb_steps_text(&steps, 10);
+        g_assert_cmpstr(text, ==, "what somebody else wrote");
+        wb_steps_end(&steps);
+    }
 }
 
 static void test_cut_after_writing_in_a_lost_session(void)
@@ -414,6 +440,8 @@ int main(int argc, char **argv)
     g_test_add_func("/wb/removed in a lost session is removed", test_removed_twice_is_removed);
     g_test_add_func("/wb/replaced in a lost session is replaced", test_replaced_twice_is_replaced);
     g_test_add_func("/wb/what is dirty survives a lost session", test_dirty_survives_a_lost_session);
+    g_test_add_func("/wb/what others wrote after a session was lost is not overwritten",
+                    test_what_others_wrote_is_not_overwritten);
     g_test_add_func("/wb/cut after it was written in a lost session",
                     test_cut_after_writing_in_a_lost_session);
     g_test_add_func("/wb/what others changed meanwhile is told, not overwritten",

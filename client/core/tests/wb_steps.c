@@ -235,6 +235,16 @@ void wb_steps_file(struct wb_steps *steps, const char *name, uint64_t id, const 
     g_string_truncate(steps->history, 0);
 }
 
+void wb_steps_other_writes(struct wb_steps *steps, uint64_t id, const char *text)
+{
+    enum { LATER_S = 100 };
+    struct wb_node *node = wb_model_node(steps->world.server, id);
+    g_byte_array_set_size(node->data, 0);
+    g_byte_array_append(node->data, (const guint8 *) text, (guint) strlen(text));
+    node->version++;
+    node->modified.seconds += LATER_S;
+}
+
 char *wb_steps_text(const struct wb_steps *steps, uint64_t id)
 {
     const struct wb_node *node = wb_model_node(steps->world.server, id);

@@ -41,7 +41,10 @@ void wb_steps_file(struct wb_steps *steps, const char *name, uint64_t id, const 
 /* Everything is written back. */
 void wb_steps_flush(struct wb_steps *steps);
 
-/* The text of the server's file. */
+/* Somebody else makes TEXT of the file ID at the server, a while later. */
+void wb_steps_other_writes(struct wb_steps *steps, uint64_t id, const char *text);
+
+/* The text of the server's file. Owned. */
 char *wb_steps_text(const struct wb_steps *steps, uint64_t id);
 
 /* What waits to be executed, as names of commands. Owned. */
