@@ -383,4 +383,7 @@ void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_acti
     }
     wb_op_unstall(wb);
     wb_pump(wb, now, actions);
+    wb_pace_tick(wb, now);
+    if (wb->throttled_first != NULL)
+        wb_resume(wb, NULL, now, actions);
 }

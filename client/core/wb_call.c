@@ -309,7 +309,8 @@ void wb_resume(struct ph_wb *wb, struct ph_wb_call *resume, const struct ph_wb_n
         call->throttled = NULL;
         go(wb, call, now, actions);
     }
-    while (wb->throttled_first != NULL && !wb_is_full(wb)) {
+    wb_pace(wb);
+    while (wb->throttled_first != NULL && wb_has_room(wb)) {
         struct ph_wb_call *call = wb->throttled_first;
         wb->throttled_first = call->throttled;
         if (wb->throttled_first == NULL)

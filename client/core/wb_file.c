@@ -66,10 +66,12 @@ bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     uint64_t bytes = wb_space_of(offset, request->length);
     if (!wb_space(wb, bytes, 0, now, actions))
         return false;
-    if (wb_is_full(wb)) {
+    wb_pace(wb);
+    if (!wb_has_room(wb)) {
         throttle(wb, call);
         return true;
     }
+    wb_fill(wb, request->length);
     if (o->data == NULL)
         o->data = ph_wb_data_new();
     struct wb_op *op = wb_state(wb, o, request->caller, now->ms);

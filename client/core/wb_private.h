@@ -241,6 +241,8 @@ struct ph_wb {
     uint64_t ticked_ms;
     uint64_t away_ms; /* when a tick first found no session; 0 while there is one */
     struct ph_wb_call *throttled_first, *throttled_last;
+    uint64_t pace_amount, pace_bytes,
+        paced_ms;                  /* wb_pace.c: what was dirty when last looked; what may be written */
     struct ph_wb_call *lost_calls; /* that waited for what ended with the session */
     struct ph_wb_counters counters;
     struct wb_owned *owned; /* wb_owned.h */
@@ -432,6 +434,15 @@ void wb_vanish(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call **resume
 /* What is done with O stands for what waits since UNDER says: who replaces without end has it sent in time.
  */
 void wb_as_old(struct wb_object *o, const struct wb_under *under);
+
+/* wb_pace.c */
+/* What became less dirty since this was last called lets writers go on. */
+void wb_pace(struct ph_wb *wb);
+/* Whether something may be written now; LEN bytes are. */
+bool wb_has_room(const struct ph_wb *wb);
+void wb_fill(struct ph_wb *wb, uint64_t len);
+/* Time passed: nobody waits for ever for what does not arrive. */
+void wb_pace_tick(struct ph_wb *wb, const struct ph_wb_now *now);
 
 /* wb_kept.c */
 /* O holds what PAYLOAD (NULL: nobody knows) has, which the server has by now; it may be kept. */

@@ -376,6 +376,47 @@ static void test_large_files_are_sent_early(void)
     wb_steps_end(&steps);
 }
 
+/* Between half of the limit and all of it writers go on with what arrives; where nothing does, as time
+ * passes. */
+static void test_writers_are_slowed_before_they_stop(void)
+{
+    struct wb_steps steps;
+    struct ph_wb_counters counters;
+    unsigned written = 0, waited = 0;
+    wb_steps_begin(&steps, 64 * PIECE);
+    wb_steps_file(&steps, "f", 10, "x");
+    wb_open(&steps, 10, 7);
+    wb_world_settle(&steps.world);
+    while (written < 200) {
+        struct wb_asked *write = wb_write_later(&steps, 10, 7, (uint64_t) written * PIECE, PIECE);
+        for (; !write->done; waited++) {
+            if (steps.world.sent->len > 0)
+                deliver_first(&steps);
+            else
+                wb_world_tick(&steps.world, 10);
+        }
+        g_assert_cmpuint(write->reply.status, ==, PH_ST_OK);
+        wb_world_drop(write);
+        ph_wb_count(steps.world.wb, 0, &counters);
+        g_assert_cmpuint(counters.dirty_bytes, <=, 62 * PIECE); /* it comes nowhere near the limit */
+        written++;
+    }
+    g_assert_cmpuint(waited, >, 100);
+    struct wb_asked *stuck = NULL;
+    for (unsigned i = 0; i < 40 && (stuck == NULL || stuck->done); i++) {
+        if (stuck != NULL)
+            wb_world_drop(stuck);
+        stuck = wb_write_later(&steps, 10, 7, (uint64_t) (written + i) * PIECE, PIECE);
+    }
+    g_assert_false(stuck->done);
+    for (unsigned i = 0; i < 3 && !stuck->done; i++)
+        wb_world_tick(&steps.world, 100);
+    g_assert_true(stuck->done);
+    wb_world_drop(stuck);
+    wb_steps_flush(&steps);
+    wb_steps_end(&steps);
+}
+
 static void test_pieces_make_room(void)
 {
     struct wb_steps steps;
@@ -386,13 +427,14 @@ static void test_pieces_make_room(void)
     wb_world_settle(&steps.world);
     for (uint64_t i = 0; i < 4; i++)
         writes[i] = wb_write_later(&steps, 10, 7, i * PIECE, PIECE);
-    g_assert_true(writes[2]->done);
-    g_assert_false(writes[3]->done);
+    g_assert_true(writes[1]->done);
+    g_assert_false(writes[2]->done); /* more than half is dirty, and nothing arrives */
     wb_world_tick(&steps.world, 10);
     wb_world_deliver(&steps.world, wb_world_find(&steps.world, PH_CMD_OPEN));
     g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_WRITE), ==, 2);
     wb_world_deliver(&steps.world, wb_world_find(&steps.world, PH_CMD_WRITE));
-    g_assert_true(writes[3]->done);
+    g_assert_true(writes[2]->done);
+    g_assert_false(writes[3]->done);
     wb_steps_flush(&steps);
     g_assert_cmpuint(wb_model_node(steps.world.server, 10)->data->len, ==, 4 * PIECE);
     for (int i = 0; i < 4; i++)
@@ -465,6 +507,7 @@ int main(int argc, char **argv)
                     test_small_file_that_was_written_back_is_read_here);
     g_test_add_func("/wb/what was kept of a file goes with the lease",
                     test_what_was_kept_goes_with_the_lease);
+    g_test_add_func("/wb/writers are slowed before they stop", test_writers_are_slowed_before_they_stop);
     g_test_add_func("/wb/what was moved and removed is only removed", test_moved_and_removed_is_removed);
     g_test_add_func("/wb/what was moved out of the way of another is moved first",
                     test_moved_where_another_was_made_moves_first);
