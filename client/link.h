@@ -20,6 +20,7 @@ struct ph_link_leases {
     uint64_t generation; /* of the session, as ph_link_generation */
     bool granted, watched;
     bool write_back; /* changes may be made here: everybody acts with their own ids, and may write */
+    bool ranges;     /* leases on ranges of bytes are granted */
     uint32_t ttl_ms;
     uint64_t epoch, unbroken; /* start of the server, and since which one nothing was lost */
 };

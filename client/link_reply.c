@@ -113,6 +113,7 @@ void ph_link_tell(struct ph_link *link, const struct ph_client_action *action)
                                     .granted = opened->leases,
                                     .watched = opened->watched,
                                     .write_back = opened->write_back,
+                                    .ranges = opened->ranges,
                                     .ttl_ms = opened->lease_ttl_ms,
                                     .epoch = opened->epoch,
                                     .unbroken = opened->unbroken};

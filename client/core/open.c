@@ -22,7 +22,7 @@ void ph_client_send_open(struct ph_client *client, uint64_t now_ms, struct ph_cl
     message.host.len = strnlen(client->host, PH_HOST_MAX_BYTES);
     message.read_only = client->want_read_only;
     message.leases = client->want_leases;
-    message.write_back = message.glimpses = client->want_write_back;
+    message.write_back = message.glimpses = message.ranges = client->want_write_back;
     struct ph_client_request *request =
         ph_client_own_request(PH_PURPOSE_OPEN, PH_CMD_SESSION_OPEN, &message.base);
     request->id = ++client->next_id;
@@ -106,6 +106,7 @@ static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply 
     /* Its commands must not wait for users' (which may wait for us), and are as large as they can be. */
     opened->write_back = flushes && opened->acts_as_caller && client->flow.flush_kept > 0 &&
                          client->flow.flush_slots_kept > 0 && client->payload_max == PH_PAYLOAD_MAX_BYTES;
+    opened->ranges = opened->write_back && reply->ranges;
 }
 
 void ph_client_now_open(struct ph_client *client)

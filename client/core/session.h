@@ -83,6 +83,7 @@ struct ph_client_opened {
     uint64_t generation; /* number of sessions opened so far */
     uint64_t root, epoch, unbroken;
     bool read_only, xattrs, acls, acts_as_caller, leases, watched;
+    bool ranges;     /* leases on ranges of bytes are granted */
     bool write_back; /* changes may be kept back: what is needed to send them in any case was granted */
     uint8_t volume[16];
     uint32_t lease_ttl_ms, slots, credits;

@@ -7,6 +7,7 @@
 
 #include "client/core/wb_owned.h"
 #include "client/core/wb_private.h"
+#include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
@@ -30,6 +31,8 @@ struct ph_wb *ph_wb_new(const struct ph_wb_config *config)
     ph_lru_init(&wb->vanished);
     ph_lru_init(&wb->kept);
     wb_owned_init(wb);
+    ph_lru_init(&wb->ranges);
+    ph_lru_init(&wb->range_leases);
     return wb;
 }
 
@@ -92,6 +95,7 @@ void ph_wb_free(struct ph_wb *wb)
     ph_lru_clear(&wb->marks, free_mark);
     wb_vanished_clear(wb);
     wb_owned_free(wb);
+    wb_ranges_free(wb);
     wb_caller_unref(wb->caller);
     free(wb);
 }
@@ -353,6 +357,7 @@ void ph_wb_count(const struct ph_wb *wb, uint64_t now_ms, struct ph_wb_counters 
     out->oldest_dirty_ms = wb->first != NULL && now_ms > wb->first->made_ms ? now_ms - wb->first->made_ms : 0;
     out->objects = wb->objects.count;
     out->exclusive = wb->leases.count;
+    out->ranges = wb->range_leases.count;
     out->in_flight = wb->in_flight;
     out->waiting = wb->calls.count;
     out->reserved_bytes = wb->reserved_bytes;

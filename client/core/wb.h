@@ -53,6 +53,9 @@ enum ph_wb_action_kind {
     PH_WB_WHOLE, /* directory OBJECT was made here, and is empty */
     /* attributes of OBJECT are the server's from now on: what is kept of them is out of date */
     PH_WB_FORGET,
+    PH_WB_RANGE,  /* a lease on LEN bytes of OBJECT from OFFSET on is worth asking for, by way of submit */
+    PH_WB_RETURN, /* LEASE, on a range of OBJECT, is to be given back, by way of submit */
+    PH_WB_KEEP,   /* the same, but for LEN bytes from OFFSET on, which are kept */
     PH_WB_LOST,   /* bytes of OBJECT, PAYLOAD at OFFSET, that FAILED, which follows, is about */
     PH_WB_FAILED, /* a change of OBJECT could not be written back: STATUS. Its leases are to be given up */
 };
@@ -66,7 +69,7 @@ struct ph_wb_action {
     uint64_t generation; /* as told to ph_wb_opened */
     uint16_t command;
     const ProtobufCMessage *message; /* valid until the action was carried out */
-    uint64_t offset;
+    uint64_t offset, len;
     struct ph_blob *payload; /* of SEND and LOST: a reference, freed by ph_wb_actions_clear; or NULL */
     ph_reply_fn fn;
     void *data;
@@ -140,12 +143,16 @@ void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const 
  * since its start UNBROKEN. 9.15. */
 void ph_wb_server(struct ph_wb *wb, uint64_t epoch, uint64_t unbroken);
 
+/* GRANTED: the server grants leases on ranges of bytes in the session that was opened. False at first, and
+ * whenever one opens. Section 9.15. */
+void ph_wb_ranges(struct ph_wb *wb, bool granted);
+
 /* The session is over, and all its leases and handles. To be told before its requests fail. Twice is fine. */
 void ph_wb_lost(struct ph_wb *wb);
 
 /* The server was started anew, and the session goes on: calls FN for each EXCLUSIVE lease that is to be
- * claimed. FN must not come back here. Rule 15. */
-void ph_wb_claims(const struct ph_wb *wb, void (*fn)(void *data, const struct ph_claim *claim), void *data);
+ * claimed; those on ranges are lost. FN must not come back here. Rule 15. */
+void ph_wb_claims(struct ph_wb *wb, void (*fn)(void *data, const struct ph_claim *claim), void *data);
 
 /* CLAIM was answered: the lease goes on as LEASE in MODE; 0: it is over, and somebody else may have changed
  * the object. To be told before the cache is. */
@@ -154,6 +161,14 @@ void ph_wb_reclaimed(struct ph_wb *wb, const struct ph_claim *claim, uint64_t le
 /* The server recalled LEASE on OBJECT. To be told before the cache is (ph_cache_recall). Rule 6. */
 void ph_wb_recalled(struct ph_wb *wb, uint64_t object, uint64_t lease, const struct ph_wb_now *now,
                     struct ph_wb_actions *actions);
+
+/* The server wants back the bytes of OBJECT from START up to END, which LEASE covers. True: the rest is kept,
+ * and an action sees to it. False: nothing was done, and all of it is to be given back (ph_wb_recalled). */
+bool ph_wb_recalled_part(struct ph_wb *wb, uint64_t object, uint64_t lease, uint64_t start, uint64_t end,
+                         const struct ph_wb_now *now, struct ph_wb_actions *actions);
+
+/* What PH_WB_RANGE asked for cannot be asked for now: there is a lease on the whole of OBJECT. */
+void ph_wb_range_later(struct ph_wb *wb, uint64_t object);
 
 enum ph_wb_glimpse {
     PH_WB_GLIMPSE_NO,    /* nothing can be said: the server is to ask for the lease back */
@@ -200,6 +215,7 @@ struct ph_wb_counters {
     /* Now. */
     uint64_t dirty_bytes, dirty_operations, oldest_dirty_ms; /* 0 where nothing is dirty */
     uint64_t objects, exclusive, in_flight, waiting;
+    uint64_t ranges;         /* of files that others write, too: leases on them */
     uint64_t reserved_bytes; /* at the server, for what is dirty or will be */
     uint64_t kept_bytes;     /* of small files that were written back */
     bool idle;               /* nothing is dirty, and no more is reserved than is kept in idleness */

@@ -4,6 +4,7 @@
 
 #include "client/core/wb_owned.h"
 #include "client/core/wb_private.h"
+#include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
@@ -129,8 +130,10 @@ static void wait_for(struct ph_wb *wb, struct wb_op *op, struct ph_wb_call *call
 
 static void wait_for_object(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call *call)
 {
+    bool apart = wb_range_is_apart(wb, o, call);
     for (size_t i = 0; i < o->op_count; i++)
-        wait_for(wb, o->ops[i], call);
+        if (!apart || o->ops[i]->kind != WB_RANGE)
+            wait_for(wb, o->ops[i], call);
 }
 
 static void wait_for_children(struct ph_wb *wb, struct wb_object *o, struct ph_wb_call *call)
@@ -198,6 +201,20 @@ static void remember(struct ph_wb *wb, struct ph_wb_call *call)
     wb_own_message(call);
 }
 
+/* Leases that are worth having for what goes to the server; and ranges that do not go with it. */
+static void want(struct ph_wb *wb, const struct ph_wb_call *call, const struct wb_need *need,
+                 const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    bool is_write = call->command == PH_CMD_WRITE;
+    for (unsigned i = 0; i < need->change_count && !is_write; i++)
+        wb_range_disturbed(wb, need->changes[i], actions);
+    if (is_write && wb_range_want(wb, call, now, actions))
+        return;
+    for (int i = 0; i < 2; i++)
+        if (need->wants[i] != 0)
+            wb_want(wb, need->wants[i], now, actions);
+}
+
 static void forward(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
                     struct ph_wb_actions *actions)
 {
@@ -210,9 +227,7 @@ static void forward(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     if (!call->flushed) {
         call->flushed = true;
         begin_change(wb, &need, call);
-        for (int i = 0; i < 2; i++)
-            if (need.wants[i] != 0)
-                wb_want(wb, need.wants[i], now, actions);
+        want(wb, call, &need, now, actions);
     }
     if (call->waiting > 0) {
         wb_own_message(call);

@@ -4,6 +4,7 @@
 
 #include "client/core/may.h"
 #include "client/core/wb_private.h"
+#include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
@@ -28,8 +29,7 @@ static void set_size(struct wb_object *o, uint64_t size, uint64_t written)
 
 /* --- Writing --- */
 
-/* Too much is dirty: the writer goes on when some of it was sent. */
-static void throttle(struct ph_wb *wb, struct ph_wb_call *call)
+void wb_throttle(struct ph_wb *wb, struct ph_wb_call *call)
 {
     wb_own_message(call);
     call->throttled = NULL;
@@ -56,6 +56,8 @@ bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
 {
     const Pohmel__WriteRequest *request = (const Pohmel__WriteRequest *) call->message;
     struct wb_object *o = wb_find(wb, request->object);
+    if (wb_range_write(wb, call, now, actions))
+        return true;
     if (!wb_writable(wb, o, now) || !S_ISREG(o->attr.mode) || request->stable != 0 || call->payload == NULL ||
         call->payload->len != request->length || request->length == 0 || o->attr.mode & (S_ISUID | S_ISGID) ||
         !o->plain)
@@ -68,7 +70,7 @@ bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
         return false;
     wb_pace(wb);
     if (!wb_has_room(wb)) {
-        throttle(wb, call);
+        wb_throttle(wb, call);
         return true;
     }
     wb_fill(wb, request->length);
@@ -259,6 +261,8 @@ bool wb_local_read(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb
     struct wb_object *o = NULL;
     switch (call->command) {
     case PH_CMD_READ:
+        if (wb_range_read(wb, call, now, actions))
+            return true;
         o = wb_find(wb, ((const Pohmel__ReadRequest *) message)->object);
         return o != NULL && o->known && wb->open && now->ms < now->leases_until_ms && o->exclusive &&
                S_ISREG(o->attr.mode) && read_data(wb, call, o, now, actions);

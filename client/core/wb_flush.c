@@ -6,6 +6,7 @@
 
 #include "client/core/wb_owned.h"
 #include "client/core/wb_private.h"
+#include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 #include "runtime/wire/command.h"
@@ -204,9 +205,9 @@ static bool may_go(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *n
         struct wb_object *o = all[i];
         if (o != NULL && o->dead && !(op->uncertain && o == goes_by(op)))
             *status = PH_ST_STALE;
-        /* Whoever opens a file changes nothing. */
-        if (o != NULL && op->kind != WB_OPEN && wb->write_back && o->born && !o->exclusive && !o->unleased &&
-            !o->dead) {
+        /* Whoever opens a file changes nothing, and ranges have leases of their own. */
+        if (o != NULL && op->kind != WB_OPEN && op->kind != WB_RANGE && wb->write_back && o->born &&
+            !o->exclusive && !o->unleased && !o->dead) {
             wb_mark(wb, o->lru.key)->hot_until_ms = 0;
             wb_want(wb, o->lru.key, now, actions);
             goes = false;
@@ -238,6 +239,9 @@ static void start(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *no
     case WB_OPEN:
         send_open(wb, op, actions);
         break;
+    case WB_RANGE:
+        wb_range_start(wb, op, now, actions);
+        break;
     case WB_XATTR:
         wb_xattr_send(wb, op, actions);
         break;
@@ -267,7 +271,8 @@ static const char *describe(const struct wb_op *op)
                                         [WB_RMDIR] = "removing directory",
                                         [WB_RENAME] = "renaming",
                                         [WB_OPEN] = "opening",
-                                        [WB_XATTR] = "changing the attribute"};
+                                        [WB_XATTR] = "changing the attribute",
+                                        [WB_RANGE] = "writing"};
     return words[op->kind];
 }
 
@@ -279,20 +284,29 @@ static void keep_error(struct ph_wb *wb, uint64_t object, uint32_t status)
 }
 
 /* What OP was to write is handed out, piece by piece. */
-static void hand_out(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
+static void hand_out(struct ph_wb *wb, struct wb_op *op, struct ph_wb_data *data,
+                     struct ph_wb_actions *actions)
 {
     struct wb_object *o = op->objects[0];
     uint64_t cursor = 0, offset;
     struct ph_blob *piece;
     if (!op->data)
-        ph_wb_data_take(o->data);
-    while (ph_wb_data_next(o->data, &cursor, wb->config.payload_max_bytes, &offset, &piece)) {
+        ph_wb_data_take(data);
+    while (ph_wb_data_next(data, &cursor, wb->config.payload_max_bytes, &offset, &piece)) {
         struct ph_wb_action *action = wb_action(actions, PH_WB_LOST);
         action->object = o->lru.key;
         action->offset = offset;
         action->payload = piece;
     }
-    ph_wb_data_sent(o->data); /* what was written since goes its own way */
+    ph_wb_data_sent(data); /* what was written since goes its own way */
+}
+
+/* Where the bytes are that OP was to write; NULL for none. */
+static struct ph_wb_data *data_of(const struct ph_wb *wb, const struct wb_op *op)
+{
+    if (op->kind == WB_RANGE)
+        return wb_range_find(wb, op->objects[0]->lru.key)->data;
+    return op->kind == WB_STATE ? op->objects[0]->data : NULL;
 }
 
 /* What was seen of its objects here was never true at the server. */
@@ -300,13 +314,13 @@ static void failed(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct p
 {
     struct wb_object *all[] = {op->objects[0], op->objects[1], op->dirs[0].directory, op->dirs[1].directory};
     wb->counters.failures++;
-    if (op->kind == WB_STATE && op->objects[0]->data != NULL) {
-        struct wb_object *o = op->objects[0];
-        uint64_t before = ph_wb_data_bytes(o->data);
-        if (op->data || wb_last_of(o) == op)
-            hand_out(wb, op, actions);
+    struct ph_wb_data *data = data_of(wb, op);
+    if (data != NULL) {
+        uint64_t before = ph_wb_data_bytes(data);
+        if (op->data || wb_last_of(op->objects[0]) == op)
+            hand_out(wb, op, data, actions);
         op->data = false;
-        wb_data_account(wb, o, before);
+        wb->data_bytes += ph_wb_data_bytes(data) - before;
     }
     for (int i = 0; i < 4; i++) {
         if (all[i] == NULL)
@@ -569,6 +583,8 @@ void wb_op_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
             make_answered(wb, call, reply, now, actions);
         } else if (op->kind == WB_STATE) {
             wb_state_answered(wb, call, reply, now, actions);
+        } else if (op->kind == WB_RANGE) {
+            wb_range_answered(wb, call, reply, now, actions);
         } else if (op->kind == WB_XATTR) {
             wb_op_finish(wb, op, wb_xattr_answered(op, reply), now, actions);
         } else {

@@ -6,8 +6,6 @@
 #include "client/core/wb_private.h"
 #include "ph_commands.h"
 
-#define OWN_HANDLE_BIT (UINT64_C(1) << 62) /* handles of ours: those of the mount count from 1 */
-
 static const uint32_t AT_THE_END = PH_SET_MODE | PH_SET_UID | PH_SET_GID | PH_SET_ACCESSED | PH_SET_MODIFIED;
 
 bool wb_state_fold(struct ph_wb *wb, struct wb_op *make, struct wb_op *state, struct ph_wb_call *call)
@@ -63,7 +61,7 @@ static void send_open(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *
 {
     struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_OPEN);
     Pohmel__OpenRequest *open = &call->outgoing->message.open;
-    op->handle = OWN_HANDLE_BIT | ++wb->last_handle;
+    op->handle = WB_OWN_HANDLE_BIT | ++wb->last_handle;
     pohmel__open_request__init(open);
     open->caller = (Pohmel__Caller *) caller_of(op, op->objects[0], op->which, call->outgoing);
     open->object = op->objects[0]->lru.key;

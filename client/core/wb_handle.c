@@ -3,6 +3,7 @@
 
 #include "client/core/may.h"
 #include "client/core/wb_private.h"
+#include "client/core/wb_range.h"
 #include "ph_commands.h"
 
 void wb_handle_add(struct ph_wb *wb, struct wb_object *o, uint64_t number, uint32_t access,
@@ -103,6 +104,7 @@ bool wb_local_close(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     (void) now;
     if (o != NULL)
         o->used_until_ms = 0;
+    wb_range_closed(wb, request->object);
     if (handle == NULL)
         return false;
     if (handle->open) {

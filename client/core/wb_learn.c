@@ -3,14 +3,15 @@
 #include <string.h>
 
 #include "client/core/wb_private.h"
+#include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
-/* That it is being opened changes nothing. */
+/* That it is being opened changes nothing; and of a range nothing is said here but bytes. */
 static bool is_changed(const struct wb_object *o)
 {
     for (size_t i = 0; i < o->op_count; i++)
-        if (o->ops[i]->kind != WB_OPEN)
+        if (o->ops[i]->kind != WB_OPEN && o->ops[i]->kind != WB_RANGE)
             return true;
     return false;
 }
@@ -232,8 +233,11 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
     struct wb_object *o = attr != NULL ? wb_find(wb, attr->object) : NULL;
     if (attr == NULL)
         return;
+    if (lease != 0 && wb_range_replaced(wb, attr->object, lease, actions))
+        lease = mode = 0;
     attr->lease = lease;
     attr->lease_mode = mode;
+    wb_range_patch(wb, attr);
     bool grant = mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE && lease != 0 && wb->open && wb->write_back &&
                  !wb_is_gone(wb, attr->object, lease);
     if (o == NULL && grant)
@@ -441,6 +445,8 @@ static void learn_change(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel
         attr = result->setattr->attr;
     }
     learn_plain(wb, call, attr, actions);
+    if (call->command != PH_CMD_WRITE && attr != NULL)
+        wb_range_disturbed(wb, attr->object, actions);
     learn_fresh(wb, call, result, attr);
     /* A directory that was just made is empty, and nobody else can have put anything there. */
     struct wb_object *o = call->command == PH_CMD_MKDIR ? wb_find(wb, attr->object) : NULL;
@@ -458,6 +464,12 @@ static void learn_acquired(struct ph_wb *wb, struct ph_wb_call *call, const stru
     struct wb_mark *mark = wb_find_mark(wb, object);
     if (mark != NULL)
         mark->wanted_until_ms = 0;
+    if (reply->status == PH_ST_OK && acquired->grant->range != NULL) {
+        if (call->session == wb->session)
+            wb_range_granted(wb, acquired->grant, now, actions);
+        acquired->grant->attr->lease = acquired->grant->lease = 0; /* nobody else need know */
+        return;
+    }
     if (reply->status == PH_ST_OK)
         learn(wb, call, acquired->grant->attr, acquired->grant->lease, acquired->grant->mode, actions);
     struct wb_object *o = wb_find(wb, object);
@@ -471,7 +483,6 @@ static void learn_acquired(struct ph_wb *wb, struct ph_wb_call *call, const stru
     }
     if (o->exclusive && o->names != NULL && !ph_wb_names_is_whole(o->names) && reply->status == PH_ST_OK)
         wb_action(actions, PH_WB_LIST)->object = object;
-    (void) now;
     wb_op_unstall(wb);
 }
 

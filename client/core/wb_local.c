@@ -3,6 +3,7 @@
 
 #include "client/core/may.h"
 #include "client/core/wb_private.h"
+#include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
@@ -50,6 +51,8 @@ bool wb_local(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now 
         return wb_local_lookup(wb, call, now, actions);
     case PH_CMD_LEASE_RELEASE:
         return wb_local_release(wb, call, now, actions);
+    case PH_CMD_LEASE_ACQUIRE:
+        return wb_range_acquire(wb, call, now, actions);
     default:
         return false;
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/core/wb_private.h"
+#include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
@@ -329,6 +330,8 @@ void wb_op_done(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_w
     wb_discharge(wb, op);
     if (op->kind == WB_XATTR)
         wb_xattr_done(wb, op, status);
+    if (op->kind == WB_RANGE)
+        wb_range_op_done(wb, op);
     leave_queues(wb, op);
     leave_log(wb, op);
     for (size_t i = 0; i < op->dependent_count; i++) {

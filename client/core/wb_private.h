@@ -38,6 +38,8 @@ enum {
 
 /* What is kept reserved for what comes next, when nothing is dirty. */
 #define WB_SPACE_IDLE_BYTES (UINT64_C(16) << 20)
+/* Handles of ours: those of the mount count from 1. */
+#define WB_OWN_HANDLE_BIT (UINT64_C(1) << 62)
 #define WB_TICKET_BIT (UINT64_C(1) << 63)
 /* Larger files are the server's business: it knows its limits. */
 #define WB_LOCAL_SIZE_MAX (UINT64_C(1) << 42)
@@ -50,7 +52,7 @@ struct wb_caller {
     uint32_t groups[];
 };
 
-enum wb_op_kind { WB_MAKE, WB_STATE, WB_LINK, WB_REMOVE, WB_RMDIR, WB_RENAME, WB_OPEN, WB_XATTR };
+enum wb_op_kind { WB_MAKE, WB_STATE, WB_LINK, WB_REMOVE, WB_RMDIR, WB_RENAME, WB_OPEN, WB_XATTR, WB_RANGE };
 
 enum wb_step { WB_STEP_START, WB_STEP_OPEN, WB_STEP_CUT, WB_STEP_WRITE, WB_STEP_FINAL, WB_STEP_CHECK };
 
@@ -176,6 +178,8 @@ struct wb_mark {
     struct ph_lru_entry lru; /* object */
     uint64_t floor;          /* highest lease that was recalled or given back */
     uint64_t hot_until_ms, wanted_until_ms;
+    uint64_t range_after_ms; /* no range is asked for before */
+    uint32_t range_back_off_ms;
     uint32_t error;
 };
 
@@ -221,7 +225,9 @@ struct ph_wb {
     uint64_t session, generation, clock;
     struct ph_lru objects, leases, handles, marks, calls, vanished, kept;
     uint64_t kept_bytes;
-    struct wb_op *first, *last; /* the log */
+    struct ph_lru ranges, range_leases; /* wb_range.h */
+    bool ranges_granted;                /* the server knows leases on ranges */
+    struct wb_op *first, *last;         /* the log */
     struct wb_op *ready_first, *ready_last, *stalled;
     struct wb_caller *caller; /* the last one seen */
     uint64_t last_ticket, last_lease, last_handle;
@@ -460,6 +466,9 @@ bool wb_make_as_linked(struct ph_wb *wb, struct wb_object *o, struct wb_object *
  * server: that is *NAME now, and D's, as long as the entry of that name is there. */
 bool wb_remove_unmoved(struct ph_wb *wb, struct wb_object *o, struct wb_object *d, ProtobufCBinaryData *name,
                        const Pohmel__Caller *caller, struct ph_wb_call **resume);
+
+/* Too much is dirty: CALL goes on when some of it was sent. */
+void wb_throttle(struct ph_wb *wb, struct ph_wb_call *call);
 
 /* wb_vanished.c */
 /* O vanished, with the attributes that it has now and no name. */

@@ -3,6 +3,7 @@
 
 #include "client/core/wb_owned.h"
 #include "client/core/wb_private.h"
+#include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
@@ -64,6 +65,8 @@ static void begin_again(struct ph_wb *wb, struct wb_op *op)
     for (int i = 0; i < 2 && changed; i++)
         if (op->objects[i] != NULL)
             op->objects[i]->moved = true;
+    if (op->kind == WB_RANGE)
+        wb_range_begin_again(wb, op);
     if (op->data && o->data != NULL) {
         uint64_t before = ph_wb_data_bytes(o->data);
         ph_wb_data_unsent(o->data);
@@ -88,8 +91,10 @@ void ph_wb_lost(struct ph_wb *wb)
     wb->open = false;
     wb->in_flight = 0;
     wb_space_lost(wb);
+    wb->ranges_granted = false;
     for (struct wb_op *op = wb->first; op != NULL; op = op->next)
         begin_again(wb, op);
+    wb_ranges_lost(wb, true);
     struct ph_lru_entry *entry = wb->objects.oldest;
     while (entry != NULL) {
         struct ph_lru_entry *newer = entry->newer;
@@ -145,6 +150,11 @@ void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const 
         wb_go_on(wb, now, actions);
 }
 
+void ph_wb_ranges(struct ph_wb *wb, bool granted)
+{
+    wb->ranges_granted = granted;
+}
+
 void ph_wb_give_up(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
     ph_wb_lost(wb);
@@ -163,8 +173,9 @@ static uint64_t sure_version(const struct wb_object *o)
     return sure ? o->server_version : 0;
 }
 
-void ph_wb_claims(const struct ph_wb *wb, void (*fn)(void *data, const struct ph_claim *claim), void *data)
+void ph_wb_claims(struct ph_wb *wb, void (*fn)(void *data, const struct ph_claim *claim), void *data)
 {
+    wb_ranges_lost(wb, false);
     for (struct ph_lru_entry *entry = wb->objects.oldest; entry != NULL; entry = entry->newer) {
         const struct wb_object *o = WB_OF(entry, struct wb_object, lru);
         if (!o->exclusive || !o->born || o->lease <= PH_LEASE_OWN_MAX)
@@ -223,6 +234,11 @@ void ph_wb_recalled(struct ph_wb *wb, uint64_t object, uint64_t lease, const str
     struct wb_object *o = wb_find(wb, object);
     wb_mark(wb, object)->hot_until_ms = now->ms + WB_HOT_MS;
     wb_gone(wb, object, lease);
+    struct wb_range *range = wb_range_of_lease(wb, lease);
+    if (range != NULL) {
+        wb_range_recalled(wb, range, now->ms);
+        wb_pump(wb, now, actions);
+    }
     if (o == NULL || !o->exclusive || (o->born && o->lease != lease))
         return;
     o->recalled = true;
@@ -267,6 +283,11 @@ static void flush_leases(struct ph_wb *wb, struct ph_wb_call *call, const uint64
     bool unknown = false;
     for (size_t i = 0; i < count; i++) {
         struct wb_object *o = holder(wb, leases[i]);
+        struct wb_range *range = wb_range_of_lease(wb, leases[i]);
+        if (range != NULL) {
+            wb_range_hurry(wb, range, call);
+            continue;
+        }
         unknown = unknown || (o == NULL && leases[i] > PH_LEASE_OWN_MAX);
         if (o == NULL)
             continue;
@@ -280,12 +301,40 @@ static void flush_leases(struct ph_wb *wb, struct ph_wb_call *call, const uint64
         flush_unleased(wb, call, now_ms);
 }
 
+/* The same for ranges that are cut down. Once: what is written from now on is of what is kept. */
+static void flush_parts(struct ph_wb *wb, struct ph_wb_call *call, const Pohmel__LeaseReleaseRequest *request)
+{
+    for (size_t i = 0; i < request->n_parts; i++) {
+        struct wb_range *range = wb_range_of_lease(wb, request->parts[i]->lease);
+        if (range != NULL)
+            wb_range_wait(wb, range, call);
+    }
+}
+
+/* Those of which nothing is kept any more have gone, or go by themselves. */
+static void let_parts_go(struct ph_wb *wb, Pohmel__LeaseReleaseRequest *request)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < request->n_parts; i++) {
+        Pohmel__LeaseKept *part = request->parts[i];
+        const struct wb_range *range = wb_range_of_lease(wb, part->lease);
+        if (range != NULL && !range->going)
+            request->parts[left++] = part;
+        else
+            protobuf_c_message_free_unpacked(&part->base, NULL);
+    }
+    request->n_parts = left;
+}
+
 /* Then they go; ids of our own mean nothing to the server. Returns how many are left. */
 static size_t let_go(struct ph_wb *wb, uint64_t *leases, size_t count, struct ph_wb_actions *actions)
 {
     size_t left = 0;
     for (size_t i = 0; i < count; i++) {
         struct wb_object *o = holder(wb, leases[i]);
+        struct wb_range *range = wb_range_of_lease(wb, leases[i]);
+        if (range != NULL)
+            wb_range_let_go(wb, range, actions);
         if (o != NULL && o->renamed != 0)
             leases[i] = o->renamed;
         if (o != NULL && o->born && o->attr.version != o->server_version)
@@ -310,6 +359,7 @@ bool wb_local_release(struct ph_wb *wb, struct ph_wb_call *call, const struct ph
         call->flushed = true;
         flush_leases(wb, call, request->leases, request->n_leases, now->ms);
         flush_leases(wb, call, request->kept, request->n_kept, now->ms);
+        flush_parts(wb, call, request);
         wb_own_message(call);
         if (call->waiting > 0) {
             wb_pump(wb, now, actions);
@@ -327,7 +377,8 @@ bool wb_local_release(struct ph_wb *wb, struct ph_wb_call *call, const struct ph
     }
     request->n_leases = let_go(wb, request->leases, request->n_leases, actions);
     request->n_kept = let_go(wb, request->kept, request->n_kept, actions);
-    if (request->n_leases + request->n_kept > 0)
+    let_parts_go(wb, request);
+    if (request->n_leases + request->n_kept + request->n_parts > 0)
         return false;
     struct ph_wb_answer *answer = wb_answer_attr(NULL);
     pohmel__lease_release_reply__init(&answer->message.release);

@@ -410,8 +410,23 @@ void ph_coherence_give_back(struct ph_coherence *coherence, uint64_t object, uin
     ph_coherence_work(coherence);
 }
 
+/* Whether part of what RECALL is about is kept: write-back sees to it. */
+static bool is_cut_down(struct ph_coherence *coherence, const Pohmel__RecallEvent *recall)
+{
+    if (recall->range == NULL)
+        return false;
+    pthread_mutex_lock(&coherence->mutex);
+    struct ph_writeback *writeback = coherence->writeback;
+    pthread_mutex_unlock(&coherence->mutex);
+    return writeback != NULL &&
+           ph_writeback_recalled_part(writeback, recall->object, recall->lease, recall->range->offset,
+                                      recall->range->offset + recall->range->length);
+}
+
 static void on_recall(void *data, const Pohmel__RecallEvent *recall)
 {
+    if (is_cut_down(data, recall))
+        return;
     ph_coherence_give_back(data, recall->object, recall->lease, recall->keep);
 }
 

@@ -101,6 +101,14 @@ static void carry_out(struct ph_writeback *writeback, const struct ph_wb_action 
     case PH_WB_LIST:
         ph_writeback_list(writeback, action->object);
         break;
+    case PH_WB_RANGE:
+        ph_writeback_acquire_range(writeback, action->object, action->offset, action->len);
+        break;
+    case PH_WB_RETURN:
+    case PH_WB_KEEP:
+        ph_writeback_release_range(writeback, action->lease, action->offset,
+                                   action->kind == PH_WB_KEEP ? action->len : 0);
+        break;
     case PH_WB_BORN:
         ph_coherence_born(writeback->coherence, action->object, action->old_lease, action->lease,
                           action->mode);
@@ -245,6 +253,7 @@ void ph_writeback_opened(struct ph_writeback *writeback, const struct ph_link_le
     pthread_mutex_lock(&writeback->mutex);
     ph_wb_server(writeback->wb, leases->epoch, leases->unbroken);
     ph_wb_opened(writeback->wb, leases->generation, write_back, &at, &actions);
+    ph_wb_ranges(writeback->wb, leases->ranges);
     finish(writeback, &actions);
 }
 
@@ -278,6 +287,25 @@ void ph_writeback_recalled(struct ph_writeback *writeback, uint64_t object, uint
     pthread_mutex_lock(&writeback->mutex);
     ph_wb_recalled(writeback->wb, object, lease, &at, &actions);
     finish(writeback, &actions);
+}
+
+bool ph_writeback_recalled_part(struct ph_writeback *writeback, uint64_t object, uint64_t lease,
+                                uint64_t start, uint64_t end)
+{
+    struct ph_wb_actions actions;
+    struct ph_wb_now at = now(writeback);
+    ph_wb_actions_init(&actions);
+    pthread_mutex_lock(&writeback->mutex);
+    bool kept = ph_wb_recalled_part(writeback->wb, object, lease, start, end, &at, &actions);
+    finish(writeback, &actions);
+    return kept;
+}
+
+void ph_writeback_range_later(struct ph_writeback *writeback, uint64_t object)
+{
+    pthread_mutex_lock(&writeback->mutex);
+    ph_wb_range_later(writeback->wb, object);
+    pthread_mutex_unlock(&writeback->mutex);
 }
 
 enum ph_wb_glimpse ph_writeback_glimpse(struct ph_writeback *writeback, uint64_t object, uint64_t lease,
@@ -553,6 +581,7 @@ void ph_writeback_status(struct ph_writeback *writeback, GString *out)
     pthread_mutex_lock(&writeback->mutex);
     ph_wb_count(writeback->wb, ph_link_now_ms(), &counters);
     pthread_mutex_unlock(&writeback->mutex);
+    add(out, "leases-ranges", counters.ranges);
     add(out, "dirty-bytes", counters.dirty_bytes);
     add(out, "dirty-operations", counters.dirty_operations);
     add(out, "oldest-dirty-ms", counters.oldest_dirty_ms);

@@ -50,6 +50,9 @@ void ph_writeback_lost(struct ph_writeback *writeback);
 void ph_writeback_claims(struct ph_writeback *writeback, struct ph_reclaim *reclaim);
 void ph_writeback_claimed(struct ph_writeback *writeback, const struct ph_reclaim *reclaim);
 void ph_writeback_recalled(struct ph_writeback *writeback, uint64_t object, uint64_t lease);
+/* ph_wb_recalled_part. */
+bool ph_writeback_recalled_part(struct ph_writeback *writeback, uint64_t object, uint64_t lease,
+                                uint64_t start, uint64_t end);
 
 /* What is said of OBJECT, held under LEASE, to somebody else who looks at it: ph_wb_glimpse. */
 enum ph_wb_glimpse ph_writeback_glimpse(struct ph_writeback *writeback, uint64_t object, uint64_t lease,

@@ -35,7 +35,8 @@ static void acquired(void *data, const struct ph_reply *reply)
 {
     g_autofree struct asking *asking = data;
     const Pohmel__LeaseAcquireReply *acquired = ph_reply_lease_acquire(reply);
-    if (acquired == NULL)
+    /* Ranges are known to write-back alone. */
+    if (acquired == NULL || acquired->grant->range != NULL)
         return;
     struct ph_told told;
     Pohmel__Attr *attr = acquired->grant->attr;
@@ -51,6 +52,46 @@ void ph_writeback_acquire(struct ph_writeback *writeback, uint64_t object)
     message.object = object;
     message.mode = POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
     ph_send_lease_acquire(ph_writeback_stub(writeback), &message, NULL, acquired, begin(writeback, object));
+}
+
+void ph_writeback_acquire_range(struct ph_writeback *writeback, uint64_t object, uint64_t offset,
+                                uint64_t len)
+{
+    /* What the kernel keeps of the file goes first: it would not be told when others write. */
+    if (ph_coherence_holds(writeback->coherence, object)) {
+        ph_coherence_give_up(writeback->coherence, object);
+        ph_writeback_range_later(writeback, object);
+        return;
+    }
+    Pohmel__Range range = POHMEL__RANGE__INIT;
+    range.offset = offset;
+    range.length = len;
+    Pohmel__LeaseAcquireRequest message = POHMEL__LEASE_ACQUIRE_REQUEST__INIT;
+    message.object = object;
+    message.mode = POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
+    message.range = &range;
+    ph_send_lease_acquire(ph_writeback_stub(writeback), &message, NULL, acquired, begin(writeback, object));
+}
+
+static void released(void *data, const struct ph_reply *reply)
+{
+    /* Nothing hangs on it: what was not heard is recalled again, or went with the session. */
+}
+
+void ph_writeback_release_range(struct ph_writeback *writeback, uint64_t lease, uint64_t offset, uint64_t len)
+{
+    Pohmel__LeaseReleaseRequest message = POHMEL__LEASE_RELEASE_REQUEST__INIT;
+    Pohmel__Range range = POHMEL__RANGE__INIT;
+    Pohmel__LeaseKept kept = POHMEL__LEASE_KEPT__INIT, *parts[] = {&kept};
+    kept.lease = lease;
+    kept.range = &range;
+    range.offset = offset;
+    range.length = len;
+    message.n_leases = len == 0;
+    message.leases = &lease;
+    message.n_parts = len > 0;
+    message.parts = parts;
+    ph_send_lease_release(ph_writeback_stub(writeback), &message, NULL, released, NULL);
 }
 
 static void send_part(struct asking *asking);

@@ -231,6 +231,10 @@ static void carry_out(struct sim_writeback *writeback, const struct ph_wb_action
     case PH_WB_SPACE:
         ask_space(writeback, action);
         break;
+    case PH_WB_RANGE: /* sessions here are not granted any */
+    case PH_WB_RETURN:
+    case PH_WB_KEEP:
+        break;
     case PH_WB_LOST: /* it is said by the next one */
         break;
     case PH_WB_FAILED:

@@ -21,6 +21,8 @@ struct wb_node {
     uint64_t last_seq;
     uint64_t lease; /* EXCLUSIVE, of the one client; 0 for none */
     bool recalled;
+    bool others;                     /* write it, too: it is granted in ranges only */
+    uint64_t range_start, range_len; /* of the lease, while OTHERS */
 };
 
 struct wb_entry {

@@ -37,6 +37,8 @@ static void grant(struct wb_model *model, struct wb_node *node, Pohmel__Attr *at
         return;
     bool refused =
         model->refuse_percent > 0 && (unsigned) g_rand_int_range(model->rand, 0, 100) < model->refuse_percent;
+    if (node->others)
+        return;
     if (node->lease == 0 && due && !refused)
         node->lease = ++model->last_lease;
     if (node->lease == 0 || node->recalled)
@@ -227,6 +229,18 @@ static uint32_t acquire(struct wb_execution *x)
         return PH_ST_STALE;
     if (node->recalled)
         return PH_ST_NO_LEASE;
+    Pohmel__Range range = POHMEL__RANGE__INIT;
+    if (node->others && (request->range == NULL || node->lease != 0))
+        return PH_ST_NO_LEASE;
+    if (node->others) {
+        if (node->range_len == 0) {
+            node->range_start = request->range->offset;
+            node->range_len = request->range->length;
+        }
+        range.offset = node->range_start;
+        range.length = node->range_len;
+        lease.range = &range;
+    }
     if (node->lease == 0)
         node->lease = ++x->model->last_lease;
     lease.attr = wb_model_attr(x->model, node, true, &wire);
@@ -248,6 +262,12 @@ static uint32_t release(struct wb_execution *x)
     g_hash_table_iter_init(&iter, x->model->nodes);
     while (g_hash_table_iter_next(&iter, &key, &value)) {
         struct wb_node *node = value;
+        for (size_t i = 0; i < request->n_parts; i++) {
+            if (node->lease != 0 && node->lease == request->parts[i]->lease) {
+                node->range_start = request->parts[i]->range->offset;
+                node->range_len = request->parts[i]->range->length;
+            }
+        }
         for (size_t i = 0; i < request->n_leases; i++) {
             if (node->lease == request->leases[i] && node->lease != 0) {
                 node->lease = 0;

@@ -107,6 +107,35 @@ static void acquire(struct wb_world *world, uint64_t object)
     internally(world, PH_CMD_LEASE_ACQUIRE, &message);
 }
 
+static void acquire_range(struct wb_world *world, const struct ph_wb_action *action)
+{
+    Pohmel__LeaseAcquireRequest message = POHMEL__LEASE_ACQUIRE_REQUEST__INIT;
+    Pohmel__Range range = POHMEL__RANGE__INIT;
+    message.object = action->object;
+    message.mode = POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
+    message.range = &range;
+    range.offset = action->offset;
+    range.length = action->len;
+    internally(world, PH_CMD_LEASE_ACQUIRE, &message);
+}
+
+static void release_range(struct wb_world *world, const struct ph_wb_action *action)
+{
+    Pohmel__LeaseReleaseRequest message = POHMEL__LEASE_RELEASE_REQUEST__INIT;
+    Pohmel__Range range = POHMEL__RANGE__INIT;
+    Pohmel__LeaseKept kept = POHMEL__LEASE_KEPT__INIT, *parts[] = {&kept};
+    uint64_t lease = action->lease;
+    kept.lease = lease;
+    kept.range = &range;
+    range.offset = action->offset;
+    range.length = action->len;
+    message.n_leases = action->kind == PH_WB_RETURN;
+    message.leases = &lease;
+    message.n_parts = action->kind == PH_WB_KEEP;
+    message.parts = parts;
+    internally(world, PH_CMD_LEASE_RELEASE, &message);
+}
+
 static void list(struct wb_world *world, uint64_t object, uint64_t cookie)
 {
     Pohmel__Caller caller = POHMEL__CALLER__INIT;
@@ -147,6 +176,13 @@ static void carry_out_one(struct wb_world *world, struct ph_wb_action *action)
     case PH_WB_EXCLUSIVE:
         if (world->acquire)
             acquire(world, action->object);
+        break;
+    case PH_WB_RANGE:
+        acquire_range(world, action);
+        break;
+    case PH_WB_RETURN:
+    case PH_WB_KEEP:
+        release_range(world, action);
         break;
     case PH_WB_LIST:
         if (world->list_directories)
