@@ -144,7 +144,7 @@ void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const 
 void ph_wb_server(struct ph_wb *wb, uint64_t epoch, uint64_t unbroken);
 
 /* GRANTED: the server grants leases on ranges of bytes in the session that was opened. False at first, and
- * whenever one opens. Section 9.15. */
+ * whenever one opens. docs/protocol.md, section 9. */
 void ph_wb_ranges(struct ph_wb *wb, bool granted);
 
 /* The session is over, and all its leases and handles. To be told before its requests fail. Twice is fine. */

@@ -1,5 +1,5 @@
 /* Files that others write as well: bytes that are written here under an EXCLUSIVE lease on a range of them.
- * docs/protocol.md, 9.15.
+ * docs/protocol.md, section 9.
  *
  * Not a state of struct wb_object, which stands for what is ours alone: of the file nothing is known here but
  * bytes, and the least that it has of them. Part of wb_private.h. */

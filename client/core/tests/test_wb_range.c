@@ -1,4 +1,4 @@
-/* What is written under a lease on a range of a file that others write as well. docs/protocol.md, 9.15. */
+/* What is written under a lease on a range of a file that others write as well. docs/protocol.md, section 9. */
 #include <string.h>
 
 #include "client/core/tests/wb_steps.h"
