@@ -21,7 +21,7 @@ static const char usage[] =
     "  -s SEED      of the random numbers\n"
     "  --ops N      race: calls of each worker in a round (250)\n"
     "  --only TEXT  handoff: kinds of change whose name contains TEXT; race: the families\n"
-    "               data, attributes, replaced, names, links, log that are in TEXT\n"
+    "               data, attributes, replaced, names, links, log, parts that are in TEXT\n"
     "  --hang S     a call that takes longer than this hangs (30)\n"
     "  --map-plain  mapped memory must be fresh without asking for attributes before\n"
     "  --allow-stale  calls may fail with ESTALE; they are counted\n"

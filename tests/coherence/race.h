@@ -12,6 +12,10 @@ enum {
     RACE_HALVES = 2 * RACE_PAGES,
     RACE_PATH_BYTES = 512,
     RACE_LOG_MAX = PH_SHARED_BYTES / 2,
+    RACE_PARTS = 4, /* of a file, each of which is mostly written by one worker */
+    RACE_PART_PLACES = 4,
+    RACE_PART_BYTES = 128 * 1024,
+    RACE_PART_WRITE_BYTES = 512,
 };
 
 /* Objects of a round. Of each half of a page the first and the last word are looked at: the
@@ -23,7 +27,8 @@ enum race_object {
     RACE_MODE,
     RACE_XATTR,
     RACE_SIZE,
-    RACE_TARGET,
+    RACE_PART_WORDS,
+    RACE_TARGET = RACE_PART_WORDS + RACE_PARTS * RACE_PART_PLACES,
     RACE_CONTENT,
     RACE_NAMES,
     RACE_LINKS,
@@ -41,6 +46,7 @@ enum race_family {
     RACE_ENTRIES,
     RACE_HARD_LINKS,
     RACE_APPENDS,
+    RACE_SHARED_PARTS,
     RACE_FAMILIES
 };
 
@@ -48,9 +54,9 @@ extern const char *const race_family_name[RACE_FAMILIES];
 
 /* What a worker has open in a round. */
 struct race {
-    char dir[RACE_PATH_BYTES];                /* of the round, in the mount of this worker */
-    int data, attributes, sized, log, anchor; /* kept open over the changes of others */
-    int held;                                 /* a file of the names, open over its removal; -1 */
+    char dir[RACE_PATH_BYTES];                       /* of the round, in the mount of this worker */
+    int data, attributes, sized, log, anchor, parts; /* kept open over the changes of others */
+    int held;                                        /* a file of the names, open over its removal; -1 */
     uint64_t held_id;
     const volatile uint64_t *map; /* of `data` */
     DIR *kept[3];                 /* directories of the names and of the links */
@@ -79,6 +85,7 @@ void race_do_replaced(struct ph_worker *worker, struct race *race);
 void race_do_entries(struct ph_worker *worker, struct race *race);
 void race_do_hard_links(struct ph_worker *worker, struct race *race);
 void race_do_appends(struct ph_worker *worker, struct race *race);
+void race_do_parts(struct ph_worker *worker, struct race *race);
 
 /* Calls that only look, all of the family once; part of the end of each round. */
 void race_look_data(struct ph_worker *worker, struct race *race);
@@ -87,6 +94,7 @@ void race_look_replaced(struct ph_worker *worker, struct race *race);
 void race_look_entries(struct ph_worker *worker, struct race *race);
 void race_look_hard_links(struct ph_worker *worker, struct race *race);
 void race_look_appends(struct ph_worker *worker, struct race *race);
+void race_look_parts(struct ph_worker *worker, struct race *race);
 
 /* Lists directory number WHICH; KEPT: through a stream that was opened at the start of the round. */
 void race_list(struct ph_worker *worker, struct race *race, unsigned which, bool kept);

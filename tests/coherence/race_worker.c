@@ -28,6 +28,22 @@ const struct ph_object race_object[RACE_OBJECTS] = {
     {"the mode of file attributes", PH_MODEL_REGISTER, {NULL}},
     {"the extended attribute of file attributes", PH_MODEL_REGISTER, {NULL}},
     {"the size of file sized", PH_MODEL_REGISTER, {NULL}},
+    {"place 0 of part 0 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 1 of part 0 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 2 of part 0 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 3 of part 0 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 0 of part 1 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 1 of part 1 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 2 of part 1 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 3 of part 1 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 0 of part 2 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 1 of part 2 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 2 of part 2 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 3 of part 2 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 0 of part 3 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 1 of part 3 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 2 of part 3 of file parts", PH_MODEL_REGISTER, {NULL}},
+    {"place 3 of part 3 of file parts", PH_MODEL_REGISTER, {NULL}},
     {"the target of symlink target", PH_MODEL_REGISTER, {NULL}},
     {"the content of file content", PH_MODEL_REGISTER, {NULL}},
     {"the names d0/ and d1/", PH_MODEL_NAMES, {"d0/a", "d0/b", "d1/c", "d1/d"}},
@@ -35,8 +51,8 @@ const struct ph_object race_object[RACE_OBJECTS] = {
     {"the log", PH_MODEL_LOG, {NULL}},
 };
 
-const char *const race_family_name[RACE_FAMILIES] = {"data",  "attributes", "replaced",
-                                                     "names", "links",      "log"};
+const char *const race_family_name[RACE_FAMILIES] = {"data",  "attributes", "replaced", "names",
+                                                     "links", "log",        "parts"};
 
 const struct race_directory race_directory[3] = {
     {"d0", RACE_NAMES, 0, 2}, {"d1", RACE_NAMES, 2, 2}, {"links", RACE_LINKS, 0, 3}};
@@ -44,10 +60,11 @@ const struct race_directory race_directory[3] = {
 typedef void (*family_fn)(struct ph_worker *worker, struct race *race);
 
 static const family_fn do_family[RACE_FAMILIES] = {race_do_data,    race_do_attributes, race_do_replaced,
-                                                   race_do_entries, race_do_hard_links, race_do_appends};
-static const family_fn look_family[RACE_FAMILIES] = {race_look_data,       race_look_attributes,
-                                                     race_look_replaced,   race_look_entries,
-                                                     race_look_hard_links, race_look_appends};
+                                                   race_do_entries, race_do_hard_links, race_do_appends,
+                                                   race_do_parts};
+static const family_fn look_family[RACE_FAMILIES] = {
+    race_look_data,       race_look_attributes, race_look_replaced, race_look_entries,
+    race_look_hard_links, race_look_appends,    race_look_parts};
 
 uint64_t race_value(struct ph_worker *worker, struct race *race)
 {
@@ -70,6 +87,19 @@ static bool put_file(const char *path, const void *data, size_t len)
     return good;
 }
 
+static bool put_parts(const char *path, uint64_t value)
+{
+    size_t count = RACE_PARTS * (size_t) RACE_PART_BYTES / sizeof(uint64_t);
+    uint64_t *words = malloc(count * sizeof(uint64_t));
+    if (!words)
+        abort();
+    for (size_t i = 0; i < count; i++)
+        words[i] = value;
+    bool good = put_file(path, words, count * sizeof(uint64_t));
+    free(words);
+    return good;
+}
+
 static bool make_files(const struct race *race, uint64_t value)
 {
     uint64_t words[RACE_PAGES * RACE_PAGE_BYTES / sizeof(uint64_t)];
@@ -81,6 +111,8 @@ static bool make_files(const struct race *race, uint64_t value)
         words[i] = value;
     race_path(race, "data", path);
     good = put_file(path, words, sizeof words) && good;
+    race_path(race, "parts", path);
+    good = put_parts(path, value) && good;
     race_path(race, "content", path);
     good = put_file(path, &value, sizeof value) && good;
     race_path(race, "links/anchor", path);
@@ -144,8 +176,9 @@ static int open_round(struct ph_worker *worker, struct race *race)
     race->sized = open_file(race, "sized", O_RDWR);
     race->log = open_file(race, "log", O_RDWR | O_APPEND);
     race->anchor = open_file(race, "links/anchor", O_RDONLY);
-    good =
-        race->data >= 0 && race->attributes >= 0 && race->sized >= 0 && race->log >= 0 && race->anchor >= 0;
+    race->parts = open_file(race, "parts", O_RDWR);
+    good = race->data >= 0 && race->attributes >= 0 && race->sized >= 0 && race->log >= 0 &&
+           race->anchor >= 0 && race->parts >= 0;
     if (race->data >= 0)
         map = mmap(NULL, RACE_PAGES * RACE_PAGE_BYTES, PROT_READ, MAP_SHARED, race->data, 0);
     race->map = map == MAP_FAILED ? NULL : map;
@@ -163,7 +196,8 @@ static int open_round(struct ph_worker *worker, struct race *race)
 
 static void close_round(struct ph_worker *worker, struct race *race)
 {
-    int *file[] = {&race->data, &race->attributes, &race->sized, &race->log, &race->anchor, &race->held};
+    int *file[] = {&race->data,   &race->attributes, &race->sized, &race->log,
+                   &race->anchor, &race->parts,      &race->held};
 
     ph_call(worker, "closing the files", "close(%s/...)", race->dir);
     if (race->map)
@@ -228,7 +262,8 @@ static struct race *own(struct ph_worker *worker)
         race = calloc(1, sizeof *race);
         if (!race)
             abort();
-        race->data = race->attributes = race->sized = race->log = race->anchor = race->held = -1;
+        race->data = race->attributes = race->sized = race->log = race->anchor = race->parts = race->held =
+            -1;
         worker->own = race;
     }
     return race;
