@@ -464,6 +464,10 @@ static void learn_acquired(struct ph_wb *wb, struct ph_wb_call *call, const stru
     struct wb_mark *mark = wb_find_mark(wb, object);
     if (mark != NULL)
         mark->wanted_until_ms = 0;
+    if (reply->status != PH_ST_OK && ((const Pohmel__LeaseAcquireRequest *) call->message)->range != NULL) {
+        wb_range_refused(wb, object, now->ms);
+        return;
+    }
     if (reply->status == PH_ST_OK && acquired->grant->range != NULL) {
         if (call->session == wb->session)
             wb_range_granted(wb, acquired->grant, now, actions);

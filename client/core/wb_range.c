@@ -271,7 +271,8 @@ void wb_range_granted(struct ph_wb *wb, const Pohmel__LeaseGrant *grant, const s
 void wb_range_patch(const struct ph_wb *wb, Pohmel__Attr *attr)
 {
     const struct wb_range *range = wb_range_find(wb, attr->object);
-    if (range == NULL || range->ops == 0)
+    /* Whoever cuts it has the range first; what was sent may have arrived behind the answer. */
+    if (range == NULL || (range->ops == 0 && (!range->held || range->going)))
         return;
     attr->size = MAX_OF(attr->size, range->attr.size);
 }
@@ -326,17 +327,20 @@ void wb_range_hurry(struct ph_wb *wb, struct wb_range *range, struct ph_wb_call 
     wb_range_wait(wb, range, call);
 }
 
+void wb_range_refused(struct ph_wb *wb, uint64_t object, uint64_t now_ms)
+{
+    struct wb_mark *mark = wb_mark(wb, object);
+    uint32_t longer = MAX_OF(2 * mark->range_back_off_ms, BACK_OFF_FIRST_MS);
+    mark->range_back_off_ms = longer < WB_HOT_MS ? longer : WB_HOT_MS;
+    mark->range_after_ms = now_ms + mark->range_back_off_ms;
+}
+
 void wb_range_recalled(struct ph_wb *wb, struct wb_range *range, uint64_t now_ms)
 {
-    struct wb_mark *mark = wb_mark(wb, range->lru.key);
-    uint32_t longer = 2 * mark->range_back_off_ms;
     if (range->absorbed >= WORTH_WRITES)
-        mark->range_back_off_ms = 0;
-    else if (longer == 0)
-        mark->range_back_off_ms = BACK_OFF_FIRST_MS;
+        wb_mark(wb, range->lru.key)->range_back_off_ms = 0;
     else
-        mark->range_back_off_ms = longer < WB_HOT_MS ? longer : WB_HOT_MS;
-    mark->range_after_ms = now_ms + mark->range_back_off_ms;
+        wb_range_refused(wb, range->lru.key, now_ms);
     wb_range_hurry(wb, range, NULL);
 }
 

@@ -51,7 +51,9 @@ bool wb_range_is_apart(const struct ph_wb *wb, const struct wb_object *o, const 
 /* OBJECT is changed at the server otherwise than by a WRITE. */
 void wb_range_disturbed(struct ph_wb *wb, uint64_t object, struct ph_wb_actions *actions);
 
-/* What an acquire of ours brought. */
+/* What an acquire of ours brought: nothing, at NOW_MS. */
+void wb_range_refused(struct ph_wb *wb, uint64_t object, uint64_t now_ms);
+/* What it brought. */
 void wb_range_granted(struct ph_wb *wb, const Pohmel__LeaseGrant *grant, const struct ph_wb_now *now,
                       struct ph_wb_actions *actions);
 /* ATTR, which the server told, is brought up to what was written here. */

@@ -4,7 +4,7 @@ import os
 import threading
 
 from calls import read, write
-from harness import Mount, MountCase, flush, wait_for
+from harness import Case, Mount, MountCase, flush, scratch, wait_for
 from trees import PATIENT, status
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -255,3 +255,45 @@ class Killed(MountCase):
         os.fsync(descriptors[0])
         self.assertEqual(read(self.below + "/f")[HALF:HALF + 8], b"mine now")
         os.close(descriptors[0])
+
+
+class Restarted(Case):
+    """The server ends, and is started anew, while two mounts have what they wrote under ranges."""
+
+    def test_what_was_not_sent_is_told_and_kept_aside(self):
+        """Nobody can know whether others wrote there meanwhile. What was synced is there, and all goes on."""
+        server = self.server()
+        kept = scratch("kept")
+        mounts = [self.mount(server, options=PATIENT + ("conflicts=" + os.path.join(kept, name),)) for name in "ab"]
+        write(os.path.join(server.export, "f"), bytes(2 * HALF))
+        descriptors = opened(*(mount.join("f") for mount in mounts))
+        settle_into_halves(descriptors, [mount.path for mount in mounts])
+        for writer in range(2):
+            os.pwrite(descriptors[writer], block(writer, 3, 0), writer * HALF + 3 * BLOCK)
+            os.fsync(descriptors[writer])
+        self.assertGreaterEqual(status(mounts[0].path)["leases-ranges"], 1)
+        os.pwrite(descriptors[0], block(0, 4, 0), 4 * BLOCK)
+        self.assertGreaterEqual(status(mounts[0].path)["dirty-bytes"], BLOCK)
+        server.kill()
+        server.start()
+        # Asked by a call: who runs a program closes files in it, and is told then.
+        wait_for(lambda: b"leases-ranges: 0" in os.getxattr(mounts[0].path, "system.pohmel.status"),
+                 "the session to be taken up")
+        with self.assertRaises(OSError):
+            os.fsync(descriptors[0])
+        os.fsync(descriptors[0])  # told once
+        os.fsync(descriptors[1])
+        below = read(os.path.join(server.export, "f"))
+        for writer in range(2):
+            self.assertEqual(below[writer * HALF + 3 * BLOCK:][:BLOCK], block(writer, 3, 0))
+        self.assertFalse(below[4 * BLOCK:5 * BLOCK] == block(0, 4, 0), "it was not sent")
+        aside = [read(os.path.join(where, name)) for where, _, names in os.walk(kept) for name in names]
+        self.assertTrue(any(block(0, 4, 0) in data for data in aside), "the bytes are kept aside")
+        for writer in range(2):
+            os.pwrite(descriptors[writer], block(writer, 5, 1), writer * HALF + 5 * BLOCK)
+            os.fsync(descriptors[writer])
+        for mount in mounts:
+            data = read(mount.join("f"))
+            for writer in range(2):
+                self.assertEqual(data[writer * HALF + 5 * BLOCK:][:BLOCK], block(writer, 5, 1))
+        closed(descriptors)

@@ -1,4 +1,5 @@
-/* What is written under a lease on a range of a file that others write as well. docs/protocol.md, section 9. */
+/* What is written under a lease on a range of a file that others write as well. docs/protocol.md, section 9.
+ */
 #include <string.h>
 
 #include "client/core/tests/wb_steps.h"
@@ -294,6 +295,28 @@ static void test_who_only_fights_writes_through(void)
     wb_steps_end(&steps);
 }
 
+/* A server that grants none for now is not asked with every write. */
+static void test_who_is_refused_asks_less_and_less(void)
+{
+    struct wb_steps steps;
+    begin(&steps, 0, HALF);
+    struct wb_asked *release = wb_release(&steps, node_of(&steps)->lease);
+    wb_world_settle(&steps.world);
+    wb_world_drop(release);
+    node_of(&steps)->recalled = true; /* NO_LEASE */
+    g_string_truncate(steps.history, 0);
+    for (unsigned i = 0; i < 100; i++) {
+        steps.world.now.ms++;
+        g_assert_true(goes_up(&steps, 0, "through"));
+    }
+    unsigned asked = 0;
+    for (const char *at = steps.history->str; (at = strstr(at, "LEASE_ACQUIRE")) != NULL; at++)
+        asked++;
+    g_assert_cmpuint(asked, >=, 2);
+    g_assert_cmpuint(asked, <=, 5);
+    wb_steps_end(&steps);
+}
+
 static void test_fsync_waits_for_it(void)
 {
     struct wb_steps steps;
@@ -438,6 +461,7 @@ int main(int argc, char **argv)
     g_test_add_func("/wb/range/part", test_part_of_it_is_kept);
     g_test_add_func("/wb/range/half-of-the-way", test_half_of_the_way_is_left_to_others);
     g_test_add_func("/wb/range/fight", test_who_only_fights_writes_through);
+    g_test_add_func("/wb/range/refused", test_who_is_refused_asks_less_and_less);
     g_test_add_func("/wb/range/fsync", test_fsync_waits_for_it);
     g_test_add_func("/wb/range/cut", test_a_cut_gives_it_back);
     g_test_add_func("/wb/range/expiry", test_nothing_is_written_past_the_time_of_the_lease);
