@@ -167,12 +167,14 @@ def names_in_turn(two):
 def disjoint_halves(two, block):
     """A and B write at once: two files, then two halves of one file."""
     half = two.args.half * MIB
-    rates = []
+    rates, asked = [], []
     for names, offsets in ((("one", "other"), (0, 0)), (("shared", "shared"), (0, half))):
         for place, name in zip((two.a, two.b), names):
             with open(place.at(name), "ab") as file:
                 file.truncate(max(offsets) + half)
+        requests = [place.requests() for place in (two.a, two.b)]
         took = both_write([two.a.at(names[0]), two.b.at(names[1])], offsets, half, block)
+        asked.append([place.requests_since(before) for place, before in zip((two.a, two.b), requests)])
         rates.append(2 * half / MIB / took)
         # Each looks at what the other wrote.
         two.check(slurp(two.b.at(names[0]))[:half], b"A" * half)
@@ -180,7 +182,10 @@ def disjoint_halves(two, block):
         for name in set(names):
             os.unlink(two.a.at(name))
     two.line("A and B write halves of one file, %d KiB at once" % (block // KIB),
-             "%7.0f MiB/s; two files %.0f; %.2f (goal 1)" % (rates[1], rates[0], rates[1] / rates[0]))
+             "%7.0f MiB/s; two files %.0f; %.2f (goal 1)%s" % (
+                 rates[1], rates[0], rates[1] / rates[0],
+                 "" if None in asked[0] + asked[1] else "; %d requests for %d writes; two files %d" % (
+                     sum(asked[1]), 2 * half // block, sum(asked[0]))))
 
 
 def common_tree(two, local):

@@ -72,6 +72,7 @@ enum {
     PH_IOC_LEASE_PAGES = 4,    /* the kernel may keep data or a listing */
     PH_IOC_LEASE_AGED = 8,     /* AGE_MS is known */
     PH_IOC_LEASE_DIRTY = 16,   /* the mount has changes that the server does not know */
+    PH_IOC_LEASE_RANGE = 32,   /* it is on the bytes from START up to END only */
 };
 
 /* One lease of those listed, followed by its path and unused bytes up to BYTES in all. */
@@ -85,6 +86,7 @@ struct ph_ioc_lease {
     uint8_t state;   /* enum ph_ioc_lease_state */
     uint8_t flags;
     uint8_t unused[5];
+    uint64_t start, end; /* with PH_IOC_LEASE_RANGE; END is UINT64_MAX where it goes to the end */
 };
 
 /* Some of the leases, in no order. Asked again with what it left in BUCKET and AFTER as long as MORE is set,

@@ -167,6 +167,15 @@ void ph_wb_recalled(struct ph_wb *wb, uint64_t object, uint64_t lease, const str
 bool ph_wb_recalled_part(struct ph_wb *wb, uint64_t object, uint64_t lease, uint64_t start, uint64_t end,
                          const struct ph_wb_now *now, struct ph_wb_actions *actions);
 
+/* A lease on a range of bytes. */
+struct ph_wb_range_held {
+    uint64_t object, lease, start, end; /* END is UINT64_MAX where it goes to the end */
+    bool going;                         /* it is on its way back */
+};
+
+/* The next one, by their objects, behind that of object AFTER (0 at first), in *OUT; false: there is none. */
+bool ph_wb_next_range(const struct ph_wb *wb, uint64_t after, struct ph_wb_range_held *out);
+
 /* What PH_WB_RANGE asked for cannot be asked for now: there is a lease on the whole of OBJECT. */
 void ph_wb_range_later(struct ph_wb *wb, uint64_t object);
 

@@ -433,3 +433,23 @@ void wb_ranges_lost(struct ph_wb *wb, bool session)
         wb_range_settle(wb, range);
     }
 }
+
+bool ph_wb_next_range(const struct ph_wb *wb, uint64_t after, struct ph_wb_range_held *out)
+{
+    const struct wb_range *next = NULL;
+    for (struct ph_lru_entry *entry = wb->ranges.oldest; entry != NULL; entry = entry->newer) {
+        const struct wb_range *range = WB_OF(entry, struct wb_range, lru);
+        if (range->held && entry->key > after && (next == NULL || entry->key < next->lru.key))
+            next = range;
+    }
+    if (next == NULL)
+        return false;
+    *out = (struct ph_wb_range_held){
+        .object = next->lru.key,
+        .lease = next->lease_lru.key,
+        .start = next->start,
+        .end = next->end,
+        .going = next->going,
+    };
+    return true;
+}

@@ -61,6 +61,11 @@ static void add_plain(GString *out, const struct ph_ioc_lease *lease, const char
         ctl_shown(out, path, lease->path);
     else
         g_string_append_c(out, '-');
+    if (lease->flags & PH_IOC_LEASE_RANGE && lease->end == UINT64_MAX)
+        g_string_append_printf(out, " (from byte %" G_GUINT64_FORMAT " on)", (guint64) lease->start);
+    else if (lease->flags & PH_IOC_LEASE_RANGE)
+        g_string_append_printf(out, " (bytes %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT ")",
+                               (guint64) lease->start, (guint64) lease->end - 1);
     g_string_append(out, lease->flags & PH_IOC_LEASE_DIRTY ? " (dirty)\n" : "\n");
 }
 
@@ -83,6 +88,10 @@ static void add_json(GString *out, const struct ph_ioc_lease *lease, const char 
                            truth(lease->flags & PH_IOC_LEASE_COMPLETE), lease->names);
     if (lease->flags & PH_IOC_LEASE_AGED)
         g_string_append_printf(out, ", \"age-ms\": %" G_GUINT64_FORMAT, (guint64) lease->age_ms);
+    if (lease->flags & PH_IOC_LEASE_RANGE)
+        g_string_append_printf(out, ", \"start\": %" G_GUINT64_FORMAT, (guint64) lease->start);
+    if (lease->flags & PH_IOC_LEASE_RANGE && lease->end != UINT64_MAX)
+        g_string_append_printf(out, ", \"end\": %" G_GUINT64_FORMAT, (guint64) lease->end);
     if (lease->path > 0) {
         g_string_append(out, ", \"path\": ");
         ctl_json_string(out, path, lease->path);

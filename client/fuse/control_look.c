@@ -13,6 +13,9 @@ enum {
     RECORD_UNIT = 8,       /* what ph_ioc_lease.bytes is a multiple of */
 };
 
+/* Where who lists leases is when only those on ranges are left: no bucket of the others. */
+#define RANGES_BUCKET UINT64_MAX
+
 /* Whether changes of OBJECT are kept here that the server does not know. */
 static bool is_dirty(struct ph_mount *mount, uint64_t object)
 {
@@ -39,9 +42,9 @@ static unsigned flags_of(struct ph_mount *mount, const struct ph_cache_lease *le
            (is_dirty(mount, lease->object) ? PH_IOC_LEASE_DIRTY : 0U);
 }
 
-/* LEASE as a record at the end of CONTROL; false when there is no room. */
-static bool add_record(struct ph_mount *mount, const struct ph_cache_lease *lease, const char *path,
-                       struct ph_ioc_leases *control)
+/* LEASE, on RANGE of it only (NULL: all), as a record at the end of CONTROL; false when there is no room. */
+static bool add_record(struct ph_mount *mount, const struct ph_cache_lease *lease,
+                       const struct ph_wb_range_held *range, const char *path, struct ph_ioc_leases *control)
 {
     size_t path_len = strlen(path);
     size_t bytes = (sizeof(struct ph_ioc_lease) + path_len + RECORD_UNIT - 1) / RECORD_UNIT * RECORD_UNIT;
@@ -57,7 +60,9 @@ static bool add_record(struct ph_mount *mount, const struct ph_cache_lease *leas
         .path = (uint16_t) path_len,
         .mode = (uint8_t) lease->mode,
         .state = (uint8_t) lease_state(lease),
-        .flags = (uint8_t) flags_of(mount, lease),
+        .flags = (uint8_t) (flags_of(mount, lease) | (range != NULL ? PH_IOC_LEASE_RANGE : 0U)),
+        .start = range != NULL ? range->start : 0,
+        .end = range != NULL ? range->end : 0,
     };
     char *at = control->records + control->length;
     memset(at, 0, bytes);
@@ -77,6 +82,29 @@ static bool may_list(uid_t user, struct ph_ioc_leases *control)
     return false;
 }
 
+/* Those on ranges of bytes, behind all others, from that of object AFTER on. False when there is no room. */
+static bool add_ranges(struct ph_mount *mount, uint64_t after, struct ph_ioc_leases *control)
+{
+    struct ph_wb_range_held held;
+    char path[PATH_MAX];
+    bool below;
+    control->bucket = RANGES_BUCKET;
+    control->after = after;
+    while (mount->writeback != NULL && ph_writeback_next_range(mount->writeback, control->after, &held)) {
+        struct ph_cache_lease lease = {
+            .object = held.object,
+            .lease = held.lease,
+            .mode = POHMEL__LEASE_MODE__MODE_EXCLUSIVE,
+            .state = held.going ? PH_CACHE_LEASE_RECALLED : PH_CACHE_LEASE_HELD,
+        };
+        ph_link_path(mount->link, lease.object, control->below, path, sizeof path, &below);
+        if (below && !add_record(mount, &lease, &held, path, control))
+            return false;
+        control->after = held.object;
+    }
+    return true;
+}
+
 void ph_control_leases(struct ph_mount *mount, uid_t user, struct ph_ioc_leases *control)
 {
     struct ph_lru_cursor cursor = {.bucket = control->bucket, .after = control->after}, before = cursor;
@@ -90,9 +118,13 @@ void ph_control_leases(struct ph_mount *mount, uid_t user, struct ph_ioc_leases 
     control->more = control->length = 0;
     if (!may_list(user, control))
         return;
+    if (control->bucket == RANGES_BUCKET) {
+        control->more = !add_ranges(mount, control->after, control);
+        return;
+    }
     while (room && looks > 0 && ph_coherence_scan(mount->coherence, &cursor, &looks, &lease)) {
         ph_link_path(mount->link, lease.object, control->below, path, sizeof path, &below);
-        room = !below || add_record(mount, &lease, path, control);
+        room = !below || add_record(mount, &lease, NULL, path, control);
         if (room)
             before = cursor;
         looks -= looks > 0; /* leases that are left out count as well */
@@ -101,7 +133,7 @@ void ph_control_leases(struct ph_mount *mount, uid_t user, struct ph_ioc_leases 
         before = cursor;
     control->bucket = before.bucket;
     control->after = before.after;
-    control->more = !before.end;
+    control->more = !before.end || !add_ranges(mount, 0, control);
 }
 
 void ph_control_state(struct ph_mount *mount, uint64_t object, struct ph_ioc_state *control)

@@ -76,6 +76,9 @@ size_t ph_writeback_knows(struct ph_writeback *writeback, const uint64_t *object
  */
 struct ph_blob *ph_writeback_kept(struct ph_writeback *writeback, uint64_t object);
 
+/* ph_wb_next_range. */
+bool ph_writeback_next_range(struct ph_writeback *writeback, uint64_t after, struct ph_wb_range_held *out);
+
 /* Whether OBJECT has changes that were not written back; any thread. */
 bool ph_writeback_is_dirty(struct ph_writeback *writeback, uint64_t object);
 

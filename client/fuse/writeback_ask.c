@@ -94,6 +94,14 @@ void ph_writeback_release_range(struct ph_writeback *writeback, uint64_t lease, 
     ph_send_lease_release(ph_writeback_stub(writeback), &message, NULL, released, NULL);
 }
 
+bool ph_writeback_next_range(struct ph_writeback *writeback, uint64_t after, struct ph_wb_range_held *out)
+{
+    pthread_mutex_lock(&writeback->mutex);
+    bool any = ph_wb_next_range(writeback->wb, after, out);
+    pthread_mutex_unlock(&writeback->mutex);
+    return any;
+}
+
 static void send_part(struct asking *asking);
 
 static void listed(void *data, const struct ph_reply *reply)
