@@ -291,7 +291,7 @@ bool ph_leases_range(const struct ph_leases *leases, const struct ph_lease_sessi
 void ph_leases_size_known(struct ph_leases *leases, const struct ph_lease_session *session, uint64_t id,
                           uint64_t size);
 
-/* A lease of at least MODE on OBJECT; with BYTES (EXCLUSIVE only, and NULL for all), in a session that takes
+/* A lease of at least MODE on OBJECT; with BYTES (EXCLUSIVE only; NULL, or none, for all), in a session that takes
  * ranges and holds no lease on all of it, on a range with these and as many more as nobody else has. CLAIM is
  * idle. True when it is granted at once, its id in CLAIM->lease; the session's own SHARED lease gets the new
  * mode and a new id. False when it waits (the hook GO tells), or, with CLAIM idle, when its own lease is

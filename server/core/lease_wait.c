@@ -501,7 +501,8 @@ bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
     struct ph_lease_object *entry = ph_lease_object_find(leases, session->space, object);
     struct ph_lease *lease = entry == NULL ? NULL : ph_lease_of(entry, session);
 
-    if (!session->ranges || mode != PH_LEASE_EXCLUSIVE || (lease != NULL && lease->span == NULL))
+    if (!session->ranges || mode != PH_LEASE_EXCLUSIVE || (lease != NULL && lease->span == NULL) ||
+        (bytes != NULL && bytes->start >= bytes->end))
         bytes = NULL;
     claim->lease = 0;
     claim->refused = (lease != NULL && ph_lease_is_recalled(lease)) ||

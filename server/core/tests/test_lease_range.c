@@ -306,6 +306,25 @@ static void test_one_lease_for_each_session(void)
     tear_down(&world);
 }
 
+/* A range without bytes is in nobody's way, wherever it is: it asks for everything. */
+static void test_a_range_without_bytes(void)
+{
+    struct world world;
+    struct halves pair;
+    struct ph_lease_claim claim;
+
+    set_up_ranges(&world);
+    pair = halves(&world);
+    ph_lease_session_takes_ranges(world.three);
+    g_assert_false(ask(&world, &claim, world.three, 512 * KIB, 512 * KIB));
+    assert_recalls(&world, 3);
+    g_assert_true(ph_leases_release(world.leases, world.one, pair.first));
+    g_assert_true(ph_leases_release(world.leases, world.two, pair.second));
+    g_assert_true(went(&world, &claim));
+    g_assert_true(ph_leases_holds_alone(world.leases, world.three, FILE_A));
+    tear_down(&world);
+}
+
 /* What is being written when a range is granted is not in it, unless it is over. */
 static void test_a_range_waits_for_writes_under_way(void)
 {
@@ -369,6 +388,7 @@ int main(int argc, char **argv)
     g_test_add_func("/lease-range/nobody-has-the-size", test_nobody_has_the_size);
     g_test_add_func("/lease-range/split", test_a_whole_lease_is_split);
     g_test_add_func("/lease-range/one-each", test_one_lease_for_each_session);
+    g_test_add_func("/lease-range/no-bytes", test_a_range_without_bytes);
     g_test_add_func("/lease-range/under-way", test_a_range_waits_for_writes_under_way);
     g_test_add_func("/lease-range/thrashing", test_no_ranges_where_many_write_everywhere);
     return g_test_run();
