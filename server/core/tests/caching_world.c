@@ -218,6 +218,7 @@ uint64_t client_open(struct client *client, uint8_t who, uint64_t number, unsign
     open.leases = (what & OPEN_CACHES) != 0;
     open.write_back = (what & OPEN_WRITES) != 0;
     open.glimpses = (what & OPEN_TELLS) != 0;
+    open.ranges = (what & OPEN_RANGES) != 0;
     open.resumable = (what & OPEN_RESUMABLE) != 0;
     open.resume = (what & OPEN_RESUMES) != 0;
     return client_send(client, PH_CMD_SESSION_OPEN, &open.base);

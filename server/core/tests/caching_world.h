@@ -50,7 +50,14 @@ void world_let_run(struct world *world);
 /* A connection without a session. */
 void client_connect(struct client *client, struct world *world);
 
-enum { OPEN_CACHES = 1, OPEN_WRITES = 2, OPEN_RESUMABLE = 4, OPEN_RESUMES = 8, OPEN_TELLS = 16 };
+enum {
+    OPEN_CACHES = 1,
+    OPEN_WRITES = 2,
+    OPEN_RESUMABLE = 4,
+    OPEN_RESUMES = 8,
+    OPEN_TELLS = 16,
+    OPEN_RANGES = 32
+};
 
 /* SESSION_OPEN; WHAT is of the above. The id of the request. */
 uint64_t client_open(struct client *client, uint8_t who, uint64_t number, unsigned what);
