@@ -1,5 +1,5 @@
 /* Leases on ranges of bytes: who is in whose way, what is granted, and what is kept of it.
- * docs/decisions/0008-glimpses-and-ranges.md; docs/protocol.md, section 9.15.
+ * docs/decisions/0008-glimpses-and-ranges.md; docs/protocol.md, section 9.16.
  *
  * Either all leases on an object are on the whole of it, or all are on ranges that do not overlap. Under a
  * range only bytes are kept. The size is nobody's meanwhile: each holder may write past the end in what it

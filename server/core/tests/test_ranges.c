@@ -1,5 +1,5 @@
 /* Leases on ranges of bytes, as clients see them: two who write into one file, and those who look at it.
- * docs/protocol.md, section 9.15. */
+ * docs/protocol.md, section 9.16. */
 #include "runtime/base/limits.h"
 #include "server/core/lease.h"
 #include "server/core/tests/caching_world.h"
