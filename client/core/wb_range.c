@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "ph_commands.h"
+#include "runtime/base/mutant.h"
 
 enum {
     RANGES_MAX = 4096,
@@ -106,7 +107,8 @@ bool wb_range_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     if (!is_usable(wb, range, now) || !is_plain(range, request, call->payload))
         return false;
     uint64_t offset = request->offset, end = offset + request->length;
-    if (offset < range->start || end > range->end || end > WB_LOCAL_SIZE_MAX)
+    bool inside = (offset >= range->start && end <= range->end) || PH_MUTANT(RANGE_OUTSIDE);
+    if (!inside || end > WB_LOCAL_SIZE_MAX)
         return false;
     uint64_t bytes = wb_space_of(offset, request->length);
     if (!wb_space(wb, bytes, 0, now, actions))

@@ -208,6 +208,9 @@ void sim_caching_expired(struct sim_caching *caching)
 void sim_caching_recall(struct sim_caching *caching, const Pohmel__RecallEvent *recall)
 {
     caching->client->world->result->recalls++;
+    if (caching->client->writeback && recall->range &&
+        sim_writeback_recalled_part(caching->client->writeback, recall))
+        return;
     if (caching->client->writeback)
         sim_writeback_recalled(caching->client->writeback, recall->object, recall->lease);
     ph_cache_recall(caching->cache, recall->object, recall->lease, recall->keep);

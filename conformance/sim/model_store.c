@@ -329,7 +329,7 @@ static void free_nothing(void *self)
     (void) self;
 }
 
-struct model_store *model_store_new(const uint64_t *now_us)
+struct model_store *model_store_new(const uint64_t *now_us, gboolean empty)
 {
     struct model_store *store = g_new0(struct model_store, 1);
     store->interface = (struct ph_store){.ops = &model_ops,
@@ -359,7 +359,7 @@ struct model_store *model_store_new(const uint64_t *now_us)
         struct model_object *file = add_object(store, MODEL_REGISTER_FIRST + i, S_IFREG | 0644);
         uint8_t name[] = {'r', (uint8_t) ('0' + i)};
         model_link(root, (ProtobufCBinaryData){.len = sizeof(name), .data = name}, file);
-        file->size = MODEL_REGISTER_BYTES;
+        file->size = empty ? 0 : MODEL_REGISTER_BYTES;
         struct model_moment moment = {.object = file->id};
         g_array_append_val(store->moments, moment);
     }

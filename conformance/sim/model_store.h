@@ -19,8 +19,9 @@ enum {
 
 struct model_store;
 
-/* A fresh volume. NOW_US is read whenever something is done. */
-struct model_store *model_store_new(const uint64_t *now_us);
+/* A fresh volume; registers are as long as they may be, or (EMPTY) grow as they are written. NOW_US is read
+ * whenever something is done. */
+struct model_store *model_store_new(const uint64_t *now_us, gboolean empty);
 void model_store_free(struct model_store *store);
 
 /* The interface that a server takes. Its `free` does nothing. */

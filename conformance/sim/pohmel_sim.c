@@ -36,6 +36,8 @@ static void say(gint64 seed, const struct sim_result *result)
         {"written back", result->written_back},
         {"merged", result->merged},
         {"cancelled here", result->cancelled_here},
+        {"ranges", result->ranges},
+        {"ranges cut down", result->ranges_cut},
         {"doubtful", result->doubted},
         {"failed", result->failures},
         {"undecided", result->undecided},

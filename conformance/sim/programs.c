@@ -145,10 +145,17 @@ static struct sim_opened *opened_of(struct sim_process *process, uint64_t object
     return &process->opened[object == MODEL_LOG ? 0 : 1 + sim_register_of(object)];
 }
 
+/* What comes with an open or a write has no version while others have ranges of the file: they may have
+ * written what it does not show. */
+static gboolean says_something(const struct sim_answer *answer)
+{
+    return answer->has_attr && answer->attr.version != 0;
+}
+
 static void on_open(struct sim_process *process, const struct sim_answer *answer)
 {
     struct sim_opened *opened = opened_of(process, process->object);
-    if (answer->has_attr)
+    if (says_something(answer))
         sim_saw_attr(process, &answer->attr, "open");
     if (answer->status != PH_ST_OK)
         opened->handle = 0;
@@ -233,7 +240,7 @@ static void on_write(struct sim_process *process, const struct sim_answer *answe
     event.value = process->value;
     if (!sim_is_lost(process, answer, &event) && answer->status == PH_ST_OK)
         sim_did(process, &event);
-    if (answer->has_attr)
+    if (says_something(answer))
         sim_saw_attr(process, &answer->attr, "write's attributes");
     done(process, answer);
 }

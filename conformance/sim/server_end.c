@@ -20,7 +20,7 @@ static void no_guard(void *data)
 
 void sim_server_init(struct world *world)
 {
-    world->store = model_store_new(&world->now_us);
+    world->store = model_store_new(&world->now_us, world->caching);
     world->exports[0] = (struct ph_server_export){
         .name = "model", .store = model_store_interface(world->store), .watched = true};
     world->running = g_ptr_array_new();

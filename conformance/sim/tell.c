@@ -102,13 +102,24 @@ static gboolean is_reliable(const struct sim_process *process, const struct ph_c
     return TRUE;
 }
 
+/* A register grows as its words are written: what it does not reach was not. */
+static void saw_size(const struct sim_process *process, const struct ph_cached_attr *attr, const char *call)
+{
+    for (unsigned word = 0; word < SIM_WORDS; word++) {
+        if (attr->size < (word + 1) * MODEL_VALUE_BYTES)
+            sim_saw(process, SIM_OBJECT_WORD + sim_register_of(attr->object) * SIM_WORDS + word, PH_GET, 0, 0,
+                    call);
+    }
+}
+
 void sim_saw_attr(const struct sim_process *process, const struct ph_cached_attr *attr, const char *call)
 {
     if (!is_reliable(process, attr))
         return;
-    if (is_register(attr->object))
+    if (is_register(attr->object)) {
         sim_saw(process, SIM_OBJECT_OWNER + sim_register_of(attr->object), PH_GET, 0, attr->uid, call);
-    else if (attr->object == MODEL_LOG)
+        saw_size(process, attr, call);
+    } else if (attr->object == MODEL_LOG)
         sim_saw(process, SIM_OBJECT_LOG, PH_LENGTH, 0, attr->size, call);
     else if (S_ISREG(attr->mode))
         saw_links(process, attr->object, attr->links, call);

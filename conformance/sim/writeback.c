@@ -92,13 +92,19 @@ static struct asking *begin_asking(struct sim_writeback *writeback, uint64_t obj
     return asking;
 }
 
+static struct sim_result *writeback_result(const struct asking *asking)
+{
+    return asking->writeback->client->world->result;
+}
+
 static void acquired(void *data, const struct ph_reply *reply)
 {
     struct asking *asking = data;
     struct sim_caching *caching = asking->writeback->client->caching;
     const Pohmel__LeaseAcquireReply *got = ph_reply_lease_acquire(reply);
     struct ph_cached_attr ignored;
-    if (!got) {
+    if (!got || got->grant->range) { /* ranges are known to write-back alone */
+        writeback_result(asking)->ranges += got != NULL;
         let_go(asking->writeback, asking);
         return;
     }
@@ -115,6 +121,51 @@ static void acquire(struct sim_writeback *writeback, uint64_t object)
     message.object = object;
     message.mode = POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
     ph_send_lease_acquire(&writeback->stub, &message, NULL, acquired, begin_asking(writeback, object));
+}
+
+/* --- Ranges of files that others write as well --- */
+
+static void acquire_range(struct sim_writeback *writeback, const struct ph_wb_action *action)
+{
+    Pohmel__LeaseAcquireRequest message = POHMEL__LEASE_ACQUIRE_REQUEST__INIT;
+    Pohmel__Range range = POHMEL__RANGE__INIT;
+    struct sim_caching *caching = writeback->client->caching;
+    if (ph_cache_is_held(caching->cache, action->object)) {
+        ph_cache_give_up(caching->cache, action->object);
+        ph_wb_range_later(writeback->wb, action->object);
+        sim_caching_work(caching);
+        return;
+    }
+    range.offset = action->offset;
+    range.length = action->len;
+    message.object = action->object;
+    message.mode = POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
+    message.range = &range;
+    ph_send_lease_acquire(&writeback->stub, &message, NULL, acquired,
+                          begin_asking(writeback, action->object));
+}
+
+static void gave_back(void *data, const struct ph_reply *reply)
+{
+    (void) data, (void) reply;
+}
+
+static void release_range(struct sim_writeback *writeback, const struct ph_wb_action *action)
+{
+    Pohmel__LeaseReleaseRequest message = POHMEL__LEASE_RELEASE_REQUEST__INIT;
+    Pohmel__Range range = POHMEL__RANGE__INIT;
+    Pohmel__LeaseKept kept = POHMEL__LEASE_KEPT__INIT, *parts[] = {&kept};
+    uint64_t lease = action->lease;
+    kept.lease = lease;
+    kept.range = &range;
+    range.offset = action->offset;
+    range.length = action->len;
+    message.n_leases = action->kind == PH_WB_RETURN;
+    message.leases = &lease;
+    message.n_parts = action->kind == PH_WB_KEEP;
+    message.parts = parts;
+    writeback->client->world->result->ranges_cut += action->kind == PH_WB_KEEP;
+    ph_send_lease_release(&writeback->stub, &message, NULL, gave_back, NULL);
 }
 
 static void send_part(struct asking *asking);
@@ -231,9 +282,12 @@ static void carry_out(struct sim_writeback *writeback, const struct ph_wb_action
     case PH_WB_SPACE:
         ask_space(writeback, action);
         break;
-    case PH_WB_RANGE: /* sessions here are not granted any */
+    case PH_WB_RANGE:
+        acquire_range(writeback, action);
+        break;
     case PH_WB_RETURN:
     case PH_WB_KEEP:
+        release_range(writeback, action);
         break;
     case PH_WB_LOST: /* it is said by the next one */
         break;
@@ -300,11 +354,16 @@ void sim_writeback_free(struct sim_writeback *writeback)
 
 void sim_writeback_opened(struct sim_writeback *writeback)
 {
+    const struct world *world = writeback->client->world;
     struct ph_wb_actions actions;
     struct ph_wb_now at = now(writeback);
     ph_wb_actions_init(&actions);
     ph_wb_opened(writeback->wb, ph_client_opened(writeback->client->core)->generation,
                  ph_client_opened(writeback->client->core)->leases, &at, &actions);
+    /* Every server here grants them; with one that is killed they end, and what is dirty under them is lost,
+     * which is not judged yet. */
+    ph_wb_ranges(writeback->wb, ph_client_opened(writeback->client->core)->leases &&
+                                    world->profile.server_crash_per_mille == 0 && !world->fault);
     finish(writeback, &actions);
 }
 
@@ -328,6 +387,18 @@ void sim_writeback_recalled(struct sim_writeback *writeback, uint64_t object, ui
     ph_wb_actions_init(&actions);
     ph_wb_recalled(writeback->wb, object, lease, &at, &actions);
     finish(writeback, &actions);
+}
+
+gboolean sim_writeback_recalled_part(struct sim_writeback *writeback, const Pohmel__RecallEvent *recall)
+{
+    struct ph_wb_actions actions;
+    struct ph_wb_now at = now(writeback);
+    gboolean kept;
+    ph_wb_actions_init(&actions);
+    kept = ph_wb_recalled_part(writeback->wb, recall->object, recall->lease, recall->range->offset,
+                               recall->range->offset + recall->range->length, &at, &actions);
+    finish(writeback, &actions);
+    return kept;
 }
 
 enum ph_wb_glimpse sim_writeback_glimpse(struct sim_writeback *writeback, uint64_t object, uint64_t lease,

@@ -20,6 +20,9 @@ void sim_writeback_claims(struct sim_writeback *writeback, struct ph_reclaim *re
 void sim_writeback_claimed(struct sim_writeback *writeback, const struct ph_reclaim *reclaim);
 void sim_writeback_recalled(struct sim_writeback *writeback, uint64_t object, uint64_t lease);
 
+/* Whether bytes are kept that RECALL, which says what is wanted, leaves. */
+gboolean sim_writeback_recalled_part(struct sim_writeback *writeback, const Pohmel__RecallEvent *recall);
+
 /* ph_wb_glimpse. */
 enum ph_wb_glimpse sim_writeback_glimpse(struct sim_writeback *writeback, uint64_t object, uint64_t lease,
                                          struct ph_cached_attr *attr, bool *unsent);

@@ -33,6 +33,7 @@ enum ph_mutant {
     /* Of clients that write back. */
     PH_MUTANT_RELEASE_DIRTY, /* a lease is given back before what is dirty under it was sent */
     PH_MUTANT_GLIMPSE_OLD,   /* who looks at what is dirty is told what the server knows already */
+    PH_MUTANT_RANGE_OUTSIDE, /* writes past a range are kept back as if they were in it */
     PH_MUTANT_RECALL_UNTOLD, /* write-back goes on under a lease that was recalled */
 };
 
