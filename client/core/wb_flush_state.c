@@ -167,14 +167,31 @@ static void finish(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *n
     wb_op_finish(wb, op, op->status, now, actions);
 }
 
+/* A server that was started again did not give the lease back while OP was under way: it begins again under a
+ * new one, when it is seen whether others changed the file. */
+static void begin_anew(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
+{
+    if (op->writes && op->opened)
+        wb_close(wb, op->handle, op->objects[0]->lru.key, actions);
+    op->opened = false;
+    wb_op_begin_again(wb, op);
+    op->due = false;
+    wb_op_due(wb, op);
+}
+
 /* Goes on after what is answered; each step begins when all before it are over. */
 static void step(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *now,
                  struct ph_wb_actions *actions)
 {
-    if (op->status == PH_ST_OK && op->step == WB_STEP_WRITE && op->data)
+    bool unsure = op->objects[0]->suspect;
+    if (op->status == PH_ST_OK && op->step == WB_STEP_WRITE && op->data && !unsure)
         send_pieces(wb, op, actions);
     if (op->outstanding > 0)
         return;
+    if (unsure && op->status == PH_ST_OK && op->step != WB_STEP_FINAL) {
+        begin_anew(wb, op, actions);
+        return;
+    }
     if (op->status != PH_ST_OK || op->step == WB_STEP_FINAL) {
         finish(wb, op, now, actions);
     } else if (op->step == WB_STEP_OPEN && op->cuts) {

@@ -320,6 +320,8 @@ void wb_op_about(struct ph_wb *wb, struct wb_op *op, struct wb_object *o); /* up
 void wb_op_in(struct ph_wb *wb, struct wb_op *op, struct wb_object *directory, const void *name, size_t len);
 /* OP is about O, and goes before LATER, which is about O as well and was not sent yet. Instead of about. */
 void wb_op_before(struct ph_wb *wb, struct wb_op *op, struct wb_object *o, struct wb_op *later);
+/* OP is sent once more, later. What was sent of it and not answered may have been executed, or not. */
+void wb_op_begin_again(struct ph_wb *wb, struct wb_op *op);
 void wb_op_append(struct ph_wb *wb, struct wb_op *op); /* after about and in */
 void wb_op_depend(struct wb_op *op, struct wb_op *on);
 void wb_op_due(struct ph_wb *wb, struct wb_op *op); /* and all that it waits for */

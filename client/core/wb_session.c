@@ -53,8 +53,7 @@ static void lose_object(struct ph_wb *wb, struct wb_object *o)
     wb_unpin(wb, o);
 }
 
-/* What was sent and not answered may have been executed, or not. */
-static void begin_again(struct ph_wb *wb, struct wb_op *op)
+void wb_op_begin_again(struct ph_wb *wb, struct wb_op *op)
 {
     struct wb_object *o = op->objects[0];
     op->later = true;
@@ -93,7 +92,7 @@ void ph_wb_lost(struct ph_wb *wb)
     wb_space_lost(wb);
     wb->ranges_granted = false;
     for (struct wb_op *op = wb->first; op != NULL; op = op->next)
-        begin_again(wb, op);
+        wb_op_begin_again(wb, op);
     wb_ranges_lost(wb, true);
     struct ph_lru_entry *entry = wb->objects.oldest;
     while (entry != NULL) {

@@ -119,7 +119,8 @@ void ph_server_left_list(struct ph_server *server, uint64_t session)
     look_at_end(server);
 }
 
-/* Who has not come back by now does not. */
+/* Who has not come back by now, or has not claimed what it held, does not: others may change that from now
+ * on, and what it sent before the restart must not be executed after that. */
 static void end_claims(struct ph_server *server)
 {
     struct ph_session *next;
@@ -127,12 +128,12 @@ static void end_claims(struct ph_server *server)
 
     for (struct ph_session *session = LIST_FIRST(&server->sessions); session != NULL; session = next) {
         next = LIST_NEXT(session, of_server);
-        if (session->claims && session->conn == NULL) {
-            ph_session_end(server, session, true);
-            missing++;
-        } else {
-            ph_session_claims_no_more(server, session);
-        }
+        if (!session->claims)
+            continue;
+        if (session->conn != NULL)
+            ph_server_close(session->conn, PH_ST_NO_SESSION, "it did not claim its leases in time");
+        ph_session_end(server, session, true);
+        missing++;
     }
     if (missing > 0)
         ph_server_say(server, "%s did not come back in time after the start and are not known any more: %zu",
