@@ -140,9 +140,10 @@ static gboolean do_strike(struct world *world)
     return FALSE;
 }
 
-gboolean sim_strikes_store(const struct world *world)
+gboolean sim_fault_is_judged(enum sim_fault fault, gboolean write_back)
 {
-    return world->strikes > 0 && world->fault >= SIM_FAULT_DISK_FULL && world->fault <= SIM_FAULT_MEMORY;
+    return !write_back ||
+           (fault != SIM_FAULT_DISK_FULL && fault != SIM_FAULT_DISK_ERROR && fault != SIM_FAULT_MEMORY);
 }
 
 void sim_strike(struct world *world)

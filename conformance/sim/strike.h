@@ -20,6 +20,11 @@ enum sim_fault {
     SIM_FAULTS,
 };
 
+/* Whether FAULT can be judged where clients write back. What the store refuses of what was accepted is told,
+ * and gone; the history does not know what hangs on that. Done for real:
+ * tests/e2e/test_write_back_trouble.py. */
+gboolean sim_fault_is_judged(enum sim_fault fault, gboolean write_back);
+
 struct world;
 
 /* What people call FAULT. */
@@ -27,9 +32,6 @@ const char *sim_fault_name(enum sim_fault fault);
 
 /* A server that dies may be needed for PHASE to come: plans it. */
 void sim_strike_plan(struct world *world);
-
-/* Whether the store was made to refuse something. */
-gboolean sim_strikes_store(const struct world *world);
 
 /* Strikes when it is time; to be called before each event. */
 void sim_strike(struct world *world);

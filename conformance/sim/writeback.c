@@ -234,8 +234,6 @@ static void ask_space(struct sim_writeback *writeback, const struct ph_wb_action
 
 /* --- What it decides --- */
 
-static void doubt_failed(struct sim_writeback *writeback);
-
 static void failed(struct sim_writeback *writeback, const struct ph_wb_action *action)
 {
     struct sim_client *client = writeback->client;
@@ -243,8 +241,6 @@ static void failed(struct sim_writeback *writeback, const struct ph_wb_action *a
                    "lost a change of %" G_GUINT64_FORMAT ": %s: %s", action->object, action->text,
                    ph_status_name(action->status));
     client->world->result->failures++;
-    if (sim_strikes_store(client->world))
-        doubt_failed(writeback);
     if (!writeback->lost_some)
         sim_violate(client->world, "%s could not write back though nothing had been lost: %s: %s",
                     client->name, action->text, ph_status_name(action->status));
@@ -500,19 +496,6 @@ static void doubt_all(struct sim_writeback *writeback, uint64_t until_us)
         writeback->client->world->result->doubted++;
     }
     g_array_set_size(writeback->notes, 0);
-}
-
-/* The store refused something. Which of what it knows hangs on that is not told: all of it is doubtful. */
-static void doubt_failed(struct sim_writeback *writeback)
-{
-    struct world *world = writeback->client->world;
-    doubt_glimpses(writeback);
-    for (guint i = 0; i < writeback->notes->len; i++)
-        sim_history_doubt(&world->history, g_array_index(writeback->notes, struct note, i).index,
-                          SIM_HISTORY_END_US);
-    g_array_set_size(writeback->notes, 0);
-    writeback->losses++;
-    writeback->lost_some = TRUE;
 }
 
 void sim_writeback_lost(struct sim_writeback *writeback)

@@ -133,6 +133,44 @@ static void test_write_back(void)
     g_assert_cmpuint(total.doubted, >, 0);
 }
 
+/* One fault in one phase: in so many worlds, each of which it must strike sooner or later. */
+static void strike(gboolean write_back, enum sim_fault fault, enum sim_phase phase)
+{
+    enum { STRUCK = 3, TRIES = 40, STRIKE_STEPS = 60 };
+    int struck = 0;
+    for (uint64_t seed = FIRST_SEED; struck < STRUCK && seed < FIRST_SEED + TRIES; seed++) {
+        struct sim_options options = {.seed = seed,
+                                      .steps = STRIKE_STEPS,
+                                      .caching = TRUE,
+                                      .write_back = write_back,
+                                      .fault = fault,
+                                      .phase = phase,
+                                      .no_trace = TRUE};
+        struct sim_result result;
+        sim_run(&options, &result);
+        if (result.violation)
+            g_error("pohmel-sim-matrix%s --fault '%s' --phase '%s' --seed %" G_GUINT64_FORMAT ": %s",
+                    write_back ? " --write-back" : "", sim_fault_name(fault), sim_phase_name(phase), seed,
+                    result.violation);
+        struck += result.strikes > 0;
+        sim_result_clear(&result);
+    }
+    if (struck < STRUCK)
+        g_error("%s, %s: only %d worlds were struck", sim_fault_name(fault), sim_phase_name(phase), struck);
+}
+
+static void test_every_fault_in_every_phase(void)
+{
+    for (int write_back = 0; write_back < 2; write_back++) {
+        for (int fault = SIM_FAULT_NONE + 1; fault < SIM_FAULTS; fault++) {
+            for (int phase = SIM_PHASE_IDLE; phase < SIM_PHASES; phase++) {
+                if (sim_fault_is_judged((enum sim_fault) fault, write_back))
+                    strike(write_back, (enum sim_fault) fault, (enum sim_phase) phase);
+            }
+        }
+    }
+}
+
 /* Worlds of clients that write back that once broke a promise. */
 static void test_broke_once(void)
 {
@@ -152,6 +190,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sim/exactly once, locks exclude, what was written is read", test_promises);
     g_test_add_func("/sim/whatever machines cache, all see one copy", test_one_copy);
     g_test_add_func("/sim/whatever machines keep back, all see one copy", test_write_back);
+    g_test_add_func("/sim/every fault in every phase leaves one copy", test_every_fault_in_every_phase);
     g_test_add_func("/sim/seeds that once broke a promise", test_broke_once);
     return g_test_run();
 }
