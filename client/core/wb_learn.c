@@ -126,7 +126,8 @@ void wb_hear(const struct ph_wb_call *call, struct wb_object *o, const Pohmel__A
 
 bool wb_heard(const struct wb_object *o)
 {
-    return o->there != NULL && o->known && o->there_for == o->attr.version &&
+    /* What has no name any more may be something else by now: the server gives its number to new files. */
+    return o->there != NULL && o->known && o->attr.links > 0 && o->there_for == o->attr.version &&
            o->there->version == o->server_version && !o->moved && !o->stale;
 }
 
@@ -227,6 +228,15 @@ static void follow(struct wb_object *o, const Pohmel__Attr *attr)
     o->attr.version++;
 }
 
+/* What has lost its last name is gone, and the server may give its number to something else. */
+static void notice_another(struct wb_object *o, const Pohmel__Attr *attr)
+{
+    if (!o->known || is_dirty(o) || ((attr->mode ^ o->attr.mode) & S_IFMT) == 0)
+        return;
+    o->known = o->stale = o->touched = false;
+    wb_xattrs_forget(o);
+}
+
 static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr, uint64_t lease,
                   uint32_t mode, struct ph_wb_actions *actions)
 {
@@ -244,6 +254,7 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
         o = wb_object(wb, attr->object);
     if (o == NULL)
         return;
+    notice_another(o, attr);
     if (grant && !(o->recalled && o->lease == lease))
         track(wb, o, attr);
     bool own = false;

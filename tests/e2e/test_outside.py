@@ -8,7 +8,7 @@ import sys
 import time
 
 from calls import attempt, read, write
-from harness import LOCAL, SLOWER, Case, MountCase, tail, wait_for
+from harness import LOCAL, SLOWER, Case, MountCase, flush, tail, wait_for
 
 SOON_S = 0.5 * SLOWER
 LATE_S = 2.0 + SOON_S
@@ -44,6 +44,23 @@ class Outside:
         for _ in range(3):
             time.sleep(0.01)
             self.assertEqual(look(), expected)
+
+    def test_a_number_that_is_used_again_is_something_else(self):
+        """Files removed through a mount leave their numbers to what other programs make."""
+        for number in range(200):
+            write(self.below_join("f%d" % number))
+        wait_for(lambda: len(os.listdir(self.here)) == 200, "the files")
+        removed = set()
+        for name in os.listdir(self.here):
+            removed.add(os.stat(os.path.join(self.here, name)).st_ino)
+            os.unlink(os.path.join(self.here, name))
+        flush(self.here)
+        for number in range(400):
+            os.mkdir(self.below_join("d%d" % number))
+        wait_for(lambda: len(os.listdir(self.here)) == 400, "the directories")
+        for name in os.listdir(self.here):
+            again = os.stat(self.below_join(name)).st_ino in removed
+            self.assertEqual(os.listdir(os.path.join(self.here, name)), [], again)
 
     def test_data(self):
         """Of a file that was read before, longer, shorter, and of the same size and time."""
