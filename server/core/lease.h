@@ -90,7 +90,7 @@ struct ph_lease_claim {
     uint64_t lease; /* of an acquire that was granted */
     bool refused;   /* an acquire whose session's own lease on the object is recalled */
     /* private */
-    struct ph_lease_session *own; /* looked at only while it waits */
+    struct ph_lease_session *own; /* looked into only while it waits: it may be gone while it runs */
     uint32_t mode;                /* of an acquire */
     size_t space;
     unsigned count, blocked;
@@ -107,7 +107,7 @@ struct ph_lease_hooks {
                    enum ph_lease_mode keep, const struct ph_lease_bytes *bytes);
     /* The wait of CLAIM is over: it runs, or its lease is granted. */
     void (*go)(void *data, struct ph_lease_claim *claim);
-    /* SESSION did not answer a recall in time: the caller ends it with ph_lease_session_lost. */
+    /* SESSION did not answer a recall in time: the caller ends it, with ph_lease_session_lost as a rule. */
     void (*fence)(void *data, struct ph_lease_session *session);
     /* What SESSION, which is lost, had left behind has expired; it is gone after the call. */
     void (*expired)(void *data, struct ph_lease_session *session);
@@ -291,11 +291,11 @@ bool ph_leases_range(const struct ph_leases *leases, const struct ph_lease_sessi
 void ph_leases_size_known(struct ph_leases *leases, const struct ph_lease_session *session, uint64_t id,
                           uint64_t size);
 
-/* A lease of at least MODE on OBJECT; with BYTES (EXCLUSIVE only; NULL, or none, for all), in a session that takes
- * ranges and holds no lease on all of it, on a range with these and as many more as nobody else has. CLAIM is
- * idle. True when it is granted at once, its id in CLAIM->lease; the session's own SHARED lease gets the new
- * mode and a new id. False when it waits (the hook GO tells), or, with CLAIM idle, when its own lease is
- * recalled, or is on a range that does not do, or ranges of the object were recalled too often lately
+/* A lease of at least MODE on OBJECT; with BYTES (EXCLUSIVE only; NULL, or none, for all), in a session that
+ * takes ranges and holds no lease on all of it, on a range with these and as many more as nobody else has.
+ * CLAIM is idle. True when it is granted at once, its id in CLAIM->lease; the session's own SHARED lease gets
+ * the new mode and a new id. False when it waits (the hook GO tells), or, with CLAIM idle, when its own lease
+ * is recalled, or is on a range that does not do, or ranges of the object were recalled too often lately
  * (CLAIM->refused; also where that comes while it waits) or the limit on leases is reached. */
 bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
                        struct ph_lease_session *session, uint64_t object, enum ph_lease_mode mode,

@@ -35,19 +35,39 @@ static bool is_mute(const struct ph_leases *leases, const struct ph_lease_sessio
     return !session->lost && oldest_ms <= now_ms && now_ms - oldest_ms >= PH_RECALL_TIMEOUT_MS;
 }
 
-static void tick_session(struct ph_leases *leases, struct ph_lease_session *session, uint64_t now_ms)
+/* Who was asked in vain. The hook may end the session, and with its last lease free it. */
+static void fence_mute(struct ph_leases *leases, struct ph_lease_session *session, uint64_t now_ms)
 {
     if (session->answered) {
         session->answered = false;
         session->answered_ms = now_ms;
     }
-    /* Its leases stay until it knows by its own clock that it has lost them. */
     if (is_mute(leases, session, now_ms))
         leases->hooks.fence(leases->hooks.data, session);
+}
+
+/* The leases of who is lost stay until it knows by its own clock that it has lost them. */
+static void end_expired(struct ph_leases *leases, struct ph_lease_session *session, uint64_t now_ms)
+{
     if (!session->lost || session->listed != 0 || now_ms < expiry_ms(leases, session))
         return;
     leases->hooks.expired(leases->hooks.data, session);
     ph_lease_session_end(leases, session);
+}
+
+/* Calls DEED for all sessions; it may free the one that it is called for. */
+static void for_each(struct ph_leases *leases, uint64_t now_ms,
+                     void (*deed)(struct ph_leases *, struct ph_lease_session *, uint64_t))
+{
+    for (size_t i = 0; i < leases->space_count; i++) {
+        struct ph_lease_session *next;
+
+        for (struct ph_lease_session *session = LIST_FIRST(&leases->space[i].all); session != NULL;
+             session = next) {
+            next = LIST_NEXT(session, of_space);
+            deed(leases, session, now_ms);
+        }
+    }
 }
 
 void ph_leases_last(struct ph_leases *leases, uint32_t time_ms)
@@ -58,13 +78,6 @@ void ph_leases_last(struct ph_leases *leases, uint32_t time_ms)
 void ph_leases_tick(struct ph_leases *leases, uint64_t now_ms)
 {
     leases->now_ms = now_ms;
-    for (size_t i = 0; i < leases->space_count; i++) {
-        struct ph_lease_session *next;
-
-        for (struct ph_lease_session *session = LIST_FIRST(&leases->space[i].all); session != NULL;
-             session = next) {
-            next = LIST_NEXT(session, of_space);
-            tick_session(leases, session, now_ms);
-        }
-    }
+    for_each(leases, now_ms, fence_mute);
+    for_each(leases, now_ms, end_expired);
 }

@@ -33,12 +33,12 @@ void ph_server_unpark(struct ph_server_call *call, uint32_t status)
 {
     if (!call->waits)
         return;
-    if (PH_MUTANT(FENCED_GOES_ON) && status == PH_ST_NO_SESSION)
-        status = PH_ST_OK;
     if (status != PH_ST_OK) {
         ph_leases_claim_end(call->server->leases, &call->claim);
         ph_server_glimpse_forget(call);
     }
+    if (PH_MUTANT(FENCED_GOES_ON) && status == PH_ST_NO_SESSION)
+        status = PH_ST_OK;
     call->waits = call->in_grace = call->at_gate = false;
     call->verdict = status;
     if (call->settled)

@@ -25,6 +25,7 @@ struct world {
     GPtrArray *gone;   /* claims that went after a wait */
     GPtrArray *fenced; /* sessions */
     unsigned expired;
+    bool ends_fenced; /* who is fenced is forgotten at once */
     struct ph_lease_session *one, *two, *three;
 };
 
@@ -50,7 +51,10 @@ static inline void on_fence(void *data, struct ph_lease_session *session)
     struct world *world = data;
 
     g_ptr_array_add(world->fenced, session);
-    ph_lease_session_lost(world->leases, session, false);
+    if (world->ends_fenced)
+        ph_lease_session_end(world->leases, session);
+    else
+        ph_lease_session_lost(world->leases, session, false);
 }
 
 static inline void on_expired(void *data, struct ph_lease_session *session)

@@ -150,6 +150,24 @@ static void test_silent_holder_is_fenced_and_gone(void)
     tear_down(&world);
 }
 
+/* Nothing of it is looked at after that: only a sanitizer sees it. */
+static void test_fenced_may_be_ended_at_once(void)
+{
+    struct world world;
+    struct ph_lease_claim change;
+
+    set_up(&world);
+    world.ends_fenced = true;
+    grant(&world, world.one, FILE_A);
+    g_assert_false(claim(&world, &change, world.two, FILE_A, true));
+    ph_leases_tick(world.leases, 1000 + PH_RECALL_TIMEOUT_MS);
+    g_assert_cmpuint(world.fenced->len, ==, 1);
+    g_assert_cmpuint(world.expired, ==, 0);
+    g_assert_true(went(&world, &change));
+    ph_leases_claim_end(world.leases, &change);
+    tear_down(&world);
+}
+
 static void test_dropped_waits_let_others_go(void)
 {
     struct world world;
@@ -197,6 +215,7 @@ int main(int argc, char **argv)
     g_test_add_func("/lease/gone-when-the-client-is-back", test_back_again);
     g_test_add_func("/lease/a-mute-holder-is-fenced", test_mute_holder_is_fenced);
     g_test_add_func("/lease/a-silent-holder-is-fenced-and-gone", test_silent_holder_is_fenced_and_gone);
+    g_test_add_func("/lease/who-is-fenced-may-be-ended-at-once", test_fenced_may_be_ended_at_once);
     g_test_add_func("/lease/a-dropped-wait-lets-others-go", test_dropped_waits_let_others_go);
     g_test_add_func("/lease/a-limit-costs-leases-only", test_limit_costs_leases_only);
     return g_test_run();
