@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """Counts how often a disk is told to write its cache out for an fsync of a small new file: on the disk itself, through
-a mount of Pohmel by one program, and by many at once.
+a mount of Pohmel by one program, and by many at once; and the time that it takes, as a share of the disk's own. Then how
+much more many mounts do at the same time than one.
 
-    flushes.py [--files N] [--at-once N]
+    flushes.py [--files N] [--at-once N] [--rounds N]
 
-The disks are filesystems in files, so nothing is said of time. Needs root and loop devices.
+The disks are filesystems in files, so of time only ratios are told, of rounds that take turns. Needs root and loop
+devices.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "scripts")]
@@ -21,6 +24,37 @@ from rig import Rig  # noqa: E402
 
 KINDS = ("ext4", "xfs")
 FILE_BYTES = 4096
+DISK_BYTES = 1 << 30  # a log of usual size: one of a few MiB is full all the time, and emptying it takes flushes
+
+
+class Work:
+    """Counts the flushes of DISK and the time for fsyncs of new files."""
+
+    def __init__(self, disk):
+        self.disk, self.files, self.flushes, self.seconds, self.rounds = disk, 0, 0, 0.0, 0
+
+    def do(self, directories, files):
+        """One more round: a program for each of DIRECTORIES makes its share of FILES small files, each synced."""
+        each = files // len(directories)
+        self.rounds += 1
+        names = ["round%d.%d.%d" % (self.rounds, len(directories), number) for number in range(each)]
+        programs = [threading.Thread(target=make, args=(directory, names)) for directory in directories]
+        flushes, started = self.disk.flushes(), time.perf_counter()
+        for program in programs:
+            program.start()
+        for program in programs:
+            program.join()
+        self.seconds += time.perf_counter() - started
+        self.flushes += self.disk.flushes() - flushes
+        self.files += each * len(directories)
+
+    def each(self):
+        """Flushes for one file."""
+        return self.flushes / self.files
+
+    def rate(self):
+        """Files a second."""
+        return self.files / self.seconds
 
 
 def make(directory, names):
@@ -31,43 +65,40 @@ def make(directory, names):
             os.fsync(file.fileno())
 
 
-def by_one(directory, files):
-    """One program makes FILES files."""
-    make(directory, ["one%d" % number for number in range(files)])
+def below(top, count):
+    """COUNT new directories below TOP."""
+    paths = [os.path.join(top, "program%d" % number) for number in range(count)]
+    for path in paths:
+        os.mkdir(path)
+    return paths
 
 
-def by_many(directory, files, at_once):
-    """AT_ONCE programs share the work."""
-    threads = [threading.Thread(target=make, args=(directory, ["many%d.%d" % (first, number) for number in
-                                                               range(files // at_once)])) for first in range(at_once)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-def for_each(disk, files, work, *args):
-    """Flushes of DISK for each of FILES files that WORK makes."""
-    before = disk.flushes()
-    work(*args)
-    return (disk.flushes() - before) / files
-
-
-def measure(kind, base, files, at_once):
-    """A line of the table."""
+def measure(kind, base, args):
+    """The lines of the table."""
     point = os.path.join(base, kind)
     os.mkdir(point)
-    disk = Disk(kind, point)
+    disk = Disk(kind, point, DISK_BYTES)
     try:
         with Rig(directory=point) as rig:
             rig.serve()
-            mount, local = rig.mount("mount"), rig.at("local")
-            made = files // at_once * at_once
-            for directory in (local, mount):
-                make(directory, ["first"])
-            return [for_each(disk, files, by_one, local, files), for_each(disk, files, by_one, mount, files),
-                    for_each(disk, made, by_many, local, files, at_once),
-                    for_each(disk, made, by_many, mount, files, at_once)]
+            mounts = [rig.mount("mount%d" % number) for number in range(args.at_once)]
+            local = below(rig.at("local"), args.at_once)
+            shared = below(mounts[0], args.at_once)
+            own = [os.path.join(mount, os.path.basename(path)) for mount, path in zip(mounts, shared)]
+            places = {"one program": (local[:1], shared[:1]), "%d programs" % args.at_once: (local, shared),
+                      "%d mounts" % args.at_once: (local, own)}
+            alone = None
+            for label, (here, there) in places.items():
+                for directory in here + there:
+                    make(directory, ["first " + label])
+                disk_itself, pohmel = Work(disk), Work(disk)
+                for _ in range(args.rounds):
+                    disk_itself.do(here, args.files // args.rounds)
+                    pohmel.do(there, args.files // args.rounds)
+                alone = alone or (disk_itself.rate(), pohmel.rate())
+                print("%-6s%-16s%12.2f%10.2f%18.2f%18.2f%10.2f" % (
+                    kind, label, disk_itself.each(), pohmel.each(), disk_itself.rate() / pohmel.rate(),
+                    disk_itself.rate() / alone[0], pohmel.rate() / alone[1]), flush=True)
     finally:
         disk.end()
 
@@ -75,20 +106,21 @@ def measure(kind, base, files, at_once):
 def main():
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--files", type=int, default=320)
     parser.add_argument("--at-once", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=4)
     args = parser.parse_args()
-    if not 1 <= args.at_once <= args.files:
-        parser.error("--files and --at-once have to be at least 1, and no more at once than there are")
-    print("%-44s%10s%10s%14s%14s" % ("device flushes for each fsync of a new file", "local", "pohmel",
-                                     "local, %d" % args.at_once, "pohmel, %d" % args.at_once))
+    if min(args.files, args.at_once, args.rounds) < 1 or args.files < args.at_once * args.rounds:
+        parser.error("each program has to make a file in each round, at least")
+    print("%-22s%12s%10s%18s%18s%10s" % ("fsync of a new file", "flushes", "", "time", "rate of one's", ""))
+    print("%-22s%12s%10s%18s%18s%10s" % ("", "local", "pohmel", "pohmel / local", "local", "pohmel"))
     with tempfile.TemporaryDirectory(prefix="pohmel-flushes.", dir="/var/tmp") as base:
         for kind in KINDS:
             reason = why_not(kind)
             if reason:
-                print("%-44s%s" % (kind, reason))
+                print("%-6s%s" % (kind, reason))
                 continue
-            print("%-44s%10.2f%10.2f%14.2f%14.2f" % (kind, *measure(kind, base, args.files, args.at_once)))
+            measure(kind, base, args)
 
 
 if __name__ == "__main__":

@@ -31,13 +31,13 @@ def why_not(kind):
 
 
 class Disk:
-    """A new filesystem of KIND, mounted on PATH, until it is ended."""
+    """A new filesystem of KIND, mounted on PATH, until it is ended; of SIZE bytes if not as small as can be."""
 
-    def __init__(self, kind, path):
+    def __init__(self, kind, path, size=None):
         self.kind, self.path = kind, path
         self.image = path + ".img"
         with open(self.image, "wb") as image:
-            image.truncate(IMAGE_BYTES[kind])
+            image.truncate(size or IMAGE_BYTES[kind])
         force = "-F" if kind == "ext4" else "-f"
         subprocess.run(["mkfs." + kind, "-q", force, self.image], check=True, stdout=subprocess.DEVNULL)
         done = subprocess.run(["losetup", "--find", "--show", self.image], check=True, stdout=subprocess.PIPE,

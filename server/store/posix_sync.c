@@ -1,5 +1,8 @@
 /* SYNC: data, names and ids that survive the loss of power. */
 #include <errno.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/store/posix_internal.h"
@@ -28,10 +31,45 @@ static void name_is_stable(struct ph_posix_store *store, struct ph_object *objec
     pthread_mutex_unlock(&store->lock);
 }
 
-static uint32_t sync_fd(struct ph_call *call, const Pohmel__SyncRequest *request, int fd)
+/* One SYNC. */
+struct sync {
+    struct ph_posix_store *store;
+    struct ph_call *call;
+    const Pohmel__SyncRequest *request;
+    bool begun;      /* the state database knows of it */
+    bool rides;      /* what it has for this will be stable with the next fsync */
+    uint64_t ticket; /* of the state database */
+};
+
+/* The filesystem that an fsync of FD flushes the whole device of, with everything that was written to it
+ * before: one with a journal; 0 where that is not known. Files of XFS may have their data on another device.
+ */
+static dev_t flushed_with(const struct ph_posix_store *store, int fd)
 {
-    int failed = request->tree ? syncfs(fd) : request->data_only ? fdatasync(fd) : fsync(fd);
-    return failed ? ph_store_errno(call, "make data stable") : PH_ST_OK;
+    struct fsxattr attributes;
+    struct stat st;
+    if (!store->syncs_in_order || fstat(fd, &st) != 0 || st.st_dev != store->dev ||
+        ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0 || (attributes.fsx_xflags & FS_XFLAG_REALTIME) != 0)
+        return 0;
+    return st.st_dev;
+}
+
+static void sync_state(struct sync *sync, dev_t flushed)
+{
+    if (!sync->begun)
+        sync->ticket = ph_state_db_sync_begin(sync->store->db, flushed, &sync->rides);
+    sync->begun = true;
+}
+
+static uint32_t sync_fd(struct sync *sync, int fd)
+{
+    bool tree = sync->request->tree;
+    sync_state(sync, tree ? 0 : flushed_with(sync->store, fd));
+    if ((tree ? syncfs(fd) : sync->request->data_only ? fdatasync(fd) : fsync(fd)) != 0)
+        return ph_store_errno(sync->call, "make data stable");
+    if (sync->rides)
+        ph_state_db_sync_rode(sync->store->db, sync->ticket);
+    return PH_ST_OK;
 }
 
 void ph_sync_all_init(struct ph_posix_store *store)
@@ -80,21 +118,20 @@ static uint32_t sync_all(struct ph_posix_store *store, struct ph_call *call)
     return errno != 0 ? ph_store_errno(call, "make everything stable") : PH_ST_OK;
 }
 
-static uint32_t sync_object(struct ph_posix_store *store, struct ph_call *call,
-                            const Pohmel__SyncRequest *request, struct ph_object *object)
+static uint32_t sync_object(struct sync *sync, struct ph_object *object)
 {
     struct ph_fd *reach = NULL;
     char path[32];
     /* What has no data is made stable with the directory that holds it. */
     if (!S_ISREG(object->type) && !S_ISDIR(object->type))
         return PH_ST_OK;
-    uint32_t status = ph_object_fd(store, object, &reach);
+    uint32_t status = ph_object_fd(sync->store, object, &reach);
     if (status != PH_ST_OK)
         return status;
     ph_creds_server();
     ph_proc_path(reach->fd, path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    status = fd >= 0 ? sync_fd(call, request, fd) : ph_store_errno(call, "open an object to make it stable");
+    status = fd >= 0 ? sync_fd(sync, fd) : ph_store_errno(sync->call, "open an object to make it stable");
     if (fd >= 0)
         close(fd);
     ph_fd_unref(reach);
@@ -103,24 +140,23 @@ static uint32_t sync_object(struct ph_posix_store *store, struct ph_call *call,
 
 /* Whether OBJECT, just made stable, took its name along: giving it changed the object, and the journal has an
  * order. */
-static bool name_came_along(const struct ph_posix_store *store, const Pohmel__SyncRequest *request,
-                            const struct ph_object *object)
+static bool name_came_along(const struct sync *sync, const struct ph_object *object)
 {
-    return store->syncs_in_order && !request->data_only && object->identity.dev == store->dev &&
-           (S_ISREG(object->type) || S_ISDIR(object->type));
+    return sync->store->syncs_in_order && !sync->request->data_only &&
+           object->identity.dev == sync->store->dev && (S_ISREG(object->type) || S_ISDIR(object->type));
 }
 
 /* The names under which OBJECT is reached, as far as they were given since they were made stable last. */
-static uint32_t sync_names(struct ph_posix_store *store, struct ph_call *call,
-                           const Pohmel__SyncRequest *request, struct ph_object *object)
+static uint32_t sync_names(struct sync *sync, struct ph_object *object)
 {
+    struct ph_posix_store *store = sync->store;
     struct ph_object *at = ph_object_ref(store, object);
     uint32_t status = PH_ST_OK;
     for (int depth = 0; at != NULL && depth < PH_STORE_DEPTH_MAX; depth++) {
         uint32_t named;
         struct ph_object *parent = unstable_name(store, at, &named);
-        if (parent != NULL && !(at == object && name_came_along(store, request, object)))
-            status = sync_object(store, call, request, parent);
+        if (parent != NULL && !(at == object && name_came_along(sync, object)))
+            status = sync_object(sync, parent);
         if (parent != NULL && status == PH_ST_OK)
             name_is_stable(store, at, named);
         ph_object_unref(store, at);
@@ -136,24 +172,25 @@ uint32_t ph_posix_sync(void *self, struct ph_call *call, const Pohmel__SyncReque
                        Pohmel__Nothing *reply)
 {
     struct ph_posix_store *store = self;
+    struct sync sync = {.store = store, .call = call, .request = request};
     struct ph_handle *handle = NULL;
-    uint64_t ticket = ph_state_db_sync_begin(store->db);
     struct ph_object *object = NULL;
     uint32_t status;
     if (request->handle != 0) {
         status = ph_store_handle_get(store, call, request->handle, request->object, 0, &handle);
         if (status == PH_ST_OK)
-            status = sync_fd(call, request, handle->fd->fd);
+            status = sync_fd(&sync, handle->fd->fd);
     } else if (request->tree && request->object == PH_OBJECT_ROOT) {
+        sync_state(&sync, 0);
         status = sync_all(store, call);
     } else {
         object = ph_object_by_id(store, request->object);
-        status = object != NULL ? sync_object(store, call, request, object)
-                                : ph_store_stale(call, request->object);
+        status = object != NULL ? sync_object(&sync, object) : ph_store_stale(call, request->object);
         if (status == PH_ST_OK && !request->tree)
-            status = sync_names(store, call, request, object);
+            status = sync_names(&sync, object);
     }
-    if (!ph_state_db_sync_wait(store->db, ticket) && status == PH_ST_OK)
+    sync_state(&sync, 0);
+    if (status == PH_ST_OK && !ph_state_db_sync_wait(store->db, sync.ticket))
         status = ph_fault_set(&call->fault, PH_ST_IO_ERROR, "the server cannot write its state database");
     ph_store_handle_unref(store, handle);
     ph_object_unref(store, object);

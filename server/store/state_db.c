@@ -43,10 +43,10 @@ struct ph_state_db {
     pthread_cond_t wake, done;
     struct pending queued, committing;
     struct ph_state_recent *recent; /* the same changes, outside of this process */
-    uint64_t queue_number;          /* number of the batch that `queued` will be */
-    uint64_t committed_number;      /* all batches below are in the database */
-    uint64_t durable_number;        /* all batches below survive the loss of power */
-    uint64_t wanted_number;         /* a SYNC waits for these to become durable */
+    uint64_t durable;               /* all changes up to this number survive the loss of power */
+    uint64_t wanted;                /* a SYNC waits for these to become durable */
+    uint64_t given;                 /* these are in the cache of the disk, at least */
+    bool giving;                    /* somebody is writing more of them there */
     uint64_t next_id;
     bool maybe_rows; /* the table is not known to be empty */
     bool failed;     /* the last commit failed */
@@ -138,13 +138,12 @@ static bool batch_write(struct ph_state_db *db, uint64_t recent, bool durable)
 /* One round of the committing thread; called and left with the lock held. */
 static void commit_round(struct ph_state_db *db)
 {
-    uint64_t number = db->queue_number;
-    bool durable = db->wanted_number > db->durable_number || db->stop;
+    bool full;
+    uint64_t recent = ph_state_recent_take(db->recent, &full);
+    bool durable = db->wanted > db->durable || db->stop || full;
     struct pending batch = db->queued;
     db->queued = db->committing; /* empty */
     db->committing = batch;
-    db->queue_number++;
-    uint64_t recent = ph_state_recent_take(db->recent);
     pthread_cond_broadcast(&db->done); /* there is room again */
     pthread_mutex_unlock(&db->lock);
     bool good = false;
@@ -160,17 +159,16 @@ static void commit_round(struct ph_state_db *db)
     }
     g_hash_table_remove_all(db->committing.by_inode);
     g_hash_table_remove_all(db->committing.by_id);
-    db->committed_number = number + 1;
-    if (good)
+    if (durable && good) {
         ph_state_recent_done(db->recent);
-    if (durable && good)
-        db->durable_number = number + 1;
+        db->durable = MAX(db->durable, recent);
+    }
     pthread_cond_broadcast(&db->done);
 }
 
 static bool commit_due(const struct ph_state_db *db)
 {
-    return g_hash_table_size(db->queued.by_id) > 0 || db->wanted_number > db->durable_number;
+    return g_hash_table_size(db->queued.by_id) > 0 || db->wanted > db->durable;
 }
 
 static void *commit_thread(void *data)
@@ -182,8 +180,7 @@ static void *commit_thread(void *data)
             pthread_cond_wait(&db->wake, &db->lock);
             continue;
         }
-        if (db->wanted_number <= db->durable_number &&
-            g_hash_table_size(db->queued.by_id) < QUEUE_MAX_ROWS / 2)
+        if (db->wanted <= db->durable && g_hash_table_size(db->queued.by_id) < QUEUE_MAX_ROWS / 2)
             wait_ms(&db->wake, &db->lock, COMMIT_DELAY_MS);
         commit_round(db);
     }
@@ -324,24 +321,68 @@ uint64_t ph_state_db_next(struct ph_state_db *db)
     return next;
 }
 
-uint64_t ph_state_db_sync_begin(struct ph_state_db *db)
+/* Sees to it that the disk has all changes up to TICKET, if only in its cache. False: it has to be done by a
+ * commit. Many are done by one write. With the lock held, which is given back meanwhile. */
+static bool give(struct ph_state_db *db, uint64_t ticket)
+{
+    struct ph_state_span span;
+    while (db->given < ticket) {
+        if (db->giving) {
+            pthread_cond_wait(&db->done, &db->lock);
+            continue;
+        }
+        if (!ph_state_recent_span(db->recent, db->durable, &span))
+            return false;
+        db->giving = true;
+        pthread_mutex_unlock(&db->lock);
+        bool good = ph_state_span_write(&span);
+        pthread_mutex_lock(&db->lock);
+        db->giving = false;
+        pthread_cond_broadcast(&db->done);
+        if (!good)
+            return false;
+        ph_state_recent_written(db->recent, &span);
+        db->given = MAX(db->given, span.number);
+    }
+    return true;
+}
+
+/* With the lock held. */
+static void want(struct ph_state_db *db, uint64_t ticket)
+{
+    if (ticket <= db->durable || ticket <= db->wanted)
+        return;
+    db->wanted = ticket;
+    pthread_cond_signal(&db->wake);
+}
+
+uint64_t ph_state_db_sync_begin(struct ph_state_db *db, dev_t flushed, bool *rides)
 {
     pthread_mutex_lock(&db->lock);
-    uint64_t ticket = g_hash_table_size(db->queued.by_id) > 0 ? db->queue_number + 1 : db->queue_number;
-    if (ticket > db->durable_number && ticket > db->wanted_number) {
-        db->wanted_number = ticket;
-        pthread_cond_signal(&db->wake);
-    }
+    uint64_t ticket = ph_state_recent_number(db->recent);
+    *rides = ticket > db->durable && flushed != 0 && ph_state_recent_is_on(db->recent, flushed) &&
+             give(db, ticket);
+    if (!*rides)
+        want(db, ticket);
     pthread_mutex_unlock(&db->lock);
     return ticket;
+}
+
+void ph_state_db_sync_rode(struct ph_state_db *db, uint64_t ticket)
+{
+    pthread_mutex_lock(&db->lock);
+    db->durable = MAX(db->durable, ticket);
+    pthread_cond_broadcast(&db->done);
+    pthread_mutex_unlock(&db->lock);
 }
 
 bool ph_state_db_sync_wait(struct ph_state_db *db, uint64_t ticket)
 {
     pthread_mutex_lock(&db->lock);
-    while (db->durable_number < ticket && !db->failed && !db->stop)
+    want(db, ticket);
+    while (db->durable < ticket && !db->failed && !db->stop)
         pthread_cond_wait(&db->done, &db->lock);
-    bool good = db->durable_number >= ticket;
+    bool good = db->durable >= ticket;
     pthread_mutex_unlock(&db->lock);
     return good;
 }
@@ -443,7 +484,7 @@ struct ph_state_db *ph_state_db_open(const char *directory, const struct ph_stat
     db->epoch = start.epoch;
     memcpy(db->volume, start.volume, sizeof db->volume);
     db->next_id = start.next_id;
-    db->queue_number = db->committed_number = db->durable_number = db->wanted_number = 1;
+    db->durable = db->wanted = db->given = ph_state_recent_number(db->recent);
     int failed = pthread_create(&db->thread, NULL, commit_thread, db);
     if (failed != 0) {
         g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(failed), "cannot start a thread: %s",

@@ -11,6 +11,7 @@
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "runtime/base/limits.h"
 
@@ -68,8 +69,13 @@ uint64_t ph_state_db_reserve(struct ph_state_db *db, uint64_t count);
 uint64_t ph_state_db_next(struct ph_state_db *db);
 
 /* SYNC: everything queued so far shall become durable. `begin` starts that and
- * returns a ticket, `wait` waits for it; false where the database failed. */
-uint64_t ph_state_db_sync_begin(struct ph_state_db *db);
+ * returns a ticket, `wait` waits for it; false where the database failed.
+ * FLUSHED is the filesystem of which the caller is about to fsync something (0: of none): where the
+ * state is there too, it is only written by `begin`, and RIDES says so: it becomes durable by the flush
+ * of the device that comes with that fsync. `rode` tells that it was successful, and `wait` has nothing to
+ * wait for. */
+uint64_t ph_state_db_sync_begin(struct ph_state_db *db, dev_t flushed, bool *rides);
+void ph_state_db_sync_rode(struct ph_state_db *db, uint64_t ticket);
 bool ph_state_db_sync_wait(struct ph_state_db *db, uint64_t ticket);
 
 #endif

@@ -12,7 +12,14 @@
 
 #include "runtime/wire/frame.h"
 
-enum { FILES = 2, FILE_MODE = 0600, CROWDED_SHARE = 8, VOLUME_BYTES = 16 };
+enum {
+    FILES = 2,
+    FILE_MODE = 0600,
+    CROWDED_SHARE = 8,
+    FULL_SHARE = 2, /* of a file: the other one's turn */
+    VOLUME_BYTES = 16,
+    READY_BYTES = 512 * 1024 /* of a file, made ready at a time for being written without its metadata */
+};
 
 /* A change as it stands in a file, in the order of bytes of this machine; the name follows without
  * a zero, and the next change begins at a multiple of 8. What is zero is no change: they count from 1. */
@@ -29,6 +36,9 @@ struct recent_file {
     int fd;
     uint8_t *map; /* NULL: it is written to */
     size_t used;
+    size_t written; /* changes up to here were given to the disk */
+    size_t ready;   /* up to here there are blocks with data on the disk, and its metadata say so */
+    uint64_t round; /* how often it was emptied */
 };
 
 struct ph_state_recent {
@@ -37,7 +47,10 @@ struct ph_state_recent {
     size_t bytes;
     uint32_t volume_crc;
     uint64_t number; /* of the last change */
+    uint64_t unkept; /* of the last one that found no room */
+    dev_t dev;       /* where the files are */
     bool kept;       /* there are files */
+    bool switched;   /* since the last `done` */
 };
 
 static size_t record_bytes(size_t name_len)
@@ -152,7 +165,8 @@ static void file_empty(struct recent_file *file)
 {
     static const struct record nothing;
     (void) !file_write(file, 0, &nothing, sizeof nothing);
-    file->used = 0;
+    file->used = file->written = 0;
+    file->round++;
 }
 
 /* 0, or an error number. */
@@ -205,6 +219,9 @@ struct ph_state_recent *ph_state_recent_open(const char *directory, size_t bytes
                       "made right before",
                       path, bytes / 1024, g_strerror(failed));
     }
+    struct stat st;
+    if (recent->kept && fstat(recent->files[0].fd, &st) == 0)
+        recent->dev = st.st_dev;
     if (!recent->kept)
         files_close(recent);
     return recent;
@@ -223,8 +240,10 @@ bool ph_state_recent_append(struct ph_state_recent *recent, const struct ph_stat
     struct recent_file *file = &recent->files[recent->current];
     size_t name_len = removed ? 0 : strlen(row->name), whole = record_bytes(name_len);
     recent->number++;
-    if (!recent->kept || recent->bytes - file->used < whole)
+    if (!recent->kept || recent->bytes - file->used < whole) {
+        recent->unkept = recent->number;
         return false;
+    }
     struct {
         struct record record;
         char name[PH_NAME_MAX_BYTES + 1];
@@ -240,6 +259,7 @@ bool ph_state_recent_append(struct ph_state_recent *recent, const struct ph_stat
     out.record.crc = record_crc(recent->volume_crc, &out, name_len);
     if (!file_write(file, file->used, &out, whole)) {
         file->used = recent->bytes; /* nothing behind a damaged change would be read */
+        recent->unkept = recent->number;
         return false;
     }
     file->used += whole;
@@ -252,14 +272,83 @@ bool ph_state_recent_crowded(const struct ph_state_recent *recent)
     return recent->kept && recent->bytes - used < recent->bytes / CROWDED_SHARE;
 }
 
-uint64_t ph_state_recent_take(struct ph_state_recent *recent)
+static struct recent_file *other_file(struct ph_state_recent *recent)
 {
-    recent->current = (recent->current + 1) % FILES;
+    return &recent->files[(recent->current + 1) % FILES];
+}
+
+uint64_t ph_state_recent_take(struct ph_state_recent *recent, bool *full)
+{
+    *full = recent->kept && !recent->switched &&
+            recent->files[recent->current].used >= recent->bytes / FULL_SHARE;
+    if (*full) {
+        recent->current = (recent->current + 1) % FILES;
+        recent->switched = true;
+    }
     return recent->number;
 }
 
 void ph_state_recent_done(struct ph_state_recent *recent)
 {
-    if (recent->kept)
-        file_empty(&recent->files[(recent->current + 1) % FILES]);
+    if (recent->switched)
+        file_empty(other_file(recent));
+    recent->switched = false;
+}
+
+uint64_t ph_state_recent_number(const struct ph_state_recent *recent)
+{
+    return recent->number;
+}
+
+/* ---- Onto the disk. ---- */
+
+/* What was never written has no blocks that a reader after a loss of power would find: it is written to now.
+ */
+static bool file_ready_more(struct recent_file *file, size_t bytes)
+{
+    static const uint8_t zeros[READY_BYTES];
+    size_t end = MIN(file->used + READY_BYTES, bytes);
+    return end == file->used || file_write(file, file->used, zeros, end - file->used);
+}
+
+bool ph_state_recent_span(struct ph_state_recent *recent, uint64_t durable, struct ph_state_span *span)
+{
+    struct recent_file *file = &recent->files[recent->current];
+    if (!recent->kept || recent->switched || recent->unkept > durable)
+        return false;
+    *span = (struct ph_state_span){.fd = file->fd,
+                                   .from = file->written,
+                                   .to = file->used,
+                                   .number = recent->number,
+                                   .which = recent->current,
+                                   .round = file->round,
+                                   .ready = file->ready};
+    if (file->used <= file->ready)
+        return true;
+    span->ready = MIN(file->used + READY_BYTES, recent->bytes);
+    span->whole = true;
+    return file_ready_more(file, recent->bytes);
+}
+
+bool ph_state_span_write(const struct ph_state_span *span)
+{
+    if (span->whole)
+        return fdatasync(span->fd) == 0;
+    return span->from == span->to ||
+           sync_file_range(span->fd, (off_t) span->from, (off_t) (span->to - span->from),
+                           SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                               SYNC_FILE_RANGE_WAIT_AFTER) == 0;
+}
+
+void ph_state_recent_written(struct ph_state_recent *recent, const struct ph_state_span *span)
+{
+    struct recent_file *file = &recent->files[span->which];
+    file->ready = MAX(file->ready, span->ready);
+    if (file->round == span->round)
+        file->written = MAX(file->written, span->to);
+}
+
+bool ph_state_recent_is_on(const struct ph_state_recent *recent, dev_t dev)
+{
+    return recent->kept && recent->dev == dev;
 }

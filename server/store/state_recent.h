@@ -1,10 +1,11 @@
 /* The last changes of the state database, kept outside of the server's memory
  * until they are committed: a server that is killed finds them when it starts
- * again. They do not survive the loss of power. Two files in the state
- * directory, recent.0 and recent.1, take turns: one is appended to while the
- * changes in the other one are being committed. Changes are numbered; the
+ * again. They survive the loss of power as far as they were written (`span`) and
+ * the device was told to write its cache out afterwards. Two files in the state
+ * directory, recent.0 and recent.1, take turns: one is appended to until it is
+ * half full, and emptied when the database has it and is durable. Changes are numbered; the
  * database notes with each commit up to which one it has them ("recent").
- * No locks of its own: the caller makes one call at a time.
+ * No locks of its own: the caller makes one call at a time, but for `span_write`.
  * docs/decisions/0003-object-ids.md. */
 #ifndef PH_SERVER_STORE_STATE_RECENT_H
 #define PH_SERVER_STORE_STATE_RECENT_H
@@ -12,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "server/store/state_db.h"
 
@@ -53,14 +55,41 @@ bool ph_state_recent_append(struct ph_state_recent *recent, const struct ph_stat
 /* Whether appending should wait for the next `take`. */
 bool ph_state_recent_crowded(const struct ph_state_recent *recent);
 
-/* All that was appended is about to be committed; what follows goes to the other file, which
- * must be empty: it is, after `done` for the take before. Returns the number of the last change. */
-uint64_t ph_state_recent_take(struct ph_state_recent *recent);
+/* All that was appended is about to be committed. Returns the number of the last change. FULL: what follows
+ * goes to the other file, and the commit has to be durable, with all before it; then `done` is to be called.
+ */
+uint64_t ph_state_recent_take(struct ph_state_recent *recent, bool *full);
+
+/* All that was taken is committed and durable: the file that was full is emptied. Fine where none was. */
+void ph_state_recent_done(struct ph_state_recent *recent);
+
+/* The number of the last change. */
+uint64_t ph_state_recent_number(const struct ph_state_recent *recent);
+
+/* What is to be written for all changes so far to be on the disk, as soon as its cache is written out. */
+struct ph_state_span {
+    int fd;
+    size_t from, to; /* bytes of the file */
+    uint64_t number; /* of the last change in it */
+    bool whole;      /* with the metadata of the file, once in a while */
+    unsigned which;
+    uint64_t round;
+    size_t ready;
+};
+
+/* Fills in SPAN. False: that does not do, a durable commit is needed: changes found no room, the last of them
+ * after DURABLE, or the other file is not emptied yet, or this one cannot be written to. */
+bool ph_state_recent_span(struct ph_state_recent *recent, uint64_t durable, struct ph_state_span *span);
+/* Writes it, and waits until the device has it, which may keep it in its cache. To be called without a lock,
+ * by one thread at a time. False with errno. */
+bool ph_state_span_write(const struct ph_state_span *span);
+/* It was written. */
+void ph_state_recent_written(struct ph_state_recent *recent, const struct ph_state_span *span);
+
+/* Whether the files lie on the filesystem DEV. */
+bool ph_state_recent_is_on(const struct ph_state_recent *recent, dev_t dev);
 
 /* Whether what is allocated of the file FD stays allocated, so that it can be mapped. */
 bool ph_state_allocation_lasts(int fd);
-
-/* What was taken is committed: its file is emptied. */
-void ph_state_recent_done(struct ph_state_recent *recent);
 
 #endif

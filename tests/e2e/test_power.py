@@ -19,6 +19,7 @@ SEED = int(os.environ.get("POWER_SEED", str(random.randrange(1 << 30))))
 ROUND_S = 20 * SLOWER  # at most, for all of a round
 WORKERS = 3
 BLOCK = 4096
+FILES_A_ROUND = 10
 
 
 def sync_directory(path):
@@ -403,6 +404,23 @@ class Ext4Power(PowerCase):
             promises.path = os.path.join(machine.export, "round%d" % round_)
             self.assert_kept(promises, "on the server's disk")
 
+    def test_a_synced_file_keeps_its_number(self):
+        """What the server remembers of a file is as safe as the file."""
+        machine = self.machine()
+        numbers = {}
+        for round_ in range(ROUNDS):
+            mount = self.mount(machine.server)
+            for number in range(FILES_A_ROUND):
+                name = "f%d.%d" % (round_, number)
+                with open(mount.join(name), "wb", buffering=0) as file:
+                    os.fsync(file.fileno())
+                    numbers[name] = os.fstat(file.fileno()).st_ino
+            machine.lose_power(mount.program.process.kill)
+            mount.unmount()
+            self.restart(machine)
+            again = self.mount(machine.server)
+            self.assertEqual({name: os.stat(again.join(name)).st_ino for name in numbers}, numbers)
+            again.unmount()
 
     def test_what_was_accepted_survives_the_loss_of_power_while_its_client_lives(self):
         """The server's machine dies and comes back; nothing was synced, and everything is there that a program was told

@@ -1,9 +1,7 @@
 /* What is remembered of objects survives that the server is killed at any moment. */
-#include "server/store/state_recent.h"
 
 #include <sched.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -12,62 +10,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SMALL_BYTES = 4096, FEW = 3, MANY = 200000, STRIDE = 41, RECORD_BYTES = 64 };
+#include "server/store/tests/recent_fixture.h"
 
-static const uint8_t volume[16] = "a volume of ours", other_volume[16] = "another volume..";
-static const struct ph_state_root root = {"/export", 2, 3};
+enum { SMALL_BYTES = 4096, FEW = 3, MANY = 200000, STRIDE = 41 };
+enum { BATCH_TAKEN_US = 20000 }; /* what is queued for that long is a batch, mostly */
 
-static char *directory_new(void)
-{
-    const char *base = g_getenv("PH_TEST_DIR");
-    char *path = g_build_filename(base != NULL ? base : g_get_tmp_dir(), "ph-recent-XXXXXX", NULL);
-    g_assert_nonnull(mkdtemp(path));
-    return path;
-}
-
-static void directory_drop(char *path)
-{
-    const char *argv[] = {"rm", "-rf", path, NULL};
-    g_spawn_sync(NULL, (char **) argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL);
-    g_free(path);
-}
-
-/* Object N, in all that is remembered of it. */
-static struct ph_state_row row_of(uint64_t n)
-{
-    struct ph_state_row row = {
-        .id = PH_OBJECT_GIVEN_FIRST + n, .ino = 1000 + n, .btime_ns = 5 * n, .parent = 1};
-    g_snprintf(row.name, sizeof row.name, "%" G_GUINT64_FORMAT, n);
-    return row;
-}
-
-static void expect_row(const struct ph_state_row *found, uint64_t n)
-{
-    struct ph_state_row row = row_of(n);
-    g_assert_cmphex(found->id, ==, row.id);
-    g_assert_cmpuint(found->dev, ==, row.dev);
-    g_assert_cmpuint(found->ino, ==, row.ino);
-    g_assert_cmpuint(found->btime_ns, ==, row.btime_ns);
-    g_assert_cmpuint(found->parent, ==, row.parent);
-    g_assert_cmpstr(found->name, ==, row.name);
-}
-
-static struct ph_state_db *db_open(const char *directory, const struct ph_state_root *where)
-{
-    g_autoptr(GError) error = NULL;
-    struct ph_state_db *db = ph_state_db_open(directory, where, &error);
-    g_assert_no_error(error);
-    return db;
-}
+static const uint8_t other_volume[16] = "another volume..";
 
 static bool db_has(struct ph_state_db *db, uint64_t n)
 {
-    struct ph_state_row expected = row_of(n), by_id, by_inode;
+    struct ph_state_row expected = ph_recent_row(n), by_id, by_inode;
     bool has = ph_state_db_by_id(db, expected.id, &by_id);
     g_assert_cmpint(ph_state_db_by_inode(db, expected.dev, expected.ino, &by_inode), ==, has);
     if (has) {
-        expect_row(&by_id, n);
-        expect_row(&by_inode, n);
+        ph_recent_expect(&by_id, n);
+        ph_recent_expect(&by_inode, n);
     }
     return has;
 }
@@ -89,30 +46,21 @@ static void killed_after(void (*deed)(const char *directory), const char *direct
 
 /* ---- The database. ---- */
 
-/* Keeps the database from committing, as long as this process lives. */
-static void database_hold(const char *directory)
-{
-    g_autofree char *path = g_build_filename(directory, "pohmel.db", NULL);
-    sqlite3 *connection = NULL;
-    g_assert_cmpint(sqlite3_open(path, &connection), ==, SQLITE_OK);
-    g_assert_cmpint(sqlite3_exec(connection, "BEGIN IMMEDIATE", NULL, NULL, NULL), ==, SQLITE_OK);
-}
-
 static void put_few(const char *directory)
 {
-    struct ph_state_db *db = db_open(directory, &root);
-    database_hold(directory);
+    struct ph_state_db *db = ph_recent_db(directory, &ph_recent_root);
+    ph_recent_hold(directory);
     for (uint64_t n = 0; n < FEW; n++) {
-        struct ph_state_row row = row_of(n);
+        struct ph_state_row row = ph_recent_row(n);
         ph_state_db_put(db, &row);
     }
 }
 
 static void test_killed_at_once(void)
 {
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     killed_after(put_few, directory);
-    struct ph_state_db *db = db_open(directory, &root);
+    struct ph_state_db *db = ph_recent_db(directory, &ph_recent_root);
     for (uint64_t n = 0; n < FEW; n++)
         g_assert_true(db_has(db, n));
     g_assert_false(db_has(db, FEW));
@@ -122,77 +70,63 @@ static void test_killed_at_once(void)
         g_autofree char *path = g_strdup_printf("%s/recent.%u", directory, i);
         g_assert_cmpint(unlink(path), ==, 0);
     }
-    db = db_open(directory, &root);
+    db = ph_recent_db(directory, &ph_recent_root);
     for (uint64_t n = 0; n < FEW; n++)
         g_assert_true(db_has(db, n));
     ph_state_db_close(db);
-    directory_drop(directory);
-}
-
-static bool file_in_use(const char *directory, unsigned which)
-{
-    g_autofree char *path = g_strdup_printf("%s/recent.%u", directory, which), *bytes = NULL;
-    gsize len = 0;
-    g_assert_true(g_file_get_contents(path, &bytes, &len, NULL));
-    return len > RECORD_BYTES && memcmp(bytes, (char[4]){0}, 4) != 0;
+    ph_recent_drop(directory);
 }
 
 /* One batch waits in the committing thread, the next one in the queue; in both an object
  * of the other one changes. */
 static void change_in_two_batches(const char *directory)
 {
-    struct ph_state_row row = row_of(0), moved = row_of(1);
-    struct ph_state_db *db = db_open(directory, &root);
-    database_hold(directory);
+    struct ph_state_row row = ph_recent_row(0), moved = ph_recent_row(1);
+    struct ph_state_db *db = ph_recent_db(directory, &ph_recent_root);
+    ph_recent_hold(directory);
     g_strlcpy(moved.name, "an earlier name", sizeof moved.name);
     ph_state_db_put(db, &row);
     ph_state_db_put(db, &moved);
-    for (uint64_t n = 100; !file_in_use(directory, 1); n++) {
-        struct ph_state_row more = row_of(n);
-        ph_state_db_put(db, &more);
-        g_usleep(1000);
-    }
+    g_usleep(BATCH_TAKEN_US);
     ph_state_db_remove(db, row.id);
-    moved = row_of(1);
+    moved = ph_recent_row(1);
     ph_state_db_put(db, &moved);
-    row = row_of(2);
-    row.ino = row_of(0).ino; /* given to another file */
+    row = ph_recent_row(2);
+    row.ino = ph_recent_row(0).ino; /* given to another file */
     ph_state_db_put(db, &row);
 }
 
 static void test_two_batches(void)
 {
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     killed_after(change_in_two_batches, directory);
-    g_assert_true(file_in_use(directory, 0));
-    g_assert_true(file_in_use(directory, 1));
-    struct ph_state_db *db = db_open(directory, &root);
+    struct ph_state_db *db = ph_recent_db(directory, &ph_recent_root);
     struct ph_state_row row;
-    g_assert_false(ph_state_db_by_id(db, row_of(0).id, &row));
+    g_assert_false(ph_state_db_by_id(db, ph_recent_row(0).id, &row));
     g_assert_true(db_has(db, 1));
-    g_assert_true(ph_state_db_by_inode(db, 0, row_of(0).ino, &row));
-    g_assert_cmphex(row.id, ==, row_of(2).id);
+    g_assert_true(ph_state_db_by_inode(db, 0, ph_recent_row(0).ino, &row));
+    g_assert_cmphex(row.id, ==, ph_recent_row(2).id);
     ph_state_db_close(db);
-    directory_drop(directory);
+    ph_recent_drop(directory);
 }
 
 /* More than both files hold, and nothing is committed: makers are told to wait, and the first ones are kept.
  */
 static void put_many(const char *directory)
 {
-    struct ph_state_db *db = db_open(directory, &root);
-    database_hold(directory);
+    struct ph_state_db *db = ph_recent_db(directory, &ph_recent_root);
+    ph_recent_hold(directory);
     for (uint64_t n = 0; n < MANY; n++) {
-        struct ph_state_row row = row_of(n);
+        struct ph_state_row row = ph_recent_row(n);
         ph_state_db_put(db, &row);
     }
 }
 
 static void test_full(void)
 {
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     killed_after(put_many, directory);
-    struct ph_state_db *db = db_open(directory, &root);
+    struct ph_state_db *db = ph_recent_db(directory, &ph_recent_root);
     uint64_t n = 0;
     while (n < MANY && db_has(db, n))
         n += STRIDE;
@@ -202,16 +136,16 @@ static void test_full(void)
         g_assert_false(db_has(db, n));
     /* What was in the way is gone: all may be put again. */
     for (n = 0; n < MANY; n++) {
-        struct ph_state_row row = row_of(n);
+        struct ph_state_row row = ph_recent_row(n);
         g_assert_true(ph_state_db_throttle(db));
         ph_state_db_put(db, &row);
     }
     ph_state_db_close(db);
-    db = db_open(directory, &root);
+    db = ph_recent_db(directory, &ph_recent_root);
     for (n = 0; n < MANY; n += STRIDE)
         g_assert_true(db_has(db, n));
     ph_state_db_close(db);
-    directory_drop(directory);
+    ph_recent_drop(directory);
 }
 
 static void rename_table(const char *directory, const char *from, const char *to)
@@ -228,33 +162,35 @@ static void rename_table(const char *directory, const char *from, const char *to
 /* The database takes nothing until the server has ended. */
 static void end_while_commits_fail(const char *directory)
 {
-    struct ph_state_row row = row_of(0), other = row_of(1);
-    struct ph_state_db *db = db_open(directory, &root);
+    struct ph_state_row row = ph_recent_row(0), other = ph_recent_row(1);
+    struct ph_state_db *db = ph_recent_db(directory, &ph_recent_root);
+    bool rides;
     g_log_set_always_fatal(G_LOG_FATAL_MASK);
     rename_table(directory, "objects", "elsewhere");
     ph_state_db_put(db, &row);
     ph_state_db_put(db, &other);
-    g_assert_false(ph_state_db_sync_wait(db, ph_state_db_sync_begin(db)));
+    g_assert_false(ph_state_db_sync_wait(db, ph_state_db_sync_begin(db, 0, &rides)));
+    g_assert_false(rides);
     ph_state_db_remove(db, row.id);
     ph_state_db_close(db);
 }
 
 static void test_commits_fail(void)
 {
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     killed_after(end_while_commits_fail, directory);
     rename_table(directory, "elsewhere", "objects");
-    struct ph_state_db *db = db_open(directory, &root);
+    struct ph_state_db *db = ph_recent_db(directory, &ph_recent_root);
     g_assert_false(db_has(db, 0));
     g_assert_true(db_has(db, 1));
     ph_state_db_close(db);
-    directory_drop(directory);
+    ph_recent_drop(directory);
 }
 
 /* What the database has is newer than an old copy of the files, which a crash of the machine may leave. */
 static void test_old_files(void)
 {
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     g_autofree char *path = g_build_filename(directory, "recent.0", NULL), *old = NULL;
     gsize len = 0;
     killed_after(put_few, directory);
@@ -262,77 +198,79 @@ static void test_old_files(void)
     gsize second_len = 0;
     g_assert_true(g_file_get_contents(path, &old, &len, NULL));
     g_assert_true(g_file_get_contents(second, &old_second, &second_len, NULL));
-    struct ph_state_db *db = db_open(directory, &root);
+    struct ph_state_db *db = ph_recent_db(directory, &ph_recent_root);
     for (uint64_t n = 0; n < FEW; n++)
-        ph_state_db_remove(db, row_of(n).id);
+        ph_state_db_remove(db, ph_recent_row(n).id);
     ph_state_db_close(db);
     g_assert_true(g_file_set_contents(path, old, (gssize) len, NULL));
     g_assert_true(g_file_set_contents(second, old_second, (gssize) second_len, NULL));
-    db = db_open(directory, &root);
+    db = ph_recent_db(directory, &ph_recent_root);
     for (uint64_t n = 0; n < FEW; n++)
         g_assert_false(db_has(db, n));
     ph_state_db_close(db);
-    directory_drop(directory);
+    ph_recent_drop(directory);
 }
 
 static void test_other_export(void)
 {
     static const struct ph_state_root elsewhere = {"/elsewhere", 20, 30};
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     killed_after(put_few, directory);
     g_test_expect_message(NULL, G_LOG_LEVEL_WARNING, "*was used for /export*");
-    struct ph_state_db *db = db_open(directory, &elsewhere);
+    struct ph_state_db *db = ph_recent_db(directory, &elsewhere);
     g_test_assert_expected_messages();
     for (uint64_t n = 0; n < FEW; n++)
         g_assert_false(db_has(db, n));
     ph_state_db_close(db);
-    directory_drop(directory);
+    ph_recent_drop(directory);
 }
 
 /* ---- Where the files cannot be had. ---- */
 
 static void test_no_file(void)
 {
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     g_autofree char *path = g_build_filename(directory, "recent.1", NULL);
     g_assert_cmpint(mkdir(path, 0700), ==, 0);
     g_test_expect_message(NULL, G_LOG_LEVEL_WARNING, "ids given right before*");
     g_test_expect_message(NULL, G_LOG_LEVEL_WARNING, "cannot make *recent.1*will forget*");
-    struct ph_state_db *db = db_open(directory, &root);
+    struct ph_state_db *db = ph_recent_db(directory, &ph_recent_root);
     g_test_assert_expected_messages();
-    struct ph_state_row row = row_of(0);
+    struct ph_state_row row = ph_recent_row(0);
     ph_state_db_put(db, &row);
     g_assert_true(db_has(db, 0));
     ph_state_db_close(db);
     g_assert_cmpint(rmdir(path), ==, 0);
-    db = db_open(directory, &root);
+    db = ph_recent_db(directory, &ph_recent_root);
     g_assert_true(db_has(db, 0));
     ph_state_db_close(db);
-    directory_drop(directory);
+    ph_recent_drop(directory);
 }
 
 /* In a process of its own: exits with 0 when what it says holds. */
 static void full_disk(const char *directory)
 {
     struct rlimit limit = {SMALL_BYTES, SMALL_BYTES};
-    struct ph_state_row row = row_of(0);
+    bool full;
+    struct ph_state_row row = ph_recent_row(0);
     signal(SIGXFSZ, SIG_IGN);
     g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
     g_test_expect_message(NULL, G_LOG_LEVEL_WARNING, "cannot make *File too large*");
-    struct ph_state_recent *recent = ph_state_recent_open(directory, 2 * SMALL_BYTES, volume, 1);
+    struct ph_state_recent *recent = ph_state_recent_open(directory, 2 * SMALL_BYTES, ph_recent_volume, 1);
     g_test_assert_expected_messages();
     g_assert_false(ph_state_recent_append(recent, &row, false));
     g_assert_false(ph_state_recent_crowded(recent));
-    g_assert_cmpuint(ph_state_recent_take(recent), ==, ph_state_recent_first(1) + 1);
+    g_assert_cmpuint(ph_state_recent_take(recent, &full), ==, ph_state_recent_first(1) + 1);
+    g_assert_false(full);
     ph_state_recent_done(recent);
     ph_state_recent_close(recent);
 }
 
 static void test_full_disk(void)
 {
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     killed_after(full_disk, directory);
-    directory_drop(directory);
+    ph_recent_drop(directory);
 }
 
 static void not_writable(const char *directory)
@@ -342,20 +280,20 @@ static void not_writable(const char *directory)
     if (geteuid() == 0)
         g_assert_cmpint(setresuid(65534, 65534, 65534), ==, 0);
     g_test_expect_message(NULL, G_LOG_LEVEL_WARNING, "cannot make *Permission denied*");
-    struct ph_state_recent *recent = ph_state_recent_open(directory, SMALL_BYTES, volume, 1);
+    struct ph_state_recent *recent = ph_state_recent_open(directory, SMALL_BYTES, ph_recent_volume, 1);
     g_test_assert_expected_messages();
     ph_state_recent_close(recent);
-    g_assert_null(ph_state_db_open(directory, &root, &error));
+    g_assert_null(ph_state_db_open(directory, &ph_recent_root, &error));
     g_assert_nonnull(error);
     g_assert_nonnull(strstr(error->message, directory));
 }
 
 static void test_not_writable(void)
 {
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     killed_after(not_writable, directory);
     g_assert_cmpint(chmod(directory, 0700), ==, 0);
-    directory_drop(directory);
+    ph_recent_drop(directory);
 }
 
 /* ---- The files. ---- */
@@ -384,47 +322,41 @@ static void read_all(const char *directory, const uint8_t *whose, uint64_t after
     g_assert_true(ph_state_recent_read(directory, whose, after, take_change, reader));
 }
 
-static bool append(struct ph_state_recent *recent, uint64_t n, bool removed)
-{
-    struct ph_state_row row = row_of(n);
-    return ph_state_recent_append(recent, &row, removed);
-}
-
 static void test_damaged(void)
 {
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     g_autofree char *path = g_build_filename(directory, "recent.0", NULL), *bytes = NULL;
     gsize len = 0;
     struct reader reader;
-    struct ph_state_recent *recent = ph_state_recent_open(directory, SMALL_BYTES, volume, 1);
+    struct ph_state_recent *recent = ph_state_recent_open(directory, SMALL_BYTES, ph_recent_volume, 1);
     for (uint64_t n = 0; n < FEW; n++)
-        g_assert_true(append(recent, n, false));
+        g_assert_true(ph_recent_append(recent, n, false));
     ph_state_recent_close(recent);
-    read_all(directory, volume, 0, &reader);
+    read_all(directory, ph_recent_volume, 0, &reader);
     g_assert_cmpuint(reader.changes, ==, FEW);
     g_assert_true(g_file_get_contents(path, &bytes, &len, NULL));
     for (gsize at = RECORD_BYTES; at < (gsize) 2 * RECORD_BYTES - 7; at++) { /* names of one letter */
         bytes[at] ^= 1;
         g_assert_true(g_file_set_contents(path, bytes, (gssize) len, NULL));
-        read_all(directory, volume, 0, &reader);
+        read_all(directory, ph_recent_volume, 0, &reader);
         g_assert_cmpuint(reader.changes, ==, 1);
-        expect_row(&reader.rows[0], 0);
+        ph_recent_expect(&reader.rows[0], 0);
         bytes[at] ^= 1;
     }
     for (gsize cut = 0; cut < (gsize) FEW * RECORD_BYTES; cut++) {
         g_assert_true(g_file_set_contents(path, bytes, (gssize) cut, NULL));
-        read_all(directory, volume, 0, &reader);
+        read_all(directory, ph_recent_volume, 0, &reader);
         g_assert_cmpuint(reader.changes, ==, cut / RECORD_BYTES);
     }
     read_all(directory, other_volume, 0, &reader);
     g_assert_cmpuint(reader.changes, ==, 0);
-    directory_drop(directory);
+    ph_recent_drop(directory);
 }
 
 /* Garbage from anywhere ends the reading, and names that fill their field are kept. */
 static void test_hostile(void)
 {
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     g_autofree char *path = g_build_filename(directory, "recent.1", NULL);
     char bytes[1024];
     struct reader reader;
@@ -432,72 +364,82 @@ static void test_hostile(void)
         for (size_t i = 0; i < sizeof bytes; i++)
             bytes[i] = (char) g_test_rand_int_range(0, 256);
         g_assert_true(g_file_set_contents(path, bytes, sizeof bytes, NULL));
-        read_all(directory, volume, 0, &reader);
+        read_all(directory, ph_recent_volume, 0, &reader);
         g_assert_cmpuint(reader.changes, ==, 0);
     }
-    struct ph_state_recent *recent = ph_state_recent_open(directory, SMALL_BYTES, volume, 1);
-    struct ph_state_row row = row_of(0);
+    struct ph_state_recent *recent = ph_state_recent_open(directory, SMALL_BYTES, ph_recent_volume, 1);
+    struct ph_state_row row = ph_recent_row(0);
     memset(row.name, 'n', PH_NAME_MAX_BYTES);
     g_assert_true(ph_state_recent_append(recent, &row, false));
     row.name[0] = '\0';
     g_assert_true(ph_state_recent_append(recent, &row, false));
     ph_state_recent_close(recent);
-    read_all(directory, volume, 0, &reader);
+    read_all(directory, ph_recent_volume, 0, &reader);
     g_assert_cmpuint(reader.changes, ==, 2);
     g_assert_cmpuint(strlen(reader.rows[0].name), ==, PH_NAME_MAX_BYTES);
     g_assert_cmpstr(reader.rows[1].name, ==, "");
-    directory_drop(directory);
+    ph_recent_drop(directory);
 }
 
 static void test_turns(void)
 {
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     struct reader reader;
-    struct ph_state_recent *recent = ph_state_recent_open(directory, SMALL_BYTES, volume, 1);
-    g_assert_true(append(recent, 0, false));
-    g_assert_true(append(recent, 1, false));
-    uint64_t taken = ph_state_recent_take(recent);
-    g_assert_true(append(recent, 0, true));
-    read_all(directory, volume, 0, &reader);
+    bool full;
+    struct ph_state_recent *recent = ph_state_recent_open(directory, TURN_BYTES, ph_recent_volume, 1);
+    g_assert_true(ph_recent_append(recent, 0, false));
+    ph_state_recent_take(recent, &full);
+    g_assert_false(full);
+    ph_state_recent_done(recent); /* it was no file's turn: all is kept */
+    g_assert_true(ph_recent_append(recent, 1, false));
+    uint64_t taken = ph_state_recent_take(recent, &full);
+    g_assert_true(full);
+    g_assert_true(ph_recent_append(recent, 0, true));
+    read_all(directory, ph_recent_volume, 0, &reader);
     g_assert_cmpuint(reader.changes, ==, 3);
-    expect_row(&reader.rows[1], 1);
-    g_assert_true(reader.removed[2] && reader.rows[2].id == row_of(0).id);
-    read_all(directory, volume, taken, &reader); /* killed after the commit, before `done` */
+    ph_recent_expect(&reader.rows[1], 1);
+    g_assert_true(reader.removed[2] && reader.rows[2].id == ph_recent_row(0).id);
+    read_all(directory, ph_recent_volume, taken, &reader); /* killed after the commit, before `done` */
     g_assert_cmpuint(reader.changes, ==, 1);
     ph_state_recent_done(recent);
-    read_all(directory, volume, 0, &reader);
+    read_all(directory, ph_recent_volume, 0, &reader);
     g_assert_cmpuint(reader.changes, ==, 1);
-    ph_state_recent_take(recent);
+    g_assert_true(ph_recent_append(recent, 3, false));
+    g_assert_true(ph_recent_append(recent, 4, false));
+    ph_state_recent_take(recent, &full);
+    g_assert_true(full);
     /* The second change of the first round stands right behind: it is not read again. */
-    g_assert_true(append(recent, 7, false));
+    g_assert_true(ph_recent_append(recent, 7, false));
     ph_state_recent_done(recent);
-    read_all(directory, volume, 0, &reader);
+    read_all(directory, ph_recent_volume, 0, &reader);
     g_assert_cmpuint(reader.changes, ==, 1);
-    expect_row(&reader.rows[0], 7);
+    ph_recent_expect(&reader.rows[0], 7);
     ph_state_recent_close(recent);
-    directory_drop(directory);
+    ph_recent_drop(directory);
 }
 
 static void test_fills_up(void)
 {
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     unsigned kept = 0;
     struct reader reader;
-    struct ph_state_recent *recent = ph_state_recent_open(directory, SMALL_BYTES, volume, 1);
+    bool full;
+    struct ph_state_recent *recent = ph_state_recent_open(directory, SMALL_BYTES, ph_recent_volume, 1);
     for (uint64_t n = 0; n < 100; n++) {
         bool crowded = ph_state_recent_crowded(recent);
         g_assert_cmpint(crowded, ==, n > SMALL_BYTES / RECORD_BYTES * 7 / 8);
-        kept += append(recent, n, false);
+        kept += ph_recent_append(recent, n, false);
     }
     g_assert_cmpuint(kept, ==, SMALL_BYTES / RECORD_BYTES);
-    g_assert_cmpuint(ph_state_recent_take(recent), ==, ph_state_recent_first(1) + 100);
+    g_assert_cmpuint(ph_state_recent_take(recent, &full), ==, ph_state_recent_first(1) + 100);
+    g_assert_true(full);
     g_assert_false(ph_state_recent_crowded(recent));
-    g_assert_true(append(recent, 5, false));
-    read_all(directory, volume, 0, &reader);
+    g_assert_true(ph_recent_append(recent, 5, false));
+    read_all(directory, ph_recent_volume, 0, &reader);
     g_assert_cmpuint(reader.changes, ==, kept + 1);
-    expect_row(&reader.rows[kept], 5);
+    ph_recent_expect(&reader.rows[kept], 5);
     ph_state_recent_close(recent);
-    directory_drop(directory);
+    ph_recent_drop(directory);
 }
 
 static bool is_mapped(void)
@@ -511,25 +453,27 @@ static bool is_mapped(void)
 static void written_to(const char *directory)
 {
     struct reader reader;
-    struct ph_state_recent *recent = ph_state_recent_open(directory, SMALL_BYTES, volume, 1);
+    bool full;
+    struct ph_state_recent *recent = ph_state_recent_open(directory, TURN_BYTES, ph_recent_volume, 1);
     g_assert_false(is_mapped());
     for (uint64_t n = 0; n < FEW; n++)
-        g_assert_true(append(recent, n, false));
-    read_all(directory, volume, 0, &reader);
+        g_assert_true(ph_recent_append(recent, n, false));
+    read_all(directory, ph_recent_volume, 0, &reader);
     g_assert_cmpuint(reader.changes, ==, FEW);
-    ph_state_recent_take(recent);
-    g_assert_true(append(recent, FEW, false));
+    ph_state_recent_take(recent, &full);
+    g_assert_true(full);
+    g_assert_true(ph_recent_append(recent, FEW, false));
     ph_state_recent_done(recent);
-    read_all(directory, volume, 0, &reader);
+    read_all(directory, ph_recent_volume, 0, &reader);
     g_assert_cmpuint(reader.changes, ==, 1);
-    expect_row(&reader.rows[0], FEW);
+    ph_recent_expect(&reader.rows[0], FEW);
     ph_state_recent_close(recent);
 }
 
 static void test_not_mapped(void)
 {
     enum { CANNOT_MOUNT = 77 };
-    char *directory = directory_new();
+    char *directory = ph_recent_directory();
     int status = 0;
     pid_t child = fork();
     g_assert_cmpint(child, >=, 0);
@@ -546,7 +490,7 @@ static void test_not_mapped(void)
         g_test_skip("needs the right to mount");
     else
         g_assert_cmpint(WEXITSTATUS(status), ==, 0);
-    directory_drop(directory);
+    ph_recent_drop(directory);
 }
 
 int main(int argc, char **argv)
