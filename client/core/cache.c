@@ -3,6 +3,7 @@
 
 #include "client/core/cache_private.h"
 #include "runtime/base/mutant.h"
+#include "runtime/base/zeroed.h"
 
 struct ph_cache *ph_cache_new(size_t objects_max, size_t leases_max)
 {
@@ -93,9 +94,7 @@ struct ph_cache_object *ph_cache_object(struct ph_cache *cache, uint64_t object)
         return o;
     while (cache->idle.count > PH_CACHE_IDLE_MAX)
         let_go(cache, cache->idle.first);
-    o = calloc(1, sizeof(*o));
-    if (!o)
-        abort();
+    o = ph_zeroed(sizeof(*o));
     o->floor = cache->floor;
     o->changed = cache->changed;
     ph_lru_add(&cache->table, &o->lru, object);

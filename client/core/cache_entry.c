@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/core/cache_private.h"
+#include "runtime/base/zeroed.h"
 
 enum { FIRST_BUCKETS = 8 };
 
@@ -108,9 +109,7 @@ struct ph_cache_entry *ph_cache_entry_put(struct ph_cache *cache, struct ph_cach
         struct ph_cache_directory *directory = ph_cache_directory_of(o);
         if (directory->count >= directory->bucket_count && directory->bucket_count <= UINT32_MAX / 2)
             grow(directory);
-        entry = calloc(1, sizeof(*entry) + len);
-        if (!entry)
-            abort();
+        entry = ph_zeroed(sizeof(*entry) + len);
         entry->hash = hash_name(name, len);
         entry->len = (uint8_t) len;
         memcpy(entry->name, name, len);

@@ -10,13 +10,11 @@
 #include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
+#include "runtime/base/zeroed.h"
 
 void *wb_alloc(size_t size)
 {
-    void *memory = calloc(1, size);
-    if (memory == NULL)
-        abort();
-    return memory;
+    return ph_zeroed(size);
 }
 
 struct ph_wb *ph_wb_new(const struct ph_wb_config *config)
@@ -298,7 +296,31 @@ struct wb_caller *wb_caller(struct ph_wb *wb, const Pohmel__Caller *caller)
 
 void ph_wb_actions_init(struct ph_wb_actions *actions)
 {
-    memset(actions, 0, sizeof(*actions));
+    actions->items = actions->few_items;
+    actions->calls = actions->few_calls;
+    actions->count = actions->call_count = 0;
+    actions->capacity = actions->call_capacity = PH_WB_ACTIONS_FEW;
+}
+
+static void free_calls(struct ph_wb_actions *actions)
+{
+    for (size_t i = 0; i < actions->call_count; i++)
+        free_call(&actions->calls[i]->lru);
+    if (actions->calls != actions->few_calls)
+        free(actions->calls);
+    actions->calls = actions->few_calls;
+    actions->call_count = 0;
+    actions->call_capacity = PH_WB_ACTIONS_FEW;
+}
+
+/* What is sent is that of a call, which may be over by now. */
+bool ph_wb_actions_part(struct ph_wb_actions *actions)
+{
+    for (size_t i = 0; i < actions->count; i++)
+        if (actions->items[i]->kind == PH_WB_SEND)
+            return false;
+    free_calls(actions);
+    return true;
 }
 
 void ph_wb_actions_clear(struct ph_wb_actions *actions)
@@ -307,27 +329,47 @@ void ph_wb_actions_clear(struct ph_wb_actions *actions)
         ph_blob_unref(actions->items[i]->payload);
         ph_blob_unref(actions->items[i]->reply.payload);
         free(actions->items[i]->answer);
-        free(actions->items[i]);
+        if (i >= PH_WB_ACTIONS_OWN)
+            free(actions->items[i]);
     }
-    for (size_t i = 0; i < actions->call_count; i++)
-        free_call(&actions->calls[i]->lru);
-    free(actions->items);
-    free(actions->calls);
+    free_calls(actions);
+    if (actions->items != actions->few_items)
+        free(actions->items);
     ph_wb_actions_init(actions);
+}
+
+/* ITEMS, which are FEW at first, with room for one behind COUNT. */
+static void *with_room(void *items, const void *few, size_t count, size_t *capacity)
+{
+    if (count < *capacity)
+        return items;
+    *capacity *= 2;
+    void *more = realloc(items == few ? NULL : items, *capacity * sizeof(void *));
+    if (more == NULL)
+        abort();
+    return items == few ? memcpy(more, few, count * sizeof(void *)) : more;
 }
 
 struct ph_wb_action *wb_action(struct ph_wb_actions *actions, enum ph_wb_action_kind kind)
 {
-    if (actions->count == actions->capacity) {
-        actions->capacity = actions->capacity > 0 ? 2 * actions->capacity : 4;
-        actions->items = realloc(actions->items, actions->capacity * sizeof(struct ph_wb_action *));
-        if (actions->items == NULL)
-            abort();
+    struct ph_wb_action *action;
+    actions->items = with_room(actions->items, actions->few_items, actions->count, &actions->capacity);
+    if (actions->count < PH_WB_ACTIONS_OWN) {
+        action = &actions->own[actions->count];
+        memset(action, 0, sizeof(*action));
+    } else {
+        action = wb_alloc(sizeof(*action));
     }
-    struct ph_wb_action *action = wb_alloc(sizeof(*action));
     action->kind = kind;
     actions->items[actions->count++] = action;
     return action;
+}
+
+void wb_action_over(struct ph_wb_actions *actions, struct ph_wb_call *call)
+{
+    actions->calls =
+        with_room(actions->calls, actions->few_calls, actions->call_count, &actions->call_capacity);
+    actions->calls[actions->call_count++] = call;
 }
 
 /* --- Status --- */
@@ -365,8 +407,12 @@ void ph_wb_count(const struct ph_wb *wb, uint64_t now_ms, struct ph_wb_counters 
     out->unstable_bytes = wb->owned->bytes;
     out->made_again = wb->owned->restored;
     out->not_made_again = wb->owned->lost_changes;
-    out->idle = wb->op_count == 0 && wb->owned->first == NULL && !wb->owned->hurry &&
-                (!wb->open || wb->reserved_bytes <= WB_SPACE_IDLE_BYTES);
+}
+
+bool ph_wb_is_idle(const struct ph_wb *wb)
+{
+    return wb->op_count == 0 && wb->owned->first == NULL && !wb->owned->hurry &&
+           (!wb->open || wb->reserved_bytes <= WB_SPACE_IDLE_BYTES);
 }
 
 void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)

@@ -81,12 +81,18 @@ struct ph_wb_action {
     char text[160]; /* FAILED: what could not be done, for a person */
 };
 
-/* A list of actions. Functions below append to it; the shell carries out and clears. */
+enum { PH_WB_ACTIONS_OWN = 2, PH_WB_ACTIONS_FEW = 4 };
+
+/* A list of actions. Functions below append to it; the shell carries out and clears. Points into itself where
+ * there are few, as after most commands: not to be copied. */
 struct ph_wb_actions {
     struct ph_wb_action **items;
     size_t count, capacity;
     struct ph_wb_call **calls; /* calls that are over: freed with the list */
     size_t call_count, call_capacity;
+    struct ph_wb_action *few_items[PH_WB_ACTIONS_FEW];
+    struct ph_wb_call *few_calls[PH_WB_ACTIONS_FEW];
+    struct ph_wb_action own[PH_WB_ACTIONS_OWN]; /* the first ones */
 };
 
 /* Empty list. */
@@ -94,6 +100,10 @@ void ph_wb_actions_init(struct ph_wb_actions *actions);
 
 /* Frees what the actions own. Under the lock: some of it is shared with what is not over. */
 void ph_wb_actions_clear(struct ph_wb_actions *actions);
+
+/* Under the lock, before the actions are carried out: frees what is shared, where none of them needs that.
+ * True: ph_wb_actions_clear may be called without the lock. */
+bool ph_wb_actions_part(struct ph_wb_actions *actions);
 
 /* Nothing is dirty. Never NULL. */
 struct ph_wb *ph_wb_new(const struct ph_wb_config *config);
@@ -220,6 +230,9 @@ uint32_t ph_wb_take_error(struct ph_wb *wb, uint64_t object);
 /* Time passed. */
 void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
 
+/* Nothing is dirty, and no more is reserved than is kept in idleness: nothing comes with time. */
+bool ph_wb_is_idle(const struct ph_wb *wb);
+
 struct ph_wb_counters {
     /* Now. */
     uint64_t dirty_bytes, dirty_operations, oldest_dirty_ms; /* 0 where nothing is dirty */
@@ -227,7 +240,6 @@ struct ph_wb_counters {
     uint64_t ranges;         /* of files that others write, too: leases on them */
     uint64_t reserved_bytes; /* at the server, for what is dirty or will be */
     uint64_t kept_bytes;     /* of small files that were written back */
-    bool idle;               /* nothing is dirty, and no more is reserved than is kept in idleness */
     /* Since the start. */
     uint64_t local, forwarded;            /* commands answered here, and sent on */
     uint64_t sent;                        /* commands of ours */

@@ -67,13 +67,7 @@ void wb_call_over(struct ph_wb *wb, struct ph_wb_call *call, struct ph_wb_action
     release_busy(wb, call);
     call->over = true;
     ph_lru_remove(&wb->calls, &call->lru);
-    if (actions->call_count == actions->call_capacity) {
-        actions->call_capacity = actions->call_capacity > 0 ? 2 * actions->call_capacity : 4;
-        actions->calls = realloc(actions->calls, actions->call_capacity * sizeof(struct ph_wb_call *));
-        if (actions->calls == NULL)
-            abort();
-    }
-    actions->calls[actions->call_count++] = call;
+    wb_action_over(actions, call);
 }
 
 void wb_send(struct ph_wb *wb, struct ph_wb_call *call, uint16_t command, const ProtobufCMessage *message,

@@ -10,6 +10,8 @@
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 
+enum { DEPENDENTS_GONE_MAX = 16 /* places of these are left for later */ };
+
 struct wb_op *wb_op_new(struct ph_wb *wb, enum wb_op_kind kind, struct wb_caller *caller, uint64_t now_ms)
 {
     struct wb_op *op = wb_alloc(sizeof(*op));
@@ -48,16 +50,27 @@ static void push(struct wb_op ***list, size_t *count, size_t *capacity, struct w
     (*list)[(*count)++] = op;
 }
 
+static void push_dep(struct wb_op *op, struct wb_dep dep)
+{
+    if (op->dep_count == op->dep_capacity) {
+        op->dep_capacity = op->dep_capacity > 0 ? 2 * op->dep_capacity : 4;
+        op->deps = realloc(op->deps, op->dep_capacity * sizeof(struct wb_dep));
+        if (op->deps == NULL)
+            abort();
+    }
+    op->deps[op->dep_count++] = dep;
+}
+
 void wb_op_depend(struct wb_op *op, struct wb_op *on)
 {
     if (on == NULL || on == op || on->done)
         return;
     for (size_t i = 0; i < op->dep_count && i < 8; i++)
-        if (op->deps[i] == on)
+        if (op->deps[i].op == on)
             return;
     on->refs++;
     op->blockers++;
-    push(&op->deps, &op->dep_count, &op->dep_capacity, on);
+    push_dep(op, (struct wb_dep){.op = on, .at = on->dependent_count});
     op->refs++;
     push(&on->dependents, &on->dependent_count, &on->dependent_capacity, op);
 }
@@ -181,8 +194,8 @@ void wb_op_due(struct ph_wb *wb, struct wb_op *op)
         top->due = true;
         ready(wb, top);
         for (size_t i = 0; i < top->dep_count; i++)
-            if (!top->deps[i]->done && !top->deps[i]->due)
-                push(&stack, &count, &capacity, top->deps[i]);
+            if (!top->deps[i].op->done && !top->deps[i].op->due)
+                push(&stack, &count, &capacity, top->deps[i].op);
     }
     free(stack);
 }
@@ -336,13 +349,15 @@ void wb_op_done(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_w
     leave_log(wb, op);
     for (size_t i = 0; i < op->dependent_count; i++) {
         struct wb_op *dependent = op->dependents[i];
+        if (dependent == NULL)
+            continue;
         dependent->blockers--;
         ready(wb, dependent);
         wb_op_unref(dependent);
     }
     op->dependent_count = 0;
     for (size_t i = 0; i < op->dep_count; i++)
-        wb_op_unref(op->deps[i]);
+        wb_op_unref(op->deps[i].op);
     op->dep_count = 0;
     for (int i = 0; i < 2; i++) {
         leave_directory(wb, op, i);
@@ -360,29 +375,45 @@ void wb_op_done(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_w
 static void inherit(struct ph_wb *wb, struct wb_op *later, struct wb_op *on)
 {
     for (size_t i = 0; i < later->dep_count; i++)
-        if (later->deps[i] == on)
+        if (later->deps[i].op == on)
             return;
     wb_op_depend(later, on);
     if (later->due)
         wb_op_due(wb, on);
 }
 
-static void leave_dependents(struct wb_op *on, struct wb_op *op)
+/* Nothing is left where something does not wait for ON any more; those that do are told where they are. */
+static void close_up_dependents(struct wb_op *on)
 {
-    for (size_t i = on->dependent_count; i > 0; i--) {
-        if (on->dependents[i - 1] != op)
+    size_t to = 0;
+    for (size_t from = 0; from < on->dependent_count; from++) {
+        struct wb_op *dependent = on->dependents[from];
+        if (dependent == NULL)
             continue;
-        memmove(&on->dependents[i - 1], &on->dependents[i],
-                (on->dependent_count - i) * sizeof(on->dependents[0]));
-        on->dependent_count--;
-        wb_op_unref(op);
+        for (size_t i = 0; i < dependent->dep_count; i++)
+            if (dependent->deps[i].op == on && dependent->deps[i].at == from)
+                dependent->deps[i].at = to;
+        on->dependents[to++] = dependent;
     }
+    on->dependent_count = to;
+    on->dependents_gone = 0;
+}
+
+/* OP does not wait for DEP any more. A directory may have thousands that wait for its making. */
+static void leave_dependents(const struct wb_dep *dep, struct wb_op *op)
+{
+    struct wb_op *on = dep->op;
+    on->dependents[dep->at] = NULL;
+    on->dependents_gone++;
+    if (on->dependents_gone > DEPENDENTS_GONE_MAX && on->dependents_gone > on->dependent_count / 2)
+        close_up_dependents(on);
+    wb_op_unref(op);
 }
 
 struct wb_op *wb_op_before_on_name(const struct wb_op *op, int which)
 {
     for (size_t i = 0; i < op->dep_count; i++) {
-        struct wb_op *on = op->deps[i];
+        struct wb_op *on = op->deps[i].op;
         for (int j = 0; j < 2 && !on->done; j++)
             if (on->dirs[j].directory == op->dirs[which].directory && on->lens[j] == op->lens[which] &&
                 memcmp(on->names[j], op->names[which], op->lens[which]) == 0)
@@ -402,11 +433,12 @@ void wb_op_cancel(struct ph_wb *wb, struct wb_op *op, struct ph_wb_call **resume
             entry->op = before;
     }
     for (size_t i = 0; i < op->dep_count; i++) {
-        if (op->deps[i]->done)
+        if (op->deps[i].op->done)
             continue;
         for (size_t j = 0; j < op->dependent_count; j++)
-            inherit(wb, op->dependents[j], op->deps[i]);
-        leave_dependents(op->deps[i], op);
+            if (op->dependents[j] != NULL)
+                inherit(wb, op->dependents[j], op->deps[i].op);
+        leave_dependents(&op->deps[i], op);
     }
     wb_op_done(wb, op, PH_ST_OK, resume);
 }

@@ -71,6 +71,12 @@ struct wb_waiter {
     struct ph_wb_call *call;
 };
 
+/* What an operation waits for: OP, at whose dependents it is AT. */
+struct wb_dep {
+    struct wb_op *op;
+    size_t at;
+};
+
 struct wb_op {
     enum wb_op_kind kind;
     bool due, queued, sent, done;
@@ -79,10 +85,11 @@ struct wb_op {
     bool fresh_name; /* nothing else was under way about its names */
     unsigned refs;   /* the log, deps of others, calls */
     unsigned blockers;
-    struct wb_op *next, *previous;     /* in the log */
-    struct wb_op *queue_next;          /* ready or stalled */
-    struct wb_op **deps, **dependents; /* what it waits for (references), what waits for it */
-    size_t dep_count, dep_capacity, dependent_count, dependent_capacity;
+    struct wb_op *next, *previous; /* in the log */
+    struct wb_op *queue_next;      /* ready or stalled */
+    struct wb_dep *deps;           /* what it waits for (references) */
+    struct wb_op **dependents; /* what waits for it (references); NULL where something does not any more */
+    size_t dep_count, dep_capacity, dependent_count, dependent_capacity, dependents_gone;
     struct wb_waiter *waiters;
 
     struct wb_object *objects[2]; /* what it is about: pinned */
@@ -289,6 +296,7 @@ uint64_t wb_amount(const struct ph_wb *wb);
 /* Writers wait: more is dirty, or kept until it is stable, than may be, and something is done about it. */
 bool wb_is_full(const struct ph_wb *wb);
 struct ph_wb_action *wb_action(struct ph_wb_actions *actions, enum ph_wb_action_kind kind);
+void wb_action_over(struct ph_wb_actions *actions, struct ph_wb_call *call); /* CALL is freed with ACTIONS */
 void wb_want(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now, struct ph_wb_actions *actions);
 
 /* wb_space.c: space that is reserved at the server, and what of it is dirty here may take. */

@@ -229,8 +229,8 @@ static void log_setting(struct ph_wb *wb, struct wb_object *o, struct wb_xattr *
 static void hand_down(const struct wb_op *op)
 {
     for (size_t i = 0; i < op->dependent_count; i++)
-        for (size_t j = 0; j < op->dep_count; j++)
-            wb_op_depend(op->dependents[i], op->deps[j]);
+        for (size_t j = 0; j < op->dep_count && op->dependents[i] != NULL; j++)
+            wb_op_depend(op->dependents[i], op->deps[j].op);
 }
 
 /* The same name set twice is sent once; set and taken away, where the server has none, never. */

@@ -1,4 +1,5 @@
 #include "client/fuse/busy.h"
+#include "runtime/base/zeroed.h"
 
 #include <glib.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@ struct ph_busy {
 struct ph_busy *ph_busy_new(void)
 {
     struct ph_busy *busy = g_new0(struct ph_busy, 1);
-    busy->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+    busy->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, free);
     return busy;
 }
 
@@ -31,7 +32,7 @@ static struct ph_busy_file *get(struct ph_busy *busy, uint64_t object)
     struct ph_busy_file *file = g_hash_table_lookup(busy->files, &object);
     if (file != NULL)
         return file;
-    file = g_new0(struct ph_busy_file, 1);
+    file = ph_zeroed(sizeof *file);
     file->object = object;
     g_hash_table_insert(busy->files, &file->object, file);
     return file;

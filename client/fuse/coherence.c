@@ -271,6 +271,11 @@ static void do_work(struct ph_coherence *coherence)
     }
 }
 
+bool ph_coherence_has_work(struct ph_coherence *coherence)
+{
+    return ph_cache_has_work(coherence->cache) || !g_queue_is_empty(&coherence->woken);
+}
+
 void ph_coherence_work(struct ph_coherence *coherence)
 {
     for (;;) {
@@ -463,8 +468,10 @@ void ph_coherence_told(struct ph_coherence *coherence, const struct ph_told *tol
             ph_cache_reply_end(coherence->cache, told->objects[i]);
     }
     ph_cache_release_some(coherence->cache, GIVE_UP_AT_ONCE);
+    bool any = ph_coherence_has_work(coherence);
     pthread_mutex_unlock(&coherence->mutex);
-    ph_coherence_work(coherence);
+    if (any)
+        ph_coherence_work(coherence);
 }
 
 void ph_coherence_forget(struct ph_coherence *coherence, uint64_t object, uint64_t lookups)
@@ -473,8 +480,10 @@ void ph_coherence_forget(struct ph_coherence *coherence, uint64_t object, uint64
     ph_cache_kernel_forget(coherence->cache, object, lookups);
     if (!ph_cache_kernel_has(coherence->cache, object))
         ph_coherence_dir_gone(coherence, object);
+    bool any = ph_coherence_has_work(coherence);
     pthread_mutex_unlock(&coherence->mutex);
-    ph_coherence_work(coherence);
+    if (any)
+        ph_coherence_work(coherence);
 }
 
 static void add(GString *out, const char *key, uint64_t value)

@@ -105,6 +105,9 @@ bool ph_coherence_getattr(struct ph_coherence *coherence, uint64_t object, struc
 void ph_coherence_attr_begin(struct ph_coherence *coherence, uint64_t object);
 void ph_coherence_attr_end(struct ph_coherence *coherence, uint64_t object);
 
+/* Whether OBJECT is known to be a directory. */
+bool ph_coherence_is_directory(struct ph_coherence *coherence, uint64_t object);
+
 /* Whether they are being asked for now. */
 bool ph_coherence_asks_attr(struct ph_coherence *coherence, uint64_t object);
 

@@ -304,6 +304,8 @@ void ph_coherence_change_end(struct ph_coherence *coherence, struct ph_cache_cha
         return;
     pthread_mutex_lock(&coherence->mutex);
     end(coherence, change);
+    bool any = ph_coherence_has_work(coherence);
     pthread_mutex_unlock(&coherence->mutex);
-    ph_coherence_work(coherence);
+    if (any)
+        ph_coherence_work(coherence);
 }

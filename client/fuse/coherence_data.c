@@ -163,6 +163,14 @@ void ph_coherence_attr_end(struct ph_coherence *coherence, uint64_t object)
     pthread_mutex_unlock(&coherence->mutex);
 }
 
+bool ph_coherence_is_directory(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    bool directory = ph_cache_is_directory(coherence->cache, object);
+    pthread_mutex_unlock(&coherence->mutex);
+    return directory;
+}
+
 bool ph_coherence_asks_attr(struct ph_coherence *coherence, uint64_t object)
 {
     pthread_mutex_lock(&coherence->mutex);

@@ -47,4 +47,7 @@ void ph_coherence_on_glimpse(void *data, const Pohmel__GlimpseEvent *glimpse);
 /* Does what the cache wants done. Without the mutex; cheap when there is nothing. */
 void ph_coherence_work(struct ph_coherence *coherence);
 
+/* Whether there is something. With the mutex held. */
+bool ph_coherence_has_work(struct ph_coherence *coherence);
+
 #endif

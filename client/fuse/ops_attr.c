@@ -91,8 +91,9 @@ void ph_op_getattr(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *inf
         ph_coherence_told(mount->coherence, &told, false);
         return;
     }
-    if (!statx && ph_fresh_take(mount->fresh, fuse_req_ctx(req)->pid, object,
-                                (uint64_t) g_get_monotonic_time(), &known)) {
+    if (!statx && !mount->caching &&
+        ph_fresh_take(mount->fresh, fuse_req_ctx(req)->pid, object, (uint64_t) g_get_monotonic_time(),
+                      &known)) {
         fuse_reply_attr(req, &known, 0);
         return;
     }
@@ -101,8 +102,12 @@ void ph_op_getattr(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *inf
         reply_attr(req, statx, &told);
         return;
     }
+    /* No write that is under way changes what is told of a directory. */
+    bool directory = ph_coherence_is_directory(mount->coherence, object);
+    if (directory && getattr_here(mount, req, object, statx))
+        return;
     ph_coherence_attr_begin(mount->coherence, object);
-    if (getattr_here(mount, req, object, statx)) {
+    if (!directory && getattr_here(mount, req, object, statx)) {
         ph_coherence_attr_end(mount->coherence, object);
         return;
     }

@@ -9,6 +9,7 @@
 #include "client/fuse/interrupt.h"
 #include "ph_commands.h"
 #include "runtime/wire/command.h"
+#include "runtime/base/zeroed.h"
 
 static uint64_t now_ms(void)
 {
@@ -27,13 +28,13 @@ static void unref(struct ph_request *request)
     ph_blob_unref(request->value);
     g_free(request->name);
     g_free(request->extra);
-    g_free(request);
+    free(request);
 }
 
 struct ph_request *ph_request_begin(fuse_req_t req, enum ph_wait wait)
 {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
-    struct ph_request *request = g_new0(struct ph_request, 1);
+    struct ph_request *request = ph_zeroed(sizeof *request);
     request->mount = ph_mount_of(req);
     request->req = req;
     request->pid = ctx->pid;
@@ -48,7 +49,8 @@ struct ph_request *ph_request_begin(fuse_req_t req, enum ph_wait wait)
         request->caller.n_groups = request->groups->count;
         request->caller.groups = request->groups->ids;
     }
-    ph_fresh_forget(request->mount->fresh, ctx->pid);
+    if (!request->mount->caching)
+        ph_fresh_forget(request->mount->fresh, ctx->pid);
     request->ask = ph_coherence_ask(request->mount->coherence);
     ph_interrupts_add(request->mount->interrupts, request);
     return request;

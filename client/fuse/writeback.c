@@ -134,18 +134,18 @@ static void carry_out(struct ph_writeback *writeback, const struct ph_wb_action 
 /* Lets go of the mutex, and does what is to be done. */
 static void finish(struct ph_writeback *writeback, struct ph_wb_actions *actions)
 {
-    struct ph_wb_counters counters;
-    ph_wb_count(writeback->wb, 0, &counters);
-    bool wake = !counters.idle && !writeback->looking;
-    if (wake)
+    if (!writeback->looking && !ph_wb_is_idle(writeback->wb))
         pthread_cond_signal(&writeback->wake);
+    bool alone = ph_wb_actions_part(actions);
     pthread_mutex_unlock(&writeback->mutex);
     for (size_t i = 0; i < actions->count; i++)
         carry_out(writeback, actions->items[i]);
     /* Calls that are over share operations and callers with those that go on. */
-    pthread_mutex_lock(&writeback->mutex);
+    if (!alone)
+        pthread_mutex_lock(&writeback->mutex);
     ph_wb_actions_clear(actions);
-    pthread_mutex_unlock(&writeback->mutex);
+    if (!alone)
+        pthread_mutex_unlock(&writeback->mutex);
 }
 
 static void answered(void *data, const struct ph_reply *reply)
@@ -439,9 +439,7 @@ static void *look(void *data)
     struct ph_writeback *writeback = data;
     pthread_mutex_lock(&writeback->mutex);
     while (!writeback->stop) {
-        struct ph_wb_counters counters;
-        ph_wb_count(writeback->wb, 0, &counters);
-        writeback->looking = !counters.idle;
+        writeback->looking = !ph_wb_is_idle(writeback->wb);
         if (!writeback->looking) {
             pthread_cond_wait(&writeback->wake, &writeback->mutex);
             continue;

@@ -167,6 +167,32 @@ static void test_name_inherits(void)
     check(&steps, FIRST + 1);
 }
 
+/* What waits for the making of a directory comes and goes, and all that is left is made in it. */
+static void test_many_come_and_go(void)
+{
+    enum { MADE_DIRECTORY = 50, MANY = 300, KEPT_EACH = 10, BATCH = 40 };
+    struct wb_steps steps;
+    begin(&steps);
+    g_assert_cmpuint(wb_mkdir(&steps, WB_ROOT, "d", MADE_DIRECTORY), ==, PH_ST_OK);
+    for (unsigned i = 0; i < MANY + BATCH; i++) {
+        g_autofree char *name = g_strdup_printf("n%u", i);
+        g_autofree char *old = g_strdup_printf("n%u", i - BATCH);
+        if (i < MANY)
+            g_assert_cmpuint(wb_create(&steps, MADE_DIRECTORY, name, FIRST + i, FIRST + i), ==, PH_ST_OK);
+        if (i < MANY)
+            g_assert_cmpuint(wb_close_handle(&steps, FIRST + i, FIRST + i), ==, PH_ST_OK);
+        if (i >= BATCH && (i - BATCH) % KEPT_EACH != 0)
+            g_assert_cmpuint(wb_remove(&steps, MADE_DIRECTORY, old), ==, PH_ST_OK);
+    }
+    g_assert_cmpuint(steps.history->len, ==, 0); /* nothing was sent yet */
+    wb_steps_flush(&steps);
+    for (unsigned i = 0; i < MANY; i++)
+        g_assert_cmpint(wb_model_node(steps.world.server, FIRST + i) != NULL, ==, i % KEPT_EACH == 0);
+    g_assert_null(strstr(steps.history->str, "REMOVE"));
+    g_assert_cmpuint(commands(&steps), <=, 1 + MANY / KEPT_EACH + 2);
+    wb_steps_end(&steps);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -179,5 +205,6 @@ int main(int argc, char **argv)
     g_test_add_func("/wb supersede/it reaches the server every few seconds", test_age_goes_on);
     g_test_add_func("/wb supersede/a name waits for what happened to it before", test_name_waits);
     g_test_add_func("/wb supersede/also when that was seen by what vanished only", test_name_inherits);
+    g_test_add_func("/wb supersede/many come and go in a directory that waits", test_many_come_and_go);
     return g_test_run();
 }
