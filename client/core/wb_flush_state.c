@@ -278,7 +278,7 @@ void wb_state_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct p
     if (attr != NULL && attr->version > o->server_version) {
         wb_server_has(o, attr);
         wb_learn_changed(o, attr);
-    } else if (attr != NULL) {
+    } else if (attr != NULL && attr->version != 0) {
         o->moved = o->passed = false;
     }
     if (op->status == PH_ST_OK)

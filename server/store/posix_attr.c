@@ -1,5 +1,6 @@
 /* Attributes: what an object looks like, and changing it. */
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -13,9 +14,27 @@ static uint64_t ctime_ns(const struct statx *stx)
     return (uint64_t) stx->stx_ctime.tv_sec * 1000000000u + stx->stx_ctime.tv_nsec;
 }
 
-/* Versions follow the change time, and go on by one where it stands still or goes back. Lock held. */
-static uint64_t version_seen(struct ph_object *object, uint64_t ctime, bool changed)
+/* Changes of any object that are made, and that attributes seen from now on show. */
+static _Atomic uint64_t changes_made;
+
+uint64_t ph_changes_made(void)
 {
+    return atomic_load(&changes_made);
+}
+
+/* Versions follow the change time, and go on by one where it stands still or goes back. What was seen before
+ * another change was made does not show it, though its change time may (the kernel moves that first): it gets
+ * none of the versions since. Lock held. */
+static uint64_t version_seen(struct ph_object *object, const struct statx *stx, bool changed)
+{
+    uint64_t ctime = ctime_ns(stx);
+    bool overtaken = object->changed_at > stx->stx_mnt_id;
+    if (changed)
+        object->changed_at = atomic_fetch_add(&changes_made, 1) + 1;
+    if (overtaken) {
+        object->version += changed;
+        return PH_VERSION_OVERTAKEN;
+    }
     if (object->version == 0 || ctime > object->version)
         object->version = ctime;
     else if (changed || (ctime != object->seen_ctime_ns && ctime != object->version))
@@ -28,7 +47,7 @@ uint64_t ph_object_version(struct ph_posix_store *store, struct ph_object *objec
                            bool changed)
 {
     pthread_mutex_lock(&store->lock);
-    uint64_t version = version_seen(object, ctime_ns(stx), changed);
+    uint64_t version = version_seen(object, stx, changed);
     pthread_mutex_unlock(&store->lock);
     return version;
 }
@@ -39,7 +58,7 @@ uint64_t ph_dir_changed(struct ph_posix_store *store, struct ph_object *director
     if (ph_statx(fd, "", &stx) != 0)
         return 0;
     pthread_mutex_lock(&store->lock);
-    uint64_t version = version_seen(directory, ctime_ns(&stx), true);
+    uint64_t version = version_seen(directory, &stx, true);
     ph_space_seen(store, directory, stx.stx_blocks);
     pthread_mutex_unlock(&store->lock);
     return version;
@@ -60,7 +79,7 @@ uint32_t ph_attr_fill(struct ph_posix_store *store, struct ph_call *call, struct
     if (times == NULL)
         return ph_fault_set(&call->fault, PH_ST_NO_MEMORY, "no room left for attributes");
     pthread_mutex_lock(&store->lock);
-    attr->version = version_seen(object, ctime_ns(stx), changed);
+    attr->version = version_seen(object, stx, changed);
     ph_space_seen(store, object, stx->stx_blocks);
     bool nameless = object->removed;
     pthread_mutex_unlock(&store->lock);
@@ -87,6 +106,13 @@ uint32_t ph_attr_fill(struct ph_posix_store *store, struct ph_call *call, struct
     return PH_ST_OK;
 }
 
+/* Whether to look once more after LOOK times. */
+static bool is_overtaken(const Pohmel__Attr *attr, int look)
+{
+    enum { LOOKS_MAX = 8 };
+    return attr->version == PH_VERSION_OVERTAKEN && look < LOOKS_MAX;
+}
+
 uint32_t ph_attr_open(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object, int fd,
                       const struct statx *stx, bool changed, Pohmel__Attr **attr)
 {
@@ -97,7 +123,14 @@ uint32_t ph_attr_open(struct ph_posix_store *store, struct ph_call *call, struct
     *attr = fresh;
     if (call->write_back)
         fresh->plain = ph_attr_plain(store, object, stx, fd);
-    return ph_attr_fill(store, call, object, stx, changed, fresh);
+    uint32_t status = ph_attr_fill(store, call, object, stx, changed, fresh);
+    for (int look = 0; status == PH_ST_OK && fd >= 0 && is_overtaken(fresh, look); look++) {
+        struct statx now;
+        if (ph_statx(fd, "", &now) != 0)
+            break;
+        status = ph_attr_fill(store, call, object, &now, false, fresh);
+    }
+    return status;
 }
 
 uint32_t ph_attr_new(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
@@ -109,13 +142,18 @@ uint32_t ph_attr_new(struct ph_posix_store *store, struct ph_call *call, struct 
 uint32_t ph_attr_of(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
                     bool changed, Pohmel__Attr **attr)
 {
-    struct ph_place place;
-    struct statx stx;
-    uint32_t status = ph_object_place(store, object, &place, &stx);
-    if (status != PH_ST_OK)
-        return status;
-    ph_place_clear(&place);
-    return ph_attr_new(store, call, object, &stx, changed, attr);
+    uint32_t status;
+    int look = 0;
+    do {
+        struct ph_place place;
+        struct statx stx;
+        status = ph_object_place(store, object, &place, &stx);
+        if (status != PH_ST_OK)
+            return status;
+        ph_place_clear(&place);
+        status = ph_attr_new(store, call, object, &stx, changed && look == 0, attr);
+    } while (status == PH_ST_OK && is_overtaken(*attr, look++));
+    return status;
 }
 
 uint32_t ph_posix_getattr(void *self, struct ph_call *call, const Pohmel__GetattrRequest *request,
@@ -144,8 +182,9 @@ uint32_t ph_posix_readlink(void *self, struct ph_call *call, const Pohmel__Readl
     if (status == PH_ST_OK && blob == NULL)
         status = PH_ST_NO_MEMORY;
     if (blob != NULL) {
-        ssize_t len = readlinkat(fd->fd, "", (char *) blob->data, blob->capacity);
-        if (len < 0 || ph_statx(fd->fd, "", &stx) != 0) {
+        bool seen = ph_statx(fd->fd, "", &stx) == 0;
+        ssize_t len = seen ? readlinkat(fd->fd, "", (char *) blob->data, blob->capacity) : -1;
+        if (len < 0) {
             status = ph_store_errno(call, "read the link");
         } else {
             blob->len = (size_t) len;

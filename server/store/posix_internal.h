@@ -64,6 +64,7 @@ struct ph_object {
     struct ph_fd *pin;         /* O_PATH descriptor of an object without a known name */
     GList lru_link, dir_link;
     uint64_t version, seen_ctime_ns;
+    uint64_t changed_at;     /* the last of all changes that was made of this object */
     uint64_t blocks;         /* last seen, units of 512 bytes */
     uint64_t plain_ctime_ns; /* change time at which PLAIN was found out; 0 for never */
     bool plain;
@@ -313,6 +314,11 @@ bool ph_id_in_use(struct ph_posix_store *store, uint64_t id);
 uint64_t ph_ids_allocate(struct ph_posix_store *store, uint64_t count); /* of the store's own; 0: none left */
 
 /* posix_attr.c. */
+/* The version of what was seen while another change of the object was made: none (R-6-4). */
+enum { PH_VERSION_OVERTAKEN = 0 };
+/* How many changes were made by now. ph_statx leaves in stx_mnt_id, which nobody asks for, how many there
+ * were before. */
+uint64_t ph_changes_made(void);
 /* Fills in ATTR from STX, raises the version, accounts the space. CHANGED: by this command. */
 uint32_t ph_attr_fill(struct ph_posix_store *store, struct ph_call *call, struct ph_object *object,
                       const struct statx *stx, bool changed, Pohmel__Attr *attr);

@@ -43,7 +43,10 @@ void ph_proc_path(int fd, char path[32])
 
 int ph_statx(int dir, const char *name, struct statx *stx)
 {
-    return statx(dir, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH, PH_STATX_MASK, stx);
+    uint64_t moment = ph_changes_made();
+    int failed = statx(dir, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH, PH_STATX_MASK, stx);
+    stx->stx_mnt_id = moment;
+    return failed;
 }
 
 /* statx of a place that this thread's identity may not reach is the server's to do. */

@@ -112,9 +112,9 @@ uint32_t ph_posix_getxattr(void *self, struct ph_call *call, const Pohmel__Getxa
         return status;
     status = target_begin(store, call, request->caller, request->object, &target);
     if (status == PH_ST_OK)
-        status = fetch(call, &target, name, &call->payload_out);
+        reply->version = target_version(store, &target); /* before: what it is read from is no older */
     if (status == PH_ST_OK)
-        reply->version = target_version(store, &target);
+        status = fetch(call, &target, name, &call->payload_out);
     target_end(store, &target);
     return status;
 }
@@ -144,11 +144,11 @@ uint32_t ph_posix_listxattr(void *self, struct ph_call *call, const Pohmel__List
     struct target target = {0};
     uint32_t status = target_begin(store, call, request->caller, request->object, &target);
     if (status == PH_ST_OK)
-        status = fetch(call, &target, NULL, &call->payload_out);
-    if (status == PH_ST_OK) {
-        list_filter(call->payload_out, request->caller);
         reply->version = target_version(store, &target);
-    }
+    if (status == PH_ST_OK)
+        status = fetch(call, &target, NULL, &call->payload_out);
+    if (status == PH_ST_OK)
+        list_filter(call->payload_out, request->caller);
     target_end(store, &target);
     return status;
 }

@@ -2,6 +2,7 @@
  * to be run under the thread sanitizer as well. */
 #include <pthread.h>
 
+#include "server/store/posix_internal.h"
 #include "server/store/tests/fixture.h"
 
 #define ROOT PH_OBJECT_ROOT
@@ -102,6 +103,97 @@ static void test_appends_tell_where_they_went(void)
     workers_run(&fx, workers, append, log);
     fx_ok(&fx, fx_getattr(&fx, log));
     g_assert_cmpuint(fx.attr->size, ==, THREADS * APPENDS * 8);
+    fx_teardown(&fx);
+}
+
+/* What a version of the log was seen with, and whether nothing changed it then. */
+struct seen {
+    uint64_t version, size;
+    bool quiet;
+};
+
+static pthread_mutex_t seen_lock = PTHREAD_MUTEX_INITIALIZER;
+static GArray *seen;
+
+static void note_seen(const Pohmel__Attr *attr, bool quiet)
+{
+    struct seen one = {attr->version, attr->size, quiet};
+    pthread_mutex_lock(&seen_lock);
+    g_array_append_val(seen, one);
+    pthread_mutex_unlock(&seen_lock);
+}
+
+/* One appends, the others look meanwhile. */
+static void *append_or_look(void *data)
+{
+    struct worker *worker = data;
+    struct fixture *fx = &worker->fx;
+    for (int i = 0; i < ROUNDS * 20; i++) {
+        if (worker->number == 0)
+            fx_ok(fx, fx_write(fx, worker->shared, 1, 0, "record", 6, true, true));
+        fx_ok(fx, fx_getattr(fx, worker->shared));
+        note_seen(fx->attr, worker->number == 0);
+    }
+    return NULL;
+}
+
+/* Looked at in the middle of a change, when its time has moved and nothing else has, and told afterwards. */
+static void late_looks(struct fixture *fx, uint64_t log)
+{
+    struct ph_posix_store *store = fx->store->self;
+    struct ph_object *object = ph_object_by_id(store, log);
+    struct statx before, after;
+    struct ph_fd *fd = NULL;
+    Pohmel__Attr *late;
+    g_assert_cmpuint(ph_object_fd(store, object, &fd), ==, PH_ST_OK);
+    fx_ok(fx, fx_write(fx, log, 1, 0, "record", 6, true, true));
+    g_assert_cmpint(ph_statx(fd->fd, "", &before), ==, 0);
+    fx_ok(fx, fx_write(fx, log, 1, 0, "record", 6, true, true));
+    g_assert_cmpint(ph_statx(fd->fd, "", &after), ==, 0);
+    before.stx_ctime = after.stx_ctime;
+    for (int changed = 0; changed <= 1; changed++) {
+        fx_ok(fx, ph_attr_new(store, &fx->call, object, &before, changed != 0, &late));
+        uint64_t told = late->version;
+        g_assert_cmpuint(late->size, <, after.stx_size);
+        fx_ok(fx, fx_getattr(fx, log));
+        g_assert_cmpuint(fx->attr->size, ==, after.stx_size);
+        g_assert_cmpuint(fx->attr->version, >, told);
+    }
+    ph_fd_unref(fd);
+    ph_object_unref(store, object);
+}
+
+static int seen_cmp(const void *a, const void *b)
+{
+    const struct seen *x = a, *y = b;
+    return x->version != y->version ? (x->version > y->version) - (x->version < y->version)
+                                    : y->quiet - x->quiet;
+}
+
+/* The promise: what is seen while another changes it never bears the version that it has afterwards, by which
+ * who is given a lease then tells whether what it knows still holds. */
+static void test_one_version_is_one_state(void)
+{
+    struct fixture fx;
+    struct worker workers[THREADS];
+    fx_setup(&fx);
+    fx_ok(&fx, fx_create(&fx, ROOT, "log", 0666, 1, 3));
+    late_looks(&fx, fx.attr->object);
+    seen = g_array_new(FALSE, FALSE, sizeof(struct seen));
+    workers_run(&fx, workers, append_or_look, fx.attr->object);
+    g_array_sort(seen, seen_cmp);
+    struct seen quiet = {0};
+    for (guint i = 0; i < seen->len; i++) {
+        const struct seen *at = &g_array_index(seen, struct seen, i);
+        if (at->quiet) {
+            g_assert_cmpuint(at->version, >, quiet.version);
+            g_assert_cmpuint(at->size, >, quiet.size);
+            quiet = *at;
+        } else if (at->version == quiet.version) {
+            g_assert_cmpuint(at->size, ==, quiet.size);
+        }
+    }
+    g_array_unref(seen);
     fx_teardown(&fx);
 }
 
@@ -209,6 +301,7 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/store/threads/that-take-each-others-names", test_threads_that_take_each_others_names);
     g_test_add_func("/store/threads/appends-tell-where-they-went", test_appends_tell_where_they_went);
+    g_test_add_func("/store/threads/one-version-is-one-state", test_one_version_is_one_state);
     g_test_add_func("/store/threads/new-objects-are-known-by-one-id", test_new_objects_are_known_by_one_id);
     g_test_add_func("/store/threads/last-names-taken-at-once-leave-nothing",
                     test_last_names_taken_at_once_leave_nothing);
