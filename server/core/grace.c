@@ -12,6 +12,17 @@ static void set_grace(struct ph_server *server, bool grace)
     __atomic_store_n(&server->grace, grace, __ATOMIC_RELEASE);
 }
 
+/* Nobody claims anything any more. */
+static void over(struct ph_server *server)
+{
+    set_grace(server, false);
+    for (size_t i = 0; i < server->export_count; i++) {
+        const struct ph_store *store = server->exports[i].export->store;
+        if (store->claimed != NULL)
+            store->claimed(store->self);
+    }
+}
+
 /* ---- Its beginning ---- */
 
 /* Of two sessions of one client, in the lists of two exports, the older one had ended. */
@@ -66,7 +77,10 @@ void ph_server_begin_grace(struct ph_server *server)
     ph_server_enter(server, &actions);
     for (size_t i = 0; i < server->export_count; i++)
         take_over_all(server, &server->exports[i], list);
-    set_grace(server, server->claimants > 0 && !PH_MUTANT(NO_GRACE));
+    if (server->claimants > 0 && !PH_MUTANT(NO_GRACE))
+        set_grace(server, true);
+    else
+        over(server);
     ph_server_leave(server);
     for (size_t i = 0; i < actions.count; i++)
         ph_server_end_session(server, ph_actions_get(&actions, i), &none);
@@ -96,7 +110,7 @@ static void look_at_end(struct ph_server *server)
 
     if (!server->grace || server->claimants > 0 || server->leaving > 0)
         return;
-    set_grace(server, false);
+    over(server);
     LIST_FOREACH(session, &server->sessions, of_server)
     {
         go_on(session);

@@ -214,7 +214,9 @@ static void posix_end_session(void *self, uint64_t session)
 /* STABLE: all that was done is. */
 static void store_free(struct ph_posix_store *store, bool stable)
 {
+    struct ph_store_session one;
     ph_creds_server();
+    store->closing = store->session_list != NULL && ph_posix_sessions(store, &one, 1) > 0;
     ph_store_handles_clear(store);
     ph_hidden_close(store);
     ph_sync_all_clear(store);
@@ -366,6 +368,7 @@ static void journal_open(struct ph_posix_store *store, const struct ph_posix_opt
         store->journal = ph_journal_open(options->state_dir, ph_state_db_volume(store->db), false, &error);
     if (error != NULL)
         g_warning("%s", error->message);
+    ph_kept_take_up(store);
     ph_several_recover(store);
     ph_store_recover(store);
     store->unbroken = ph_state_db_unbroken(store->db, ph_posix_continued(store));
@@ -390,8 +393,11 @@ static bool store_start(struct ph_posix_store *store, const struct ph_posix_opti
     store->syncs_in_order = ph_syncs_in_order(store->root_fd);
     if (store->size_limit != 0 && !ph_space_walk(store, error))
         return false;
+    if (!ph_hidden_open(store, error))
+        return false;
     journal_open(store, options);
-    return ph_hidden_open(store, error);
+    ph_hidden_resume(store);
+    return true;
 }
 
 struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GError **error)
@@ -428,6 +434,7 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
         .forget_session = ph_posix_forget_session,
         .continued = ph_posix_continued,
         .unbroken = posix_unbroken,
+        .claimed = ph_posix_claimed,
         .close = ph_posix_close,
         .enter_session = ph_posix_enter_session,
         .leave_session = ph_posix_leave_session,

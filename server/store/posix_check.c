@@ -341,7 +341,10 @@ static void hidden_check(struct looking *looking)
     int hidden = openat(looking->root, PH_HIDDEN_NAME, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (hidden < 0)
         return;
-    say(looking, "%u removed files that were open and %u removed trees are deleted at the next start",
+    say(looking,
+        "%u files without a name, of which those are deleted at the next start that no session of before "
+        "opens again, and "
+        "%u removed trees, which are",
         entries_of(hidden, "orphans"), entries_of(hidden, "trash"));
     unsigned aside = entries_of(hidden, "undo");
     if (aside > 0)

@@ -422,27 +422,36 @@ static uint32_t tmpfile_below(struct ph_posix_store *store, struct ph_call *call
 {
     struct statx stx;
     mode_t mode = ph_creds_umask(request->mode, request->umask);
-    int fd = openat(dir->fd, ".",
-                    O_TMPFILE | O_CLOEXEC | access_flags(request->access) | (request->exclusive ? O_EXCL : 0),
-                    mode);
+    /* That it is given no name where it is exclusive is seen to by LINK: it has a link where nobody sees it.
+     */
+    int fd = openat(dir->fd, ".", O_TMPFILE | O_CLOEXEC | access_flags(request->access), mode);
     if (fd < 0)
         return errno == EISDIR || errno == ENOENT ? PH_ST_UNSUPPORTED
                                                   : ph_store_errno(call, "make a file without a name");
-    if (ph_statx(fd, "", &stx) != 0) {
-        close(fd);
-        return ph_store_errno(call, "look at a file");
-    }
-    struct ph_object *object = ph_object_made(store, NULL, NULL, &stx, request->object);
+    bool hidden = ph_orphan_link(store, request->object, fd, !request->exclusive);
+    uint32_t status = ph_statx(fd, "", &stx) == 0 ? PH_ST_OK : ph_store_errno(call, "look at a file");
+    struct ph_object *object =
+        status == PH_ST_OK ? ph_object_made(store, NULL, NULL, &stx, request->object) : NULL;
     if (object == NULL) {
+        if (hidden)
+            ph_orphan_unlink(store, request->object);
         close(fd);
-        return ph_fault_set(&call->fault, PH_ST_NO_OBJECTS, "the new file could not be entered");
+        return status != PH_ST_OK
+                   ? status
+                   : ph_fault_set(&call->fault, PH_ST_NO_OBJECTS, "the new file could not be entered");
     }
-    uint32_t status = ph_attr_new(store, call, object, &stx, true, &result->attr);
+    pthread_mutex_lock(&store->lock);
+    object->orphan = hidden;
+    object->nameable = !request->exclusive;
+    pthread_mutex_unlock(&store->lock);
+    status = ph_attr_new(store, call, object, &stx, true, &result->attr);
     if (status == PH_ST_OK)
         status = ph_store_handle_open(store, call, request->handle, object, g_steal_fd(&fd), request->access);
     if (status != PH_ST_OK) {
         if (fd >= 0)
             close(fd);
+        if (hidden)
+            ph_orphan_unlink(store, object->id);
         ph_object_removed(store, object, false, NULL);
     }
     ph_object_unref(store, object);

@@ -185,7 +185,7 @@ static void object_release(struct ph_posix_store *store, struct ph_handle *handl
     bool orphan = last && object->orphan;
     bool sought = last && object->sought;
     pthread_mutex_unlock(&store->lock);
-    if (orphan)
+    if (orphan && !store->closing) /* else its session may come back for it */
         ph_orphan_unlink(store, object->id);
     if (last)
         ph_object_removed(store, object, false, sought ? pin_for(handle) : NULL);

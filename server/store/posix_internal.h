@@ -73,6 +73,7 @@ struct ph_object {
     bool idle;                    /* in the store's idle list */
     bool removed;                 /* has no name for anybody any more */
     bool orphan;                  /* has a link in the hidden orphan directory */
+    bool nameable;                /* made without a name, and may be given one */
     bool sought;                  /* small and replaced: stays in reach for a while */
     bool remembered;              /* in lately_removed */
     bool persisted;               /* the state database has a row for it */
@@ -153,6 +154,9 @@ struct ph_posix_store {
     pthread_cond_t trash_wake;
     pthread_t trash_thread;
     bool trash_running, trash_due;
+    bool claimed;    /* what is kept is wanted by nobody any more, but for what is open */
+    bool closing;    /* handles go with the server, not with their sessions */
+    GPtrArray *kept; /* files without a name from before the start, with references; of the thread */
     atomic_bool trash_stop;
     atomic_uint_fast64_t trash_names;
 };
@@ -369,17 +373,25 @@ uint32_t ph_space_of(struct ph_posix_store *store, struct ph_arena *arena, Pohme
 
 /* posix_orphan.c: the hidden directory. */
 void ph_hidden_init(struct ph_posix_store *store);
-bool ph_hidden_open(struct ph_posix_store *store,
-                    GError **error); /* what is there; clears orphans, resumes the trash */
+bool ph_hidden_open(struct ph_posix_store *store, GError **error); /* finds what is there */
+void ph_hidden_resume(struct ph_posix_store *store);               /* goes on with what is to be deleted */
 void ph_hidden_close(struct ph_posix_store *store);
-/* Gives what FD reaches a link there, as the server. False: not possible here. */
-bool ph_orphan_link(struct ph_posix_store *store, const struct ph_object *object, int fd);
+/* Gives what FD reaches, the object ID, a link there, as the server. NAMEABLE: made without a name, and may
+ * be given one. False: not possible here. */
+bool ph_orphan_link(struct ph_posix_store *store, uint64_t id, int fd, bool nameable);
 void ph_orphan_unlink(struct ph_posix_store *store, uint64_t id);
 int ph_orphans_fd(struct ph_posix_store *store);
 int ph_undo_fd(struct ph_posix_store *store); /* of what transactions of several commands keep aside */
-void ph_orphan_name(uint64_t id, char name[PH_NAME_MAX_BYTES + 1]);
+void ph_orphan_name(uint64_t id, bool nameable, char name[PH_NAME_MAX_BYTES + 1]);
 /* Moves NAME below DIR into the trash, to be deleted in the background. 0 or an errno. */
 int ph_trash_move(struct ph_posix_store *store, int dir, const char *name);
+
+/* posix_kept.c: what files without a name the last server left is taken up, or deleted where nobody comes
+ * back. */
+void ph_kept_take_up(struct ph_posix_store *store);
+/* Those that nobody opened again go. On the thread of the trash. */
+void ph_kept_release(struct ph_posix_store *store);
+void ph_posix_claimed(void *self); /* as of struct ph_store */
 
 /* The commands. */
 uint32_t ph_posix_lookup(void *, struct ph_call *, const Pohmel__LookupRequest *, Pohmel__LookupReply *);

@@ -146,11 +146,14 @@ static bool object_change_put(struct ph_journal_intent *intent, const struct ph_
         intent->object = change->removexattr->object;
         name_put(intent->name, &change->removexattr->name);
         return true;
+    case PH_CMD_TMPFILE:
+        intent->object = change->tmpfile->object;
+        return true;
     case PH_CMD_ALLOCATE:
     case PH_CMD_COPY:
     case PH_CMD_MKPATH:
         return true;
-    default: /* TMPFILE: what it made goes with the server */
+    default:
         return false;
     }
 }
@@ -222,30 +225,32 @@ void ph_store_journal_note(struct ph_posix_store *store, struct ph_call *call, c
 
 /* ---- Answers of an earlier run ---- */
 
-/* The handle of a CREATE is open again, unless its client was faster. What is gone by now shows when it is
- * used. */
-static void handle_again(struct ph_posix_store *store, struct ph_call *call,
-                         const Pohmel__CreateRequest *request, uint64_t id)
+/* HANDLE of the object ID is open again, unless its client was faster. False: it is not, the object is gone.
+ */
+static bool handle_again(struct ph_posix_store *store, struct ph_call *call, uint64_t handle, uint32_t access,
+                         uint64_t id)
 {
+    bool open_now = false;
     struct ph_handle *present = NULL;
     struct ph_fd *reach = NULL;
     char path[32];
     struct ph_object *object = ph_object_by_id(store, id);
     if (object != NULL && S_ISREG(object->type) &&
-        ph_store_handle_check(store, call, request->handle, object->id, &present) == PH_ST_OK &&
-        present == NULL && ph_object_fd(store, object, &reach) == PH_ST_OK) {
+        ph_store_handle_check(store, call, handle, object->id, &present) == PH_ST_OK && present == NULL &&
+        ph_object_fd(store, object, &reach) == PH_ST_OK) {
         ph_creds_server();
         ph_proc_path(reach->fd, path);
-        int fd = open(path, O_CLOEXEC | (request->access == ACCESS_BOTH    ? O_RDWR
-                                         : request->access == ACCESS_WRITE ? O_WRONLY
-                                                                           : O_RDONLY));
-        if (fd >= 0)
-            ph_store_handle_open(store, call, request->handle, object, fd, request->access);
+        int fd = open(path, O_CLOEXEC | (access == ACCESS_BOTH    ? O_RDWR
+                                         : access == ACCESS_WRITE ? O_WRONLY
+                                                                  : O_RDONLY));
+        open_now = fd >= 0 && ph_store_handle_open(store, call, handle, object, fd, access) == PH_ST_OK;
     }
+    open_now = open_now || present != NULL;
     call->fault = (struct ph_fault){0};
     ph_store_handle_unref(store, present);
     ph_fd_unref(reach);
     ph_object_unref(store, object);
+    return open_now;
 }
 
 /* Where the result of a CREATE was not kept, the object is the one that it was to make. */
@@ -256,7 +261,8 @@ static void created_again(struct ph_posix_store *store, struct ph_call *call,
         result != NULL && result->result_case == POHMEL__CHANGE_RESULT__RESULT_CREATE ? result->create : NULL;
     if (request->handle == 0 || (created != NULL && created->attr == NULL))
         return;
-    handle_again(store, call, request, created != NULL ? created->attr->object : request->object);
+    handle_again(store, call, request->handle, request->access,
+                 created != NULL ? created->attr->object : request->object);
 }
 
 bool ph_posix_recorded(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
@@ -280,6 +286,12 @@ bool ph_posix_recorded(void *self, struct ph_call *call, const Pohmel__TransactR
     bool several = intent.command == PH_CMD_TRANSACT; /* its results may have taken too much room */
     if (recorded == NULL ||
         (recorded->n_results != request->n_changes && !(several && recorded->n_results == 0)))
+        return false;
+    /* A file without a name that nobody had open when the time to come back was over went: it is made again.
+     */
+    const Pohmel__Change *first = request->changes[0];
+    if (intent.command == PH_CMD_TMPFILE && first->command_case == POHMEL__CHANGE__COMMAND_TMPFILE &&
+        !handle_again(store, call, first->tmpfile->handle, first->tmpfile->access, first->tmpfile->object))
         return false;
     *reply = *recorded;
     for (size_t i = 0; i < request->n_changes; i++)

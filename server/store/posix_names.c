@@ -162,7 +162,7 @@ void ph_victim_keep(struct ph_posix_store *store, const struct ph_named *named, 
     if ((!open && last && plain && !victim->sought) || (fd = victim_fd(named, victim)) == NULL)
         return;
     if (last && open && !S_ISDIR(victim->stx.stx_mode)) {
-        victim->orphan = ph_orphan_link(store, victim->object, fd->fd);
+        victim->orphan = ph_orphan_link(store, victim->object->id, fd->fd, false);
         ph_fd_unref(fd);
     } else {
         victim->pin = fd;
@@ -262,10 +262,10 @@ uint32_t ph_posix_link(void *self, struct ph_call *call, const Pohmel__LinkReque
     uint32_t status = ph_named_begin(store, call, request->caller, request->parent, &request->name,
                                      PH_ST_NOT_PERMITTED, &named);
     pthread_mutex_lock(&store->lock);
-    bool orphan = object->orphan;
+    bool hidden = object->orphan, nameless = object->removed && !object->nameable;
     pthread_mutex_unlock(&store->lock);
     if (status == PH_ST_OK)
-        status = orphan ? PH_ST_NOT_FOUND : ph_object_fd(store, object, &fd);
+        status = nameless ? PH_ST_NOT_FOUND : ph_object_fd(store, object, &fd);
     if (status == PH_ST_OK)
         status = ph_store_become(store, request->caller);
     if (status == PH_ST_OK) {
@@ -275,6 +275,8 @@ uint32_t ph_posix_link(void *self, struct ph_call *call, const Pohmel__LinkReque
     }
     if (status == PH_ST_OK) {
         ph_object_rename(store, object, named.parent, named.name);
+        if (hidden)
+            ph_orphan_unlink(store, object->id);
         ph_dir_changed(store, named.parent, named.dir->fd);
         status = ph_attr_of(store, call, object, true, &result->attr);
     }

@@ -1,5 +1,5 @@
 /* The hidden directory at the root of the export: files that were removed while
- * open ("orphans"), and trees on their way out ("trash"). Made when it is first
+ * open or made without a name ("orphans"), and trees on their way out ("trash"). Made when it is first
  * needed, touched as the server only. */
 #include <dirent.h>
 #include <errno.h>
@@ -47,18 +47,18 @@ int ph_undo_fd(struct ph_posix_store *store)
     return hidden_get(store, &store->undo_fd, "undo");
 }
 
-void ph_orphan_name(uint64_t id, char name[PH_NAME_MAX_BYTES + 1])
+void ph_orphan_name(uint64_t id, bool nameable, char name[PH_NAME_MAX_BYTES + 1])
 {
-    snprintf(name, PH_NAME_MAX_BYTES + 1, "%016llx", (unsigned long long) id);
+    snprintf(name, PH_NAME_MAX_BYTES + 1, "%016llx%s", (unsigned long long) id, nameable ? ".new" : "");
 }
 
-bool ph_orphan_link(struct ph_posix_store *store, const struct ph_object *object, int fd)
+bool ph_orphan_link(struct ph_posix_store *store, uint64_t id, int fd, bool nameable)
 {
     char name[PH_NAME_MAX_BYTES + 1], path[32];
     int orphans = ph_orphans_fd(store);
     if (orphans < 0)
         return false;
-    ph_orphan_name(object->id, name);
+    ph_orphan_name(id, nameable, name);
     ph_proc_path(fd, path);
     ph_creds_server();
     return linkat(AT_FDCWD, path, orphans, name, AT_SYMLINK_FOLLOW) == 0;
@@ -70,8 +70,11 @@ void ph_orphan_unlink(struct ph_posix_store *store, uint64_t id)
     int orphans = ph_orphans_fd(store);
     if (orphans < 0)
         return;
-    ph_orphan_name(id, name);
     ph_creds_server();
+    ph_orphan_name(id, false, name);
+    if (unlinkat(orphans, name, 0) == 0 || errno != ENOENT)
+        return;
+    ph_orphan_name(id, true, name);
     unlinkat(orphans, name, 0);
 }
 
@@ -164,13 +167,17 @@ static void *trash_thread(void *data)
     struct ph_posix_store *store = data;
     pthread_mutex_lock(&store->trash_lock);
     while (!atomic_load(&store->trash_stop)) {
-        if (!store->trash_due) {
+        bool trash = store->trash_due, claimed = store->claimed;
+        if (!trash && !claimed) {
             pthread_cond_wait(&store->trash_wake, &store->trash_lock);
             continue;
         }
-        store->trash_due = false;
+        store->trash_due = store->claimed = false;
         pthread_mutex_unlock(&store->trash_lock);
-        delete_all(store, hidden_get(store, &store->trash_fd, "trash"));
+        if (claimed)
+            ph_kept_release(store);
+        if (trash)
+            delete_all(store, hidden_get(store, &store->trash_fd, "trash"));
         pthread_mutex_lock(&store->trash_lock);
     }
     pthread_mutex_unlock(&store->trash_lock);
@@ -226,15 +233,14 @@ void ph_hidden_init(struct ph_posix_store *store)
 
 bool ph_hidden_open(struct ph_posix_store *store, GError **error)
 {
-    if (store->read_only)
-        return true;
-    if (!hidden_check(store, error))
-        return false;
-    if (store->hidden_fd < 0)
-        return true;
-    delete_all(store, ph_orphans_fd(store));
-    trash_wake(store);
-    return true;
+    store->kept = g_ptr_array_new();
+    return store->read_only || hidden_check(store, error);
+}
+
+void ph_hidden_resume(struct ph_posix_store *store)
+{
+    if (store->hidden_fd >= 0)
+        trash_wake(store);
 }
 
 void ph_hidden_close(struct ph_posix_store *store)
@@ -245,6 +251,9 @@ void ph_hidden_close(struct ph_posix_store *store)
     pthread_mutex_unlock(&store->trash_lock);
     if (store->trash_running)
         pthread_join(store->trash_thread, NULL);
+    for (guint i = 0; store->kept != NULL && i < store->kept->len; i++)
+        ph_object_unref(store, store->kept->pdata[i]);
+    g_clear_pointer(&store->kept, g_ptr_array_unref);
     bool ours = store->hidden_fd >= 0;
     int *fds[] = {&store->undo_fd, &store->trash_fd, &store->orphans_fd, &store->hidden_fd};
     for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)

@@ -391,6 +391,15 @@ static enum verdict recover_changed(struct recovery *recovery, struct unfinished
     return verdict;
 }
 
+/* It was made where it was given the link in the hidden directory by which it was taken up. */
+static enum verdict recover_unnamed(struct recovery *recovery, struct unfinished *unfinished)
+{
+    struct ph_object *object = ph_object_by_id(recovery->store, unfinished->intent.object);
+    enum verdict verdict = object != NULL ? answer_attr(recovery, unfinished, object) : AGAIN;
+    ph_object_unref(recovery->store, object);
+    return verdict;
+}
+
 /* ---- All of them ---- */
 
 static enum verdict recover(struct recovery *recovery, struct unfinished *unfinished)
@@ -401,6 +410,8 @@ static enum verdict recover(struct recovery *recovery, struct unfinished *unfini
     case PH_CMD_SYMLINK:
     case PH_CMD_MKNOD:
         return recover_made(recovery, unfinished);
+    case PH_CMD_TMPFILE:
+        return recover_unnamed(recovery, unfinished);
     case PH_CMD_LINK:
         return recover_link(recovery, unfinished);
     case PH_CMD_REMOVE:

@@ -173,11 +173,25 @@ uint32_t ph_dir_fd(struct ph_posix_store *store, struct ph_object *object, struc
     return PH_ST_STALE;
 }
 
+/* Of a file without a name that nobody has open: its link in the hidden directory. */
+static uint32_t place_hidden(struct ph_posix_store *store, const struct ph_object *object, bool nameable,
+                             struct ph_place *place)
+{
+    int orphans = ph_orphans_fd(store);
+    int fd = orphans >= 0 ? fcntl(orphans, F_DUPFD_CLOEXEC, 0) : -1;
+    if (fd < 0)
+        return PH_ST_STALE;
+    place->dir = ph_fd_new(fd);
+    ph_orphan_name(object->id, nameable, place->name);
+    return PH_ST_OK;
+}
+
 /* Where OBJECT, not a directory, is said to be. */
 static uint32_t place_by_name(struct ph_posix_store *store, struct ph_object *object, struct ph_place *place)
 {
     struct ph_object *parent = NULL;
     pthread_mutex_lock(&store->lock);
+    bool orphan = object->orphan, nameable = object->nameable;
     place->dir = at_hand(store, object);
     if (place->dir == NULL && object->parent != NULL) {
         parent = object->parent;
@@ -188,7 +202,7 @@ static uint32_t place_by_name(struct ph_posix_store *store, struct ph_object *ob
     if (place->dir != NULL)
         return PH_ST_OK;
     if (parent == NULL)
-        return PH_ST_STALE;
+        return orphan ? place_hidden(store, object, nameable, place) : PH_ST_STALE;
     uint32_t status = ph_dir_fd(store, parent, &place->dir);
     ph_object_unref(store, parent);
     return status;

@@ -92,6 +92,11 @@ struct ph_store {
      * last. */
     uint64_t (*unbroken)(void *self);
 
+    /* Whoever was known before the start has opened again what he had open, or does not come back: what is
+     * kept for others of before may go. Told once, under a mutex: waits for nothing. NULL for a store that
+     * keeps nothing. */
+    void (*claimed)(void *self);
+
     /* Closes one handle of a session. An unknown handle is closed already. */
     uint32_t (*close)(void *self, uint64_t session, uint64_t handle);
 

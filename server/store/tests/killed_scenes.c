@@ -143,6 +143,17 @@ static void made(struct scene *scene)
     expect_id(scene, "new", scene->id);
 }
 
+/* So many files without a name are kept. */
+static void expect_hidden(struct scene *scene, unsigned count)
+{
+    g_autofree char *path = fx_path(&scene->fx, ".pohmel/orphans");
+    GDir *dir = g_dir_open(path, 0, NULL);
+    while (dir != NULL && g_dir_read_name(dir) != NULL)
+        count--;
+    g_assert_cmpuint(count, ==, 0);
+    g_clear_pointer(&dir, g_dir_close);
+}
+
 static void make_tmpfile(struct scene *scene)
 {
     REQUEST(scene, tmpfile, TMPFILE, POHMEL__TMPFILE_REQUEST__INIT);
@@ -151,12 +162,12 @@ static void make_tmpfile(struct scene *scene)
     request->handle = HANDLE;
     request->access = 3;
     request->mode = 0600;
-    scene->unrecorded = true;
 }
 
 static void made_tmpfile(struct scene *scene)
 {
     fx_ok(&scene->fx, fx_write(&scene->fx, scene->id, HANDLE, 0, "abc", 3, false, false));
+    expect_hidden(scene, 1);
 }
 
 static void give_link(struct scene *scene)
@@ -196,6 +207,11 @@ static void removed(struct scene *scene)
 static void removed_open(struct scene *scene)
 {
     g_assert_false(there(scene, "file"));
+    fx_ok(&scene->fx, fx_read(&scene->fx, scene->file, HANDLE, 0, 100));
+    g_assert_cmpuint(scene->fx.call.payload_out->len, ==, strlen("content"));
+    expect_hidden(scene, 1);
+    fx_ok(&scene->fx, scene->fx.store->close(scene->fx.store->self, scene->fx.call.session, HANDLE));
+    expect_hidden(scene, 0);
 }
 
 static void remove_directory(struct scene *scene)

@@ -36,7 +36,6 @@ struct scene {
     struct ph_blob *payload;
     uint64_t id, dir, file; /* of the new object, of a directory, of a file in it */
     bool opens;             /* FILE is to be open for what is done */
-    bool unrecorded;        /* once more does the same: no answer is kept */
     Pohmel__TransactReply reply;
     bool replayed;
 };
