@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ph_commands.h"
+#include "runtime/wire/call.h"
 
 enum { CHANGE_BYTES = 256 }; /* what a change counts for besides its bytes */
 
@@ -239,20 +240,6 @@ static struct ph_blob *slice(struct ph_blob *payload, size_t *at, size_t len)
     return blob;
 }
 
-static size_t payload_of(const Pohmel__Change *change)
-{
-    switch ((unsigned) change->command_case) {
-    case PH_CMD_CREATE:
-        return change->create->length;
-    case PH_CMD_WRITE:
-        return change->write->length;
-    case PH_CMD_SETXATTR:
-        return change->setxattr->length;
-    default:
-        return 0;
-    }
-}
-
 void wb_owned_answered(struct ph_wb *wb, const struct ph_wb_call *call, const struct ph_reply *reply,
                        const struct ph_wb_now *now)
 {
@@ -268,7 +255,7 @@ void wb_owned_answered(struct ph_wb *wb, const struct ph_wb_call *call, const st
         return;
     size_t at = 0;
     for (size_t i = 0; i < request->n_changes; i++) {
-        struct ph_blob *payload = slice(call->payload, &at, payload_of(request->changes[i]));
+        struct ph_blob *payload = slice(call->payload, &at, ph_change_payload(request->changes[i]));
         if (transact->results[i]->create != NULL)
             keep_change(wb, request->changes[i], transact->results[i], payload, now->ms);
         else

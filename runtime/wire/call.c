@@ -3,6 +3,22 @@
 
 #include <stddef.h>
 
+#include "ph_commands.h"
+
+uint64_t ph_change_payload(const Pohmel__Change *change)
+{
+    switch ((unsigned) change->command_case) {
+    case PH_CMD_CREATE:
+        return change->create->length;
+    case PH_CMD_WRITE:
+        return change->write->length;
+    case PH_CMD_SETXATTR:
+        return change->setxattr->length;
+    default:
+        return 0;
+    }
+}
+
 const uint8_t *ph_call_take_payload(struct ph_call *call, size_t len)
 {
     static const uint8_t nothing;

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ph_protocol.h"
 #include "runtime/base/arena.h"
 #include "runtime/base/blob.h"
 #include "runtime/base/fault.h"
@@ -40,5 +41,8 @@ struct ph_call {
 /* Takes LEN bytes of the payload for one command of a transaction: their
  * start, or NULL when fewer are left (answer MALFORMED then). */
 const uint8_t *ph_call_take_payload(struct ph_call *call, size_t len);
+
+/* Bytes of its transaction's payload that CHANGE says are its own (docs/protocol.md, 5.1); 0 for most. */
+uint64_t ph_change_payload(const Pohmel__Change *change);
 
 #endif

@@ -1,21 +1,6 @@
 /* The payload of a transaction: every byte of it belongs to one of the commands. */
 #include "server/core/private.h"
 
-/* Bytes that CHANGE takes. */
-static uint64_t taken_by(const Pohmel__Change *change)
-{
-    switch ((int) change->command_case) {
-    case PH_CMD_CREATE:
-        return change->create->length;
-    case PH_CMD_WRITE:
-        return change->write->length;
-    case PH_CMD_SETXATTR:
-        return change->setxattr->length;
-    default:
-        return 0;
-    }
-}
-
 /* Only a file that is made can be given content: one that is there has its own. */
 static bool is_overfull(const Pohmel__Change *change)
 {
@@ -29,7 +14,7 @@ uint32_t ph_server_check_payload(struct ph_call *call, Pohmel__Change *const *ch
     uint64_t have = call->payload_in == NULL ? 0 : call->payload_in->len, wanted = 0;
 
     for (size_t i = 0; i < count; i++) {
-        wanted += taken_by(changes[i]);
+        wanted += ph_change_payload(changes[i]);
         if (is_overfull(changes[i]))
             return ph_fault_set(&call->fault, PH_ST_INVALID,
                                 "data and attributes come with a CREATE that is exclusive only");

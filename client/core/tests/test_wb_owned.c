@@ -73,25 +73,35 @@ static void assert_some(const struct wb_steps *steps)
     g_assert_cmpuint(steps->world.failed->len, ==, 0);
 }
 
+static void begin_with_some(struct wb_steps *steps)
+{
+    begin(steps, PLENTY);
+    make_some(steps);
+}
+
+/* All of it is there in the end. */
+static void end_with_some(struct wb_steps *steps)
+{
+    wb_world_settle(&steps->world);
+    assert_some(steps);
+    wb_steps_end(steps);
+}
+
 static void test_what_the_server_lost_is_made_again(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
-    make_some(&steps);
+    begin_with_some(&steps);
     g_assert_cmpuint(unstable_bytes(&steps), >, 0);
     lose_power(&steps);
     come_back(&steps, 2, 2);
-    wb_world_settle(&steps.world);
-    assert_some(&steps);
-    wb_steps_end(&steps);
+    end_with_some(&steps);
 }
 
 static void test_a_second_loss_in_the_middle_loses_nothing(void)
 {
     for (unsigned answered = 0; answered < 30; answered++) {
         struct wb_steps steps;
-        begin(&steps, PLENTY);
-        make_some(&steps);
+        begin_with_some(&steps);
         lose_power(&steps);
         come_back(&steps, 2, 2);
         for (unsigned i = 0; i < answered && steps.world.sent->len > 0; i++)
@@ -101,29 +111,23 @@ static void test_a_second_loss_in_the_middle_loses_nothing(void)
         else
             wb_world_lose(&steps.world);
         come_back(&steps, 3, 3);
-        wb_world_settle(&steps.world);
-        assert_some(&steps);
-        wb_steps_end(&steps);
+        end_with_some(&steps);
     }
 }
 
 static void test_what_survived_is_not_changed(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
-    make_some(&steps);
+    begin_with_some(&steps);
     wb_world_lose(&steps.world);
     come_back(&steps, 2, 2);
-    wb_world_settle(&steps.world);
-    assert_some(&steps);
-    wb_steps_end(&steps);
+    end_with_some(&steps);
 }
 
 static void test_a_server_that_lost_nothing_is_sent_nothing(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
-    make_some(&steps);
+    begin_with_some(&steps);
     wb_world_lose(&steps.world);
     g_string_truncate(steps.history, 0);
     come_back(&steps, 2, 1);
@@ -137,8 +141,7 @@ static void test_a_server_that_lost_nothing_is_sent_nothing(void)
 static void test_what_is_stable_is_kept_no_longer(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
-    make_some(&steps);
+    begin_with_some(&steps);
     wb_world_tick(&steps.world, STABLE_MS - 1);
     g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_SYNC), ==, 0);
     wb_world_tick(&steps.world, 1);
@@ -160,16 +163,13 @@ static void test_what_is_stable_is_kept_no_longer(void)
 static void test_a_sync_that_failed_makes_nothing_stable(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
-    make_some(&steps);
+    begin_with_some(&steps);
     wb_world_tick(&steps.world, STABLE_MS);
     wb_world_refuse(&steps.world, wb_world_find(&steps.world, PH_CMD_SYNC), PH_ST_IO_ERROR);
     g_assert_cmpuint(unstable_bytes(&steps), >, 0);
     lose_power(&steps);
     come_back(&steps, 2, 2);
-    wb_world_settle(&steps.world);
-    assert_some(&steps);
-    wb_steps_end(&steps);
+    end_with_some(&steps);
 }
 
 static void test_what_others_changed_is_put_aside(void)
@@ -195,8 +195,7 @@ static void test_what_others_changed_is_put_aside(void)
 static void test_everything_else_waits_until_it_is_done(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
-    make_some(&steps);
+    begin_with_some(&steps);
     lose_power(&steps);
     struct wb_asked *early = wb_sync(&steps, 10); /* there is no session */
     come_back(&steps, 2, 2);
@@ -218,8 +217,7 @@ static void test_everything_else_waits_until_it_is_done(void)
 static void test_what_is_dirty_goes_on_after_it(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
-    make_some(&steps);
+    begin_with_some(&steps);
     g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "FIRST"), ==, PH_ST_OK);
     g_assert_cmpuint(wb_create(&steps, 11, "late", 14, 0), ==, PH_ST_OK);
     lose_power(&steps);
