@@ -95,6 +95,7 @@ void ph_wb_free(struct ph_wb *wb)
     wb_owned_free(wb);
     wb_ranges_free(wb);
     wb_caller_unref(wb->caller);
+    free(wb->accounts);
     free(wb);
 }
 

@@ -100,18 +100,25 @@ static void unwrap(struct ph_wb_call *call, const ProtobufCMessage *message)
 }
 
 /* The caller's message is gone when the submission returns. */
-void wb_own_message(struct ph_wb_call *call)
+void wb_replace_message(struct ph_wb_call *call, const ProtobufCMessage *message)
 {
-    if (!call->submitting || call->owned != NULL)
-        return;
-    size_t len = protobuf_c_message_get_packed_size(call->outer_message);
+    ProtobufCMessage *before = call->owned;
+    size_t len = protobuf_c_message_get_packed_size(message);
     uint8_t *packed = wb_alloc(len + 1);
-    protobuf_c_message_pack(call->outer_message, packed);
-    call->owned = protobuf_c_message_unpack(call->outer_message->descriptor, NULL, len, packed);
+    protobuf_c_message_pack(message, packed);
+    call->owned = protobuf_c_message_unpack(message->descriptor, NULL, len, packed);
     free(packed);
     if (call->owned == NULL)
         abort();
     unwrap(call, call->owned);
+    if (before != NULL)
+        protobuf_c_message_free_unpacked(before, NULL);
+}
+
+void wb_own_message(struct ph_wb_call *call)
+{
+    if (call->submitting && call->owned == NULL)
+        wb_replace_message(call, call->outer_message);
 }
 
 static void wait_for(struct ph_wb *wb, struct wb_op *op, struct ph_wb_call *call)
@@ -231,6 +238,7 @@ static void forward(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     wb_xattr_forwarded(wb, call);
     if (call->command == PH_CMD_WRITE)
         wb_spend(wb, ((const Pohmel__WriteRequest *) call->message)->length);
+    wb_quota_forwarded(wb, call, now->ms);
     remember(wb, call);
     if (wb_keeps(wb) && (call->outer == PH_CMD_TRANSACT || call->outer == PH_CMD_SYNC))
         wb_own_message(call);

@@ -66,7 +66,7 @@ bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     if (offset + request->length > WB_LOCAL_SIZE_MAX)
         return false;
     uint64_t bytes = wb_space_of(offset, request->length);
-    if (!wb_space(wb, bytes, 0, now, actions))
+    if (!wb_space(wb, bytes, 0, now, actions) || !wb_quota_of(wb, &o->attr, bytes, 0, now, actions))
         return false;
     wb_pace(wb);
     if (!wb_has_room(wb)) {
@@ -81,7 +81,7 @@ bool wb_local_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     ph_wb_data_write(o->data, offset, call->payload);
     wb_data_account(wb, o, before);
     set_size(o, MAX_OF(offset + request->length, o->attr.size), request->length);
-    wb_charge(wb, op, bytes, 0, wb_space_of(0, o->attr.size));
+    wb_owe_of(wb, op, &o->attr, wb_charge(wb, op, bytes, 0, wb_space_of(0, o->attr.size)), 0);
     if (!request->laundered || !(op->which & PH_SET_MODIFIED))
         wb_changed(o, now, true);
     op->which |= PH_SET_MODIFIED;
@@ -165,7 +165,17 @@ bool wb_local_setattr(struct ph_wb *wb, struct ph_wb_call *call, const struct ph
     uint32_t which = request->which;
     if (!wb_writable(wb, o, now) || which == 0 || !may_set(o, request))
         return false;
+    /* With an object all that it has is charged to another owner. */
+    struct wb_due moved = {.uid = which & PH_SET_UID ? request->uid : o->attr.uid,
+                           .gid = which & PH_SET_GID ? request->gid : o->attr.gid,
+                           .bytes = WB_OBJECT_BYTES + wb_space_of(0, o->attr.size),
+                           .objects = 1};
+    bool moves = moved.uid != o->attr.uid || moved.gid != o->attr.gid;
+    if (moves && !wb_quota(wb, &moved, 1, now, actions))
+        return false;
     struct wb_op *op = wb_state(wb, o, request->caller, now->ms);
+    if (moves)
+        wb_owe(wb, op, &moved);
     wb_changed(o, now, (which & PH_SET_SIZE) != 0);
     if (which & PH_SET_MODE)
         o->attr.mode = (o->attr.mode & S_IFMT) | request->mode;

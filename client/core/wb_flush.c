@@ -334,8 +334,9 @@ static void failed(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct p
         action->object = all[i]->lru.key;
         action->status = status;
         if (i == 0)
-            snprintf(action->text, sizeof(action->text), "%s \"%.80s\" (object %llu) failed on the server",
-                     describe(op), op->names[0] != NULL ? op->names[0] : "",
+            snprintf(action->text, sizeof(action->text), "%s%s%.80s%s (object %llu) failed on the server",
+                     describe(op), op->names[0] != NULL ? " \"" : "",
+                     op->names[0] != NULL ? op->names[0] : "", op->names[0] != NULL ? "\"" : "",
                      (unsigned long long) all[i]->lru.key);
     }
 }

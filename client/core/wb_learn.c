@@ -523,7 +523,7 @@ void wb_learn_reply(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_r
     else if (call->command == PH_CMD_OPEN)
         learn_plain(wb, call, ((const Pohmel__OpenReply *) reply->message)->attr, actions);
     else if (call->command == PH_CMD_STATFS && ((const Pohmel__StatfsRequest *) call->message)->reserve)
-        wb_learn_space(wb, (const Pohmel__StatfsReply *) reply->message);
+        wb_learn_space(wb, (const Pohmel__StatfsReply *) reply->message, now->ms);
     else if (call->command == PH_CMD_READDIR)
         learn_listing(wb, call, (const Pohmel__ReaddirReply *) reply->message, actions);
 }

@@ -148,7 +148,8 @@ static void log_making(struct ph_wb *wb, const struct ph_wb_call *call, const st
     wb_op_about(wb, op, o);
     wb_op_in(wb, op, d, making->name.data, making->name.len);
     wb_op_append(wb, op);
-    wb_charge(wb, op, 0, 1, UINT64_MAX);
+    wb_owe_of(wb, op, &o->attr, wb_charge(wb, op, 0, 1, UINT64_MAX), 1);
+    wb_owe_of(wb, op, &d->attr, WB_BLOCK_BYTES, 0); /* the directory may grow */
     ph_wb_names_put(d->names, making->name.data, making->name.len, making->object);
     if (S_ISDIR(making->mode)) {
         d->attr.links++;
@@ -182,6 +183,20 @@ static bool is_simple(const struct making *making)
     return !S_ISBLK(making->mode) && !S_ISCHR(making->mode);
 }
 
+/* The object is charged to its owner, a block that the directory may grow by to that one's. */
+static bool may_owe(struct ph_wb *wb, const struct making *making, const struct wb_object *d,
+                    const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    struct wb_due dues[WB_DUES] = {
+        {.uid = making->caller->uid,
+         .gid = d->attr.mode & S_ISGID ? d->attr.gid : making->caller->gid,
+         .bytes = WB_OBJECT_BYTES,
+         .objects = 1},
+        {.uid = d->attr.uid, .gid = d->attr.gid, .bytes = WB_BLOCK_BYTES},
+    };
+    return wb_quota(wb, dues, WB_DUES, now, actions);
+}
+
 bool wb_local_make(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb_now *now,
                    struct ph_wb_actions *actions)
 {
@@ -189,7 +204,7 @@ bool wb_local_make(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb
     what(call, &making);
     struct wb_object *d = place(wb, making.caller, making.parent, &making.name, now);
     if (d == NULL || !is_simple(&making) || wb_find(wb, making.object) != NULL ||
-        !wb_space(wb, 0, 1, now, actions))
+        !wb_space(wb, 0, 1, now, actions) || !may_owe(wb, &making, d, now, actions))
         return false;
     struct wb_object *o = new_object(wb, &making, d, now);
     log_making(wb, call, &making, o, d, now);
@@ -210,13 +225,14 @@ bool wb_local_link(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_wb
     /* A removal that was sent on without knowing what it takes away may have left nothing of it. */
     bool unsure = o != NULL && !wb_links_known(wb, o);
     if (d == NULL || unsure || !wb_writable(wb, o, now) || S_ISDIR(o->attr.mode) || o->attr.links == 0 ||
-        !o->plain || o->attr.links >= WB_LINKS_MAX || !wb_space(wb, WB_BLOCK_BYTES, 0, now, actions))
+        !o->plain || o->attr.links >= WB_LINKS_MAX || !wb_space(wb, WB_BLOCK_BYTES, 0, now, actions) ||
+        !wb_quota_of(wb, &d->attr, WB_BLOCK_BYTES, 0, now, actions))
         return false;
     struct wb_op *op = wb_op_new(wb, WB_LINK, wb_caller(wb, request->caller), now->ms);
     wb_op_about(wb, op, o);
     wb_op_in(wb, op, d, request->name.data, request->name.len);
     wb_op_append(wb, op);
-    wb_charge(wb, op, WB_BLOCK_BYTES, 0, WB_BLOCK_BYTES);
+    wb_owe_of(wb, op, &d->attr, wb_charge(wb, op, WB_BLOCK_BYTES, 0, WB_BLOCK_BYTES), 0);
     ph_wb_names_put(d->names, request->name.data, request->name.len, request->object);
     o->attr.links++;
     wb_changed(o, now, false);

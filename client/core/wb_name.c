@@ -163,7 +163,7 @@ static void move(struct ph_wb *wb, const Pohmel__RenameRequest *request, struct 
     wb_op_in(wb, op, d1, request->old_name.data, request->old_name.len);
     wb_op_in(wb, op, d2, request->new_name.data, request->new_name.len);
     wb_op_append(wb, op);
-    wb_charge(wb, op, WB_BLOCK_BYTES, 0, WB_BLOCK_BYTES);
+    wb_owe_of(wb, op, &d2->attr, wb_charge(wb, op, WB_BLOCK_BYTES, 0, WB_BLOCK_BYTES), 0);
     ph_wb_names_put(d1->names, request->old_name.data, request->old_name.len, 0);
     ph_wb_names_put(d2->names, request->new_name.data, request->new_name.len, o->lru.key);
 }
@@ -222,7 +222,8 @@ bool wb_local_rename(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_
     struct wb_object *o =
         d1 != NULL && d2 != NULL ? victim(wb, request->caller, d1, &request->old_name, now) : NULL;
     if (o == NULL || request->object != 0 || request->replaced != 0 ||
-        !may_move(wb, request, d1, d2, o, &replaced, now) || !wb_space(wb, WB_BLOCK_BYTES, 0, now, actions))
+        !may_move(wb, request, d1, d2, o, &replaced, now) || !wb_space(wb, WB_BLOCK_BYTES, 0, now, actions) ||
+        !wb_quota_of(wb, &d2->attr, WB_BLOCK_BYTES, 0, now, actions))
         return false;
     struct wb_under under = {0};
     if (replaced != NULL)

@@ -13,6 +13,7 @@
 #include "client/core/wb.h"
 #include "client/core/wb_data.h"
 #include "client/core/wb_names.h"
+#include "client/core/wb_quota.h"
 #include "runtime/base/limits.h"
 
 enum {
@@ -98,7 +99,8 @@ struct wb_op {
     size_t lens[2];
     struct wb_caller *caller;
     uint64_t made_ms;
-    uint64_t charge; /* space that it may take at the server */
+    uint64_t charge;             /* space that it may take at the server */
+    struct wb_due dues[WB_DUES]; /* and whose quota it comes out of, as far as there are any */
 
     uint16_t command;      /* MAKE, XATTR */
     struct ph_blob *value; /* XATTR: a reference, or NULL; names[0] is what it is called */
@@ -248,7 +250,11 @@ struct ph_wb {
     uint64_t reserved_bytes, charged_bytes; /* at the server; of these, what is dirty may take */
     uint64_t spent_bytes;                   /* charges of what was sent since it was asked for */
     uint64_t reserved_first, space_asked_ms, clean_ms;
-    uint64_t space_objects;                      /* that may be made here without asking; counted down */
+    uint64_t space_objects;      /* that may be made here without asking; counted down */
+    struct wb_account *accounts; /* wb_quota.c */
+    size_t account_count;
+    bool quota_short;                            /* SPACE_SHORT of a quota */
+    unsigned quotas_of;                          /* those that the server enforces, as in QuotaWish */
     bool space_known, space_asking, space_short; /* SHORT: it was not enough when last needed */
     bool any_unleased;                           /* operations of objects without a lease may be waiting */
     uint64_t ticked_ms;
@@ -302,16 +308,19 @@ void wb_want(struct ph_wb *wb, uint64_t object, const struct ph_wb_now *now, str
 /* wb_space.c: space that is reserved at the server, and what of it is dirty here may take. */
 
 /* The answer to a STATFS that reserves. */
-void wb_learn_space(struct ph_wb *wb, const Pohmel__StatfsReply *reply);
+void wb_learn_space(struct ph_wb *wb, const Pohmel__StatfsReply *reply, uint64_t now_ms);
 /* What LEN bytes at OFFSET may take. */
 uint64_t wb_space_of(uint64_t offset, uint64_t len);
-/* OP, which is in the log, may take BYTES and OBJECTS more; all of it no more than LIMIT. */
-void wb_charge(struct ph_wb *wb, struct wb_op *op, uint64_t bytes, uint64_t objects, uint64_t limit);
+/* OP, which is in the log, may take BYTES and OBJECTS more; all of it no more than LIMIT. Returns how much
+ * more that is. */
+uint64_t wb_charge(struct ph_wb *wb, struct wb_op *op, uint64_t bytes, uint64_t objects, uint64_t limit);
 /* OP is over: what it was charged is spent, if it was sent. */
 void wb_discharge(struct ph_wb *wb, const struct wb_op *op);
 /* What is reserved and nothing that is dirty may take. A command that is sent on takes BYTES of it. */
 uint64_t wb_space_left(const struct ph_wb *wb);
 void wb_spend(struct ph_wb *wb, uint64_t bytes);
+/* More is needed soon: asks for it, unless that was done just now. */
+void wb_space_ask(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
 /* Something is asked: space is reserved before it is needed. */
 void wb_space_begin(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
 /* What was reserved in a session that is over is not. */
@@ -358,6 +367,8 @@ void wb_own_message(struct ph_wb_call *call);
 void wb_call_over(struct ph_wb *wb, struct ph_wb_call *call, struct ph_wb_actions *actions);
 void wb_send(struct ph_wb *wb, struct ph_wb_call *call, uint16_t command, const ProtobufCMessage *message,
              struct ph_wb_actions *actions);
+/* CALL asks what MESSAGE, which is copied, does, instead of what it was submitted with. */
+void wb_replace_message(struct ph_wb_call *call, const ProtobufCMessage *message);
 /* Answers CALL from here; ANSWER is owned by the action. */
 void wb_answer(struct ph_wb *wb, struct ph_wb_call *call, struct ph_wb_answer *answer,
                struct ph_blob *payload, struct ph_wb_actions *actions);

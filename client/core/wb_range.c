@@ -111,7 +111,7 @@ bool wb_range_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     if (!inside || end > WB_LOCAL_SIZE_MAX)
         return false;
     uint64_t bytes = wb_space_of(offset, request->length);
-    if (!wb_space(wb, bytes, 0, now, actions))
+    if (!wb_space(wb, bytes, 0, now, actions) || !wb_quota_of(wb, &range->attr, bytes, 0, now, actions))
         return false;
     if (wb_is_full(wb)) {
         wb_throttle(wb, call);
@@ -122,7 +122,7 @@ bool wb_range_write(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
     ph_wb_data_write(range->data, offset, call->payload);
     wb_range_account(wb, range, before);
     range->attr.size = MAX_OF(range->attr.size, end);
-    wb_charge(wb, op, bytes, 0, wb_space_of(0, range->attr.size));
+    wb_owe_of(wb, op, &range->attr, wb_charge(wb, op, bytes, 0, wb_space_of(0, range->attr.size)), 0);
     range->attr.modified = range->attr.changed = now->real;
     range->used_until_ms = now->ms + WB_USED_MS;
     range->first = offset < range->first ? offset : range->first;

@@ -25,15 +25,20 @@ static void ask(struct ph_wb *wb, uint64_t more, uint64_t now_ms, struct ph_wb_a
     wb->reserved_bytes = least(wb->reserved_bytes, wb->charged_bytes + more);
 }
 
+void wb_space_ask(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    if (wb->open && !wb->space_asking && now->ms >= wb->space_asked_ms + WB_SPACE_AGAIN_MS)
+        ask(wb, wb->config.dirty_limit_bytes, now->ms, actions);
+}
+
 bool wb_space(struct ph_wb *wb, uint64_t bytes, uint64_t objects, const struct ph_wb_now *now,
               struct ph_wb_actions *actions)
 {
     bool fits = wb->space_known && bytes + objects * WB_OBJECT_BYTES <= wb_space_left(wb) &&
                 objects <= wb->space_objects;
     wb->space_short = wb->space_known && !fits;
-    bool low = !fits || wb_space_left(wb) < wb->reserved_first / 2;
-    if (low && wb->open && !wb->space_asking && now->ms >= wb->space_asked_ms + WB_SPACE_AGAIN_MS)
-        ask(wb, wb->config.dirty_limit_bytes, now->ms, actions);
+    if (!fits || wb_space_left(wb) < wb->reserved_first / 2)
+        wb_space_ask(wb, now, actions);
     return fits;
 }
 
@@ -44,18 +49,21 @@ uint64_t wb_space_of(uint64_t offset, uint64_t len)
     return bytes + bytes / WB_TREE_PARTS;
 }
 
-void wb_charge(struct ph_wb *wb, struct wb_op *op, uint64_t bytes, uint64_t objects, uint64_t limit)
+uint64_t wb_charge(struct ph_wb *wb, struct wb_op *op, uint64_t bytes, uint64_t objects, uint64_t limit)
 {
     uint64_t charge =
         least(op->charge + bytes + objects * WB_OBJECT_BYTES, limit > op->charge ? limit : op->charge);
-    wb->charged_bytes += charge - op->charge;
+    uint64_t added = charge - op->charge;
+    wb->charged_bytes += added;
     wb->space_objects -= least(objects, wb->space_objects);
     op->charge = charge;
+    return added;
 }
 
 void wb_discharge(struct ph_wb *wb, const struct wb_op *op)
 {
     wb->charged_bytes -= op->charge;
+    wb_quota_discharge(wb, op);
     if (!op->sent)
         return;
     wb->reserved_bytes -= least(op->charge, wb->reserved_bytes);
@@ -68,7 +76,7 @@ void wb_spend(struct ph_wb *wb, uint64_t bytes)
     wb->spent_bytes += bytes;
 }
 
-void wb_learn_space(struct ph_wb *wb, const Pohmel__StatfsReply *reply)
+void wb_learn_space(struct ph_wb *wb, const Pohmel__StatfsReply *reply, uint64_t now_ms)
 {
     const Pohmel__Space *space = reply->space;
     wb->space_asking = false;
@@ -77,6 +85,7 @@ void wb_learn_space(struct ph_wb *wb, const Pohmel__StatfsReply *reply)
     wb->reserved_bytes = reply->reserved > wb->spent_bytes ? reply->reserved - wb->spent_bytes : 0;
     wb->reserved_first = wb_space_left(wb);
     wb->space_objects = space->objects > 0 ? space->objects_free / WB_OBJECTS_SHARE : UINT64_MAX;
+    wb_quota_learn(wb, reply, now_ms);
 }
 
 void wb_space_lost(struct ph_wb *wb)
@@ -84,6 +93,7 @@ void wb_space_lost(struct ph_wb *wb)
     wb->space_known = wb->space_asking = false;
     wb->space_asked_ms = 0;
     wb->reserved_bytes = wb->spent_bytes = 0;
+    wb_quota_lost(wb);
 }
 
 void wb_space_begin(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
@@ -99,8 +109,8 @@ void wb_space_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_a
         wb->clean_ms = now->ms;
         return;
     }
-    if (!wb->open || wb->space_asking || wb->reserved_bytes <= WB_SPACE_IDLE_BYTES ||
-        now->ms < wb->clean_ms + WB_SPACE_IDLE_MS)
+    bool little = wb->reserved_bytes <= WB_SPACE_IDLE_BYTES && !wb_quota_held(wb);
+    if (!wb->open || wb->space_asking || little || now->ms < wb->clean_ms + WB_SPACE_IDLE_MS)
         return;
     ask(wb, WB_SPACE_IDLE_BYTES, now->ms, actions);
 }

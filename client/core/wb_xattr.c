@@ -222,7 +222,7 @@ static void log_setting(struct ph_wb *wb, struct wb_object *o, struct wb_xattr *
     xattr->op = op;
     wb_op_about(wb, op, o);
     wb_op_append(wb, op);
-    wb_charge(wb, op, COST_BYTES, 0, COST_BYTES);
+    wb_owe_of(wb, op, &o->attr, wb_charge(wb, op, COST_BYTES, 0, COST_BYTES), 0);
 }
 
 /* What waits for OP waits for what OP waits for. */
@@ -327,7 +327,8 @@ bool wb_local_setxattr(struct ph_wb *wb, struct ph_wb_call *call, const struct p
     if (setting.space == WB_XATTR_ACCESS_LIST)
         return set_list(wb, call, o, &setting, now, actions);
     if (!(wb->xattr_spaces & setting.space) || !may_set(o, &setting) || !is_sure(o, &setting) ||
-        !wb_space(wb, setting.removes ? 0 : COST_BYTES, 0, now, actions))
+        !wb_space(wb, setting.removes ? 0 : COST_BYTES, 0, now, actions) ||
+        !wb_quota_of(wb, &o->attr, setting.removes ? 0 : COST_BYTES, 0, now, actions))
         return false;
     o->pins++;
     change(wb, o, &setting, now->ms, &resume);

@@ -79,8 +79,8 @@ static void say_failed(struct ph_writeback *writeback, const struct ph_wb_action
         g_autofree char *path = path_of(writeback, action->object);
         g_autofree char *kept =
             ph_conflicts_enter(writeback->conflicts, action->object, path, action->text, why);
-        ph_log(LOG_ERR, "a change that was not written back yet is lost: %s: %s%s%s", action->text, why,
-               kept != NULL ? "; its data is kept as " : "", kept != NULL ? kept : "");
+        ph_log(LOG_ERR, "a change that was not written back yet is lost: %s %s: %s%s%s", path, action->text,
+               why, kept != NULL ? "; its data is kept as " : "", kept != NULL ? kept : "");
     }
     ph_coherence_give_up(writeback->coherence, action->object);
 }

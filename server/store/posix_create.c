@@ -6,6 +6,7 @@
 #include "server/store/posix_internal.h"
 
 enum { ACCESS_READ = 1, ACCESS_WRITE = 2, ACCESS_BOTH = 3, CREATE_ATTEMPTS = 4 };
+enum { OBJECT_BYTES = 4096 }; /* that a new object takes of a quota: as much as clients reckon with */
 
 static int access_flags(uint32_t access)
 {
@@ -22,12 +23,17 @@ static void making_end(struct ph_posix_store *store, const struct ph_named *name
     pthread_rwlock_unlock(&store->making[named->parent->id % G_N_ELEMENTS(store->making)]);
 }
 
-static uint32_t make_check(struct ph_posix_store *store, struct ph_call *call, uint64_t object)
+/* OBJECT is to be made by CALLER, with LEN bytes of content. */
+static uint32_t make_check(struct ph_posix_store *store, struct ph_call *call, uint64_t object,
+                           const Pohmel__Caller *caller, uint64_t len)
 {
     uint32_t status = ph_state_check(store, call);
     if (status == PH_ST_OK)
         status = ph_ids_check(store, call, object, 1, false);
-    return status == PH_ST_OK ? ph_space_check(store, call, 0) : status;
+    if (status == PH_ST_OK)
+        status = ph_space_check(store, call, len);
+    return status == PH_ST_OK ? ph_quota_check(store, call, caller->uid, caller->gid, OBJECT_BYTES + len, 1)
+                              : status;
 }
 
 /* ---- CREATE ---- */
@@ -256,13 +262,12 @@ static uint32_t create_named(struct ph_posix_store *store, struct ph_call *call,
     struct content content;
     uint32_t status = content_take(call, request, &content);
     if (status == PH_ST_OK)
-        status = make_check(store, call, request->object);
+        status = make_check(store, call, request->object, request->caller, content.len);
     if (status == PH_ST_INVALID && created_before(store, call, request, named, result) == PH_ST_OK)
         return PH_ST_OK;
-    if (status == PH_ST_OK && content.len > 0)
-        status = ph_space_check(store, call, content.len);
-    if (status == PH_ST_NO_SPACE && !request->exclusive) /* what is there may still be opened */
-        return create_existing(store, call, request, named, result) == PH_ST_OK ? PH_ST_OK : PH_ST_NO_SPACE;
+    if ((status == PH_ST_NO_SPACE || status == PH_ST_QUOTA) &&
+        !request->exclusive) /* what is there may still be opened */
+        return create_existing(store, call, request, named, result) == PH_ST_OK ? PH_ST_OK : status;
     if (status == PH_ST_OK && request->handle != 0)
         status = ph_store_handle_check(store, call, request->handle, 0, &open);
     for (int attempt = 0; status == PH_ST_OK && attempt < CREATE_ATTEMPTS; attempt++) {
@@ -323,7 +328,7 @@ static uint32_t make_named(struct ph_posix_store *store, struct ph_call *call, c
 {
     struct statx stx;
     struct ph_object *object = NULL;
-    uint32_t status = make_check(store, call, making->object);
+    uint32_t status = make_check(store, call, making->object, caller, 0);
     if (status == PH_ST_INVALID &&
         made_before(store, call, named, making->object, making->mode & S_IFMT, &result->attr)) {
         call->fault = (struct ph_fault){0};
@@ -473,7 +478,7 @@ uint32_t ph_posix_tmpfile(void *self, struct ph_call *call, const Pohmel__Tmpfil
     if (status == PH_ST_OK)
         status = ph_dir_fd(store, parent, &dir);
     if (status == PH_ST_OK)
-        status = make_check(store, call, request->object);
+        status = make_check(store, call, request->object, request->caller, 0);
     if (status == PH_ST_OK)
         status = ph_store_handle_check(store, call, request->handle, 0, &open);
     if (status == PH_ST_OK)

@@ -163,7 +163,10 @@ static uint32_t write_space(struct ph_posix_store *store, struct ph_call *call,
     if (!ph_space_is_limited(store) || ph_statx(fd, "", &stx) != 0)
         return PH_ST_OK;
     uint64_t more = growth(&stx, request, request->length);
-    return more == 0 ? PH_ST_OK : ph_space_check(store, call, more);
+    if (more == 0)
+        return PH_ST_OK;
+    uint32_t status = ph_space_check(store, call, more);
+    return status == PH_ST_OK ? ph_quota_check(store, call, stx.stx_uid, stx.stx_gid, more, 0) : status;
 }
 
 /* The time at which its writer wrote; it may be told by whoever may write, so the server sets it. Where the

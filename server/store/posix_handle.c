@@ -80,6 +80,7 @@ void ph_store_handles_clear(struct ph_posix_store *store)
     g_hash_table_unref(store->clients);
     pthread_mutex_destroy(&store->sessions_lock);
     ph_reserves_clear(&store->reserves);
+    ph_quotas_clear(&store->quotas);
     pthread_mutex_destroy(&store->reserves_lock);
 }
 

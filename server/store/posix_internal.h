@@ -17,6 +17,7 @@
 #include "runtime/base/limits.h"
 #include "runtime/wire/call.h"
 #include "server/store/journal.h"
+#include "server/store/quotas.h"
 #include "server/store/reserves.h"
 #include "server/store/posix_creds.h"
 #include "server/store/state_db.h"
@@ -147,6 +148,7 @@ struct ph_posix_store {
 
     pthread_mutex_t reserves_lock;
     struct ph_reserves reserves; /* space promised to sessions */
+    struct ph_quotas quotas;     /* and what of it is promised of whose quota */
 
     struct ph_sync_all sync_all;
 
@@ -370,6 +372,16 @@ bool ph_space_is_limited(struct ph_posix_store *store);
 /* What SESSION has reserved goes. */
 void ph_space_end_session(struct ph_posix_store *store, uint64_t session);
 uint32_t ph_space_of(struct ph_posix_store *store, struct ph_arena *arena, Pohmel__Space **space);
+
+/* ---- posix_quota.c ---- */
+/* Reserves what REQUEST asks for of quotas, instead of what its session had, and says so in REPLY. */
+uint32_t ph_quota_reserve(struct ph_posix_store *store, struct ph_call *call,
+                          const Pohmel__StatfsRequest *request, Pohmel__StatfsReply *reply);
+/* BYTES and OBJECTS are charged to UID and GID: they come out of what is promised to the session of CALL, or
+ * must leave what is promised to others (else QUOTA). */
+uint32_t ph_quota_check(struct ph_posix_store *store, struct ph_call *call, uint32_t uid, uint32_t gid,
+                        uint64_t bytes, uint64_t objects);
+void ph_quota_end_session(struct ph_posix_store *store, uint64_t session);
 
 /* posix_orphan.c: the hidden directory. */
 void ph_hidden_init(struct ph_posix_store *store);

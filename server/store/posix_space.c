@@ -78,7 +78,7 @@ static uint64_t available(const struct ph_posix_store *store)
 bool ph_space_is_limited(struct ph_posix_store *store)
 {
     pthread_mutex_lock(&store->reserves_lock);
-    bool reserved = store->reserves.total > 0;
+    bool reserved = store->reserves.total > 0 || store->quotas.count > 0;
     pthread_mutex_unlock(&store->reserves_lock);
     return reserved || store->size_limit != 0;
 }
@@ -88,6 +88,7 @@ void ph_space_end_session(struct ph_posix_store *store, uint64_t session)
     pthread_mutex_lock(&store->reserves_lock);
     ph_reserves_end(&store->reserves, session);
     pthread_mutex_unlock(&store->reserves_lock);
+    ph_quota_end_session(store, session);
 }
 
 uint32_t ph_space_check(struct ph_posix_store *store, struct ph_call *call, uint64_t more)
@@ -155,5 +156,5 @@ uint32_t ph_posix_statfs(void *self, struct ph_call *call, const Pohmel__StatfsR
     uint64_t others = ph_reserves_of_others(&store->reserves, call->session);
     pthread_mutex_unlock(&store->reserves_lock);
     reply->space->available -= MIN(others, reply->space->available);
-    return PH_ST_OK;
+    return request->reserve ? ph_quota_reserve(store, call, request, reply) : PH_ST_OK;
 }

@@ -36,6 +36,11 @@ struct wb_model {
     unsigned refuse_percent; /* of grants that would be due */
     GRand *rand;
     uint64_t last_lease;
+    unsigned quotas_of; /* quotas that it enforces; QUOTA is what each of a user or group leaves */
+    struct {
+        bool limited;
+        uint64_t bytes, objects;
+    } quota;
     uint64_t changes;     /* commands that changed something */
     uint64_t released[8]; /* objects of the leases that the last release gave back */
     unsigned released_count;

@@ -4,6 +4,7 @@
 
 #include "client/core/tests/wb_model_private.h"
 
+enum { WISHES_MAX = 64 };
 enum {
     SET_MODE = 1 << 0,
     SET_UID = 1 << 1,
@@ -437,6 +438,18 @@ static uint32_t sync_object(struct wb_execution *x)
     return PH_ST_OK;
 }
 
+static void quota_share(const struct wb_model *model, const Pohmel__QuotaWish *wish, Pohmel__QuotaShare *out)
+{
+    pohmel__quota_share__init(out);
+    out->of = wish->of;
+    out->id = wish->id;
+    out->limited = model->quota.limited;
+    if (out->limited) {
+        out->bytes = MIN(wish->needed + wish->more, model->quota.bytes);
+        out->objects = MIN(wish->objects_needed + wish->objects_more, model->quota.objects);
+    }
+}
+
 static uint32_t space(struct wb_execution *x)
 {
     const Pohmel__StatfsRequest *request = x->message;
@@ -449,6 +462,14 @@ static uint32_t space(struct wb_execution *x)
     reply.space = &left;
     if (request->reserve)
         reply.reserved = request->needed + request->more;
+    Pohmel__QuotaShare shares[WISHES_MAX], *pointers[WISHES_MAX];
+    for (size_t i = 0; i < request->n_quotas && request->n_quotas <= WISHES_MAX; i++)
+        if (request->quotas[i]->of & x->model->quotas_of) {
+            pointers[reply.n_quotas] = &shares[reply.n_quotas];
+            quota_share(x->model, request->quotas[i], pointers[reply.n_quotas++]);
+        }
+    reply.quotas_of = x->model->quotas_of;
+    reply.quotas = pointers;
     wb_model_say(x->out, &reply.base);
     return PH_ST_OK;
 }
