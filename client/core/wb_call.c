@@ -65,6 +65,7 @@ void ph_wb_orphan_over(struct ph_wb *wb, struct ph_wb_orphan *orphan)
 void wb_call_over(struct ph_wb *wb, struct ph_wb_call *call, struct ph_wb_actions *actions)
 {
     release_busy(wb, call);
+    wb_quota_answered(wb, call);
     call->over = true;
     ph_lru_remove(&wb->calls, &call->lru);
     wb_action_over(actions, call);

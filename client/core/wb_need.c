@@ -221,7 +221,7 @@ void wb_need(struct ph_wb *wb, const struct ph_wb_call *call, struct wb_need *ne
             ((const Pohmel__WriteRequest *) message)->length > wb_space_left(wb))
             need->all = true;
         /* What was removed here, and not there yet, would make room. */
-        if (wb->quota_short ||
+        if (wb_quota_crowds(wb, call) ||
             (wb->space_short && (call->command == PH_CMD_WRITE || call->command == PH_CMD_CREATE ||
                                  call->command == PH_CMD_SETXATTR)))
             need->all = true;

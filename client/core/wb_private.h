@@ -204,6 +204,7 @@ struct ph_wb_call {
     ph_reply_fn fn;
     void *data;
     uint64_t link_ticket, session;
+    struct wb_due due;     /* of what was sent on: whose quota it comes out of */
     uint64_t owned_number; /* SYNC: of the last change that was kept when it was sent */
     bool submitting;       /* MESSAGE is the caller's */
     bool flushed, sent, over;

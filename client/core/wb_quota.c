@@ -164,56 +164,102 @@ void wb_owe_of(struct ph_wb *wb, struct wb_op *op, const struct ph_cached_attr *
     wb_owe(wb, op, &due);
 }
 
-void wb_quota_discharge(struct ph_wb *wb, const struct wb_op *op)
-{
-    for (int i = 0; i < WB_DUES; i++)
-        for (unsigned kind = 0; kind < KINDS; kind++) {
-            const struct wb_due *due = &op->dues[i];
-            struct wb_account *account = account_of(wb, due, kind);
-            if (account == NULL)
-                continue;
-            account->charged_bytes = less(account->charged_bytes, due->bytes);
-            account->charged_objects = less(account->charged_objects, due->objects);
-            if (!op->sent)
-                continue;
-            account->bytes = less(account->bytes, due->bytes);
-            account->objects = less(account->objects, due->objects);
-            account->spent_bytes += due->bytes;
-            account->spent_objects += due->objects;
-        }
-}
-
 /* --- What is sent on --- */
 
-static void spend(struct ph_wb *wb, const struct wb_due *due)
+static struct wb_due due_of_new(const Pohmel__Caller *caller, uint64_t len)
+{
+    return (struct wb_due){
+        .uid = caller->uid, .gid = caller->gid, .bytes = WB_OBJECT_BYTES + len, .objects = 1};
+}
+
+static struct wb_due due_of_written(const struct ph_wb *wb, const Pohmel__WriteRequest *request)
+{
+    const struct wb_object *o = wb_find(wb, request->object);
+    if (o == NULL || !o->known)
+        return (struct wb_due){0};
+    return (struct wb_due){.uid = o->attr.uid, .gid = o->attr.gid, .bytes = request->length};
+}
+
+/* What CALL takes at the server, and whose that is. */
+static struct wb_due due_of(const struct ph_wb *wb, const struct ph_wb_call *call)
+{
+    const void *message = call->message;
+    if (wb->quotas_of == 0 || call->outer != PH_CMD_TRANSACT)
+        return (struct wb_due){0};
+    switch (call->command) {
+    case PH_CMD_WRITE:
+        return due_of_written(wb, message);
+    case PH_CMD_CREATE:
+        return due_of_new(((const Pohmel__CreateRequest *) message)->caller,
+                          ((const Pohmel__CreateRequest *) message)->length);
+    case PH_CMD_MKDIR:
+        return due_of_new(((const Pohmel__MkdirRequest *) message)->caller, 0);
+    case PH_CMD_SYMLINK:
+        return due_of_new(((const Pohmel__SymlinkRequest *) message)->caller, 0);
+    case PH_CMD_MKNOD:
+        return due_of_new(((const Pohmel__MknodRequest *) message)->caller, 0);
+    case PH_CMD_TMPFILE:
+        return due_of_new(((const Pohmel__TmpfileRequest *) message)->caller, 0);
+    default:
+        return (struct wb_due){0};
+    }
+}
+
+bool wb_quota_crowds(const struct ph_wb *wb, const struct ph_wb_call *call)
+{
+    struct wb_due due = due_of(wb, call);
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        const struct wb_account *account = account_of(wb, &due, kind);
+        if (account != NULL && account->limited && !is_idle(account) &&
+            (due.bytes > free_bytes(account) || due.objects > free_objects(account)))
+            return true;
+    }
+    return wb->quota_short;
+}
+
+/* What is under way counts as what is dirty does: whether the server has taken it, when it is asked what is
+ * reserved, is not known. */
+static void charge_call(struct ph_wb *wb, struct ph_wb_call *call)
+{
+    wb_quota_answered(wb, call);
+    call->due = due_of(wb, call);
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        struct wb_account *account = account_of(wb, &call->due, kind);
+        if (account == NULL)
+            continue;
+        account->charged_bytes += call->due.bytes;
+        account->charged_objects += call->due.objects;
+    }
+}
+
+/* DUE is not charged any more; it was taken, if it was SENT in this session. */
+static void discharge(struct ph_wb *wb, const struct wb_due *due, bool sent)
 {
     for (unsigned kind = 0; kind < KINDS; kind++) {
         struct wb_account *account = account_of(wb, due, kind);
         if (account == NULL)
             continue;
-        account->bytes -= least(due->bytes, free_bytes(account));
-        account->objects -= least(due->objects, free_objects(account));
+        account->charged_bytes = less(account->charged_bytes, due->bytes);
+        account->charged_objects = less(account->charged_objects, due->objects);
+        if (!sent)
+            continue;
+        account->bytes = less(account->bytes, due->bytes);
+        account->objects = less(account->objects, due->objects);
         account->spent_bytes += due->bytes;
         account->spent_objects += due->objects;
     }
 }
 
-static void spend_new(struct ph_wb *wb, const Pohmel__Caller *caller, uint64_t len)
+void wb_quota_discharge(struct ph_wb *wb, const struct wb_op *op)
 {
-    struct wb_due due = {
-        .uid = caller->uid, .gid = caller->gid, .bytes = WB_OBJECT_BYTES + len, .objects = 1};
-    spend(wb, &due);
+    for (int i = 0; i < WB_DUES; i++)
+        discharge(wb, &op->dues[i], op->sent);
 }
 
-static void spend_written(struct ph_wb *wb, const Pohmel__WriteRequest *request)
+void wb_quota_answered(struct ph_wb *wb, struct ph_wb_call *call)
 {
-    const struct wb_object *o = wb_find(wb, request->object);
-    struct wb_due due = {.bytes = request->length};
-    if (o == NULL || !o->known)
-        return;
-    due.uid = o->attr.uid;
-    due.gid = o->attr.gid;
-    spend(wb, &due);
+    discharge(wb, &call->due, call->sent && call->session == wb->session);
+    call->due = (struct wb_due){0};
 }
 
 /* What is said of an account; what is spent counts from now on. */
@@ -253,34 +299,9 @@ static void ask(struct ph_wb *wb, struct ph_wb_call *call, uint64_t now_ms)
 
 void wb_quota_forwarded(struct ph_wb *wb, struct ph_wb_call *call, uint64_t now_ms)
 {
-    const void *message = call->message;
-    if (call->command == PH_CMD_STATFS && ((const Pohmel__StatfsRequest *) message)->reserve)
+    if (call->command == PH_CMD_STATFS && ((const Pohmel__StatfsRequest *) call->message)->reserve)
         ask(wb, call, now_ms);
-    if (wb->quotas_of == 0 || call->outer != PH_CMD_TRANSACT)
-        return;
-    switch (call->command) {
-    case PH_CMD_WRITE:
-        spend_written(wb, message);
-        return;
-    case PH_CMD_CREATE:
-        spend_new(wb, ((const Pohmel__CreateRequest *) message)->caller,
-                  ((const Pohmel__CreateRequest *) message)->length);
-        return;
-    case PH_CMD_MKDIR:
-        spend_new(wb, ((const Pohmel__MkdirRequest *) message)->caller, 0);
-        return;
-    case PH_CMD_SYMLINK:
-        spend_new(wb, ((const Pohmel__SymlinkRequest *) message)->caller, 0);
-        return;
-    case PH_CMD_MKNOD:
-        spend_new(wb, ((const Pohmel__MknodRequest *) message)->caller, 0);
-        return;
-    case PH_CMD_TMPFILE:
-        spend_new(wb, ((const Pohmel__TmpfileRequest *) message)->caller, 0);
-        return;
-    default:
-        return;
-    }
+    charge_call(wb, call);
 }
 
 /* --- What the server says --- */

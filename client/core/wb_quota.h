@@ -46,7 +46,11 @@ void wb_owe_of(struct ph_wb *wb, struct wb_op *op, const struct ph_cached_attr *
                uint64_t objects);
 /* OP is over: as wb_discharge. */
 void wb_quota_discharge(struct ph_wb *wb, const struct wb_op *op);
-/* CALL is sent on: what it takes of quotas is taken; where it asks for space, it asks for quotas as well. */
+/* CALL takes more than nothing that is dirty may: all of that goes first. */
+bool wb_quota_crowds(const struct ph_wb *wb, const struct ph_wb_call *call);
+/* CALL is over: what it took is taken. */
+void wb_quota_answered(struct ph_wb *wb, struct ph_wb_call *call);
+/* CALL is sent on: it is charged until it is over; where it asks for space, it asks for quotas as well. */
 void wb_quota_forwarded(struct ph_wb *wb, struct ph_wb_call *call, uint64_t now_ms);
 void wb_quota_learn(struct ph_wb *wb, const Pohmel__StatfsReply *reply, uint64_t now_ms);
 void wb_quota_lost(struct ph_wb *wb);
