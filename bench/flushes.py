@@ -3,7 +3,7 @@
 a mount of Pohmel by one program, and by many at once; and the time that it takes, as a share of the disk's own. Then how
 much more many mounts do at the same time than one.
 
-    flushes.py [--files N] [--at-once N] [--rounds N]
+    flushes.py [--files N] [--at-once N] [--rounds N] [--flush-ms MS]
 
 The disks are filesystems in files, so of time only ratios are told, of rounds that take turns. Needs root and loop
 devices.
@@ -11,6 +11,7 @@ devices.
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -20,10 +21,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "scripts")]
 
 from disks import Disk, why_not  # noqa: E402
+from places import BUILD  # noqa: E402
 from rig import Rig  # noqa: E402
 
 KINDS = ("ext4", "xfs")
 FILE_BYTES = 4096
+POLL_S = 0.05
 DISK_BYTES = 1 << 30  # a log of usual size: one of a few MiB is full all the time, and emptying it takes flushes
 
 
@@ -77,7 +80,24 @@ def measure(kind, base, args):
     """The lines of the table."""
     point = os.path.join(base, kind)
     os.mkdir(point)
-    disk = Disk(kind, point, DISK_BYTES)
+    if args.flush_ms:
+        os.mkdir(point + ".slow")
+        slow = subprocess.Popen([os.path.join(BUILD, "bench", "limit", "limit"), point + ".slow", str(args.flush_ms)])
+        while not os.path.ismount(point + ".slow"):
+            if slow.poll() is not None:
+                sys.exit("bench: the slow disk ended")
+            time.sleep(POLL_S)
+    try:
+        on_disk(kind, point, os.path.join(point + ".slow", "img") if args.flush_ms else None, args)
+    finally:
+        if args.flush_ms:
+            slow.terminate()
+            slow.wait()
+
+
+def on_disk(kind, point, image, args):
+    """The same on the disk in IMAGE."""
+    disk = Disk(kind, point, DISK_BYTES, image)
     try:
         with Rig(directory=point) as rig:
             rig.serve()
@@ -109,6 +129,7 @@ def main():
     parser.add_argument("--files", type=int, default=320)
     parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--flush-ms", type=int, default=0, metavar="MS", help="disks in memory that take so long to flush")
     args = parser.parse_args()
     if min(args.files, args.at_once, args.rounds) < 1 or args.files < args.at_once * args.rounds:
         parser.error("each program has to make a file in each round, at least")

@@ -40,6 +40,8 @@ static const char help[] =
     "                          make changes here and send them later, or send each at once\n"
     "       flush_age=TIME     changes are sent after that long at the latest (default 5s)\n"
     "       dirty_limit=SIZE   writers wait while more than that is not sent (default 256M)\n"
+    "       keep, nokeep       do again what the server's machine lost with its power (default), or do not:\n"
+    "                          for measurements\n"
     "       mmap=strict, mmap=flush\n"
     "                          what is stored into a mapping shows elsewhere at once, or when flushed\n"
     "       hard, soft=SECONDS requests wait as long as it takes for a server that cannot be reached\n"
@@ -111,6 +113,7 @@ static struct ph_writeback *new_writeback(const struct ph_mount_options *options
                            ? 0
                            : MAX(1, (uint64_t) options->patience_s * 1000),
         .dirty_limit_bytes = options->dirty_limit_bytes,
+        .keep = options->keep,
         .conflicts = options->conflicts,
         .mount_point = place,
     };

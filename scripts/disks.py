@@ -31,11 +31,12 @@ def why_not(kind):
 
 
 class Disk:
-    """A new filesystem of KIND, mounted on PATH, until it is ended; of SIZE bytes if not as small as can be."""
+    """A new filesystem of KIND, mounted on PATH, until it is ended; of SIZE bytes if not as small as can be,
+    in the file IMAGE if not one beside PATH."""
 
-    def __init__(self, kind, path, size=None):
+    def __init__(self, kind, path, size=None, image=None):
         self.kind, self.path = kind, path
-        self.image = path + ".img"
+        self.image = image or path + ".img"
         with open(self.image, "wb") as image:
             image.truncate(size or IMAGE_BYTES[kind])
         force = "-F" if kind == "ext4" else "-f"

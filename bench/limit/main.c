@@ -11,7 +11,7 @@
 #include "client/fuse/hook.h"
 #include "client/fuse/mount_point.h"
 
-enum { READERS = 2, EXIT_USAGE = 2, MEMORY_PART = 2 };
+enum { READERS = 2, EXIT_USAGE = 2, MEMORY_PART = 2, FSYNC_MAX_MS = 1000, US_IN_MS = 1000 };
 
 static int fail(const char *what, const char *reason)
 {
@@ -93,9 +93,12 @@ static int mount_and_serve(const char *place, struct ph_limit_tree *tree)
 
 int main(int argc, char **argv)
 {
-    if (argc != 2 || argv[1][0] == '-') {
-        fprintf(stderr, "usage: limit MOUNTPOINT\n"
-                        "A filesystem in memory, until it is unmounted. Needs root.\n");
+    long fsync_ms = argc == 3 ? strtol(argv[2], NULL, 10) : 0;
+    if (argc < 2 || argc > 3 || argv[1][0] == '-' || fsync_ms < 0 || fsync_ms > FSYNC_MAX_MS) {
+        fprintf(stderr,
+                "usage: limit MOUNTPOINT [MS]\n"
+                "A filesystem in memory, until it is unmounted. Needs root. With MS an fsync takes that "
+                "long, up to 1000.\n");
         return EXIT_USAGE;
     }
     uint64_t memory = (uint64_t) sysconf(_SC_PHYS_PAGES) * (uint64_t) sysconf(_SC_PAGESIZE);
@@ -103,6 +106,7 @@ int main(int argc, char **argv)
     if (place == NULL)
         return fail(argv[1], strerror(errno));
     struct ph_limit_tree *tree = ph_limit_tree_new(memory / MEMORY_PART);
+    tree->fsync_us = (unsigned long) fsync_ms * US_IN_MS;
     tree->root->stat.st_uid = getuid();
     tree->root->stat.st_gid = getgid();
     int code = mount_and_serve(place, tree);

@@ -56,7 +56,9 @@ void ph_limit_done(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 
 void ph_limit_fsync(fuse_req_t req, fuse_ino_t id, int data_only, struct fuse_file_info *info)
 {
-    fuse_reply_err(req, 0); /* memory is as stable as it will get */
+    /* Memory is as stable as it will get, but a disk takes its time. */
+    g_usleep(ph_limit_tree_of(req)->fsync_us);
+    fuse_reply_err(req, 0);
 }
 
 void ph_limit_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)

@@ -39,6 +39,7 @@ struct ph_limit_tree {
     _Atomic uint64_t nodes;
     _Atomic uint64_t held_bytes; /* of file content, as memory */
     uint64_t max_bytes;          /* ENOSPC beyond; set once */
+    unsigned long fsync_us;      /* that an fsync takes; set once */
     LIST_HEAD(, ph_limit_node) all;
 };
 

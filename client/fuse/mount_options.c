@@ -135,6 +135,8 @@ static gboolean take_option(struct state *state, const char *option, GError **er
         state->out->cache = option[0] == 'c';
     } else if (g_str_equal(option, "writeback") || g_str_equal(option, "writethrough")) {
         state->out->write_back = g_str_equal(option, "writeback");
+    } else if (g_str_equal(option, "keep") || g_str_equal(option, "nokeep")) {
+        state->out->keep = option[0] == 'k';
     } else if (g_str_has_prefix(option, "flush_age=")) {
         return parse_unit("flush_age", option, times, FLUSH_AGE_MAX_MS, &state->out->flush_age_ms, error);
     } else if (g_str_has_prefix(option, "dirty_limit=")) {
@@ -258,6 +260,7 @@ gboolean ph_mount_options_parse(int argc, char **argv, bool root, struct ph_moun
         .patience_s = PH_LINK_PATIENCE_FOREVER,
         .cache = true,
         .write_back = true,
+        .keep = true,
         .flush_age_ms = PH_FLUSH_AGE_DEFAULT_MS,
         .dirty_limit_bytes = PH_DIRTY_LIMIT_DEFAULT_BYTES,
     };

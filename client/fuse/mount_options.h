@@ -22,6 +22,7 @@ struct ph_mount_options {
     bool cache;      /* under leases */
     bool write_back; /* changes are made here and sent later */
     bool mmap_flush; /* what is stored into a mapping shows elsewhere when it is flushed */
+    bool keep;       /* what the server's disk may still lose; without it only to compare */
     guint64 flush_age_ms, dirty_limit_bytes;
     guint patience_s; /* how long requests wait for a server that is away; PH_LINK_PATIENCE_FOREVER */
     char *conflicts;  /* directory; NULL where none is named */

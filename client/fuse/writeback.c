@@ -470,7 +470,7 @@ struct ph_writeback *ph_writeback_new(const struct ph_writeback_options *options
         .flush_age_ms = options->flush_age_ms,
         .patience_ms = options->patience_ms,
         .dirty_limit_bytes = options->dirty_limit_bytes,
-        .owned_limit_bytes = options->dirty_limit_bytes / PH_OWNED_SHARE,
+        .owned_limit_bytes = options->keep ? options->dirty_limit_bytes / PH_OWNED_SHARE : 0,
         .payload_max_bytes = PH_PAYLOAD_MAX_BYTES,
         .in_flight_max = IN_FLIGHT_MAX,
     };

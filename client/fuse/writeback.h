@@ -20,6 +20,7 @@ struct ph_writeback_options {
     uint64_t flush_age_ms;
     uint64_t patience_ms; /* how long what waits to be written back waits for a server that is gone */
     uint64_t dirty_limit_bytes;
+    bool keep;               /* what the server's disk may still lose */
     const char *conflicts;   /* directory for what cannot be written back; NULL: chosen by */
     const char *mount_point; /* this */
 };

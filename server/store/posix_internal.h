@@ -387,6 +387,8 @@ void ph_quota_end_session(struct ph_posix_store *store, uint64_t session);
 void ph_hidden_init(struct ph_posix_store *store);
 bool ph_hidden_open(struct ph_posix_store *store, GError **error); /* finds what is there */
 void ph_hidden_resume(struct ph_posix_store *store);               /* goes on with what is to be deleted */
+/* ST was the last name there of what is not an object in memory: its space is free. */
+void ph_hidden_removed(struct ph_posix_store *store, const struct stat *st);
 void ph_hidden_close(struct ph_posix_store *store);
 /* Gives what FD reaches, the object ID, a link there, as the server. NAMEABLE: made without a name, and may
  * be given one. False: not possible here. */

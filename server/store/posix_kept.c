@@ -46,6 +46,15 @@ static struct ph_object *take_up(struct ph_posix_store *store, int orphans, cons
     return object;
 }
 
+static void drop(struct ph_posix_store *store, int orphans, const char *name)
+{
+    struct stat st;
+    if (fstatat(orphans, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && unlinkat(orphans, name, 0) == 0)
+        ph_hidden_removed(store, &st);
+    else
+        g_warning("cannot remove %s/orphans/%s: %s", PH_HIDDEN_NAME, name, g_strerror(errno));
+}
+
 /* Somebody of before may come back for what is there. */
 static bool awaited(struct ph_posix_store *store)
 {
@@ -68,8 +77,8 @@ void ph_kept_take_up(struct ph_posix_store *store)
         struct ph_object *object = keep ? take_up(store, orphans, entry->d_name) : NULL;
         if (object != NULL)
             g_ptr_array_add(store->kept, object);
-        else if (unlinkat(orphans, entry->d_name, 0) != 0)
-            g_warning("cannot remove %s/orphans/%s: %s", PH_HIDDEN_NAME, entry->d_name, g_strerror(errno));
+        else
+            drop(store, orphans, entry->d_name);
     }
     if (stream != NULL)
         closedir(stream);

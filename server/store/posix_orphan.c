@@ -80,7 +80,7 @@ void ph_orphan_unlink(struct ph_posix_store *store, uint64_t id)
 
 /* ---- Trash ---- */
 
-static void removed_account(struct ph_posix_store *store, const struct stat *st)
+void ph_hidden_removed(struct ph_posix_store *store, const struct stat *st)
 {
     if (store->size_limit == 0 || (st->st_nlink > 1 && !S_ISDIR(st->st_mode)))
         return;
@@ -139,7 +139,7 @@ static void delete_tree(struct deletion *deletion, int dir, const char *name, in
             close(fd);
     }
     if (unlinkat(dir, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) == 0 || errno == ENOENT) {
-        removed_account(store, &st);
+        ph_hidden_removed(store, &st);
         deletion->done++;
     }
 }

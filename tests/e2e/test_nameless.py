@@ -7,6 +7,7 @@ from calls import link_open, read
 from harness import SLOWER, Case, flush, wait_for
 
 LEASE_S = 4
+GRACE_S = 40 * SLOWER  # at most, until who does not come back is forgotten
 HIDDEN = os.path.join(".pohmel", "orphans")
 BIG = os.urandom(300000)
 
@@ -22,7 +23,7 @@ def kept(server):
 class Nameless(Case):
     """One server with leases that end soon, and a mount."""
 
-    limit_s = 60 * SLOWER
+    limit_s = 60 * SLOWER + GRACE_S
     mount_options = ("allow_other",)
 
     def setUp(self):
@@ -135,7 +136,7 @@ class Nameless(Case):
         other.unmount()
         self.one.start()
         self.assert_works(mine, b"mine")
-        wait_for(lambda: len(kept(self.one)) == 1, "the other one to be deleted")
+        wait_for(lambda: len(kept(self.one)) == 1, "the other one to be deleted", GRACE_S)
         self.assert_works(mine, b"minemore")
 
 

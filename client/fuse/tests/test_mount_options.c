@@ -123,7 +123,11 @@ static void test_ordinary_user(void)
     ph_mount_options_clear(&options);
     g_assert_true(parse("pohmelfs -o noallow_other,ro,rw nas:/x /mnt", TRUE, &options, &error));
     g_assert_null(strstr(options.kernel, "allow_other"));
+    g_assert_true(options.keep);
     g_assert_false(options.read_only);
+    ph_mount_options_clear(&options);
+    g_assert_true(parse("pohmelfs -o nokeep nas:/x /mnt", TRUE, &options, &error));
+    g_assert_false(options.keep);
     ph_mount_options_clear(&options);
 }
 

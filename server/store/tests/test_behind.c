@@ -395,9 +395,16 @@ static void test_leftovers_are_cleared_at_start(void)
     mkdir(orphans, 0700);
     mkdir(trash, 0700);
     mkdir(tree, 0700);
-    fx_put(&fx, ".pohmel/orphans/0001000000000000", "left");
+    g_autofree char *orphan = fx_path(&fx, ".pohmel/orphans/0001000000000000"),
+                    *bytes = g_malloc0(700 * 1024);
+    g_assert_true(g_file_set_contents(orphan, bytes, 700 * 1024, NULL));
     fx_put(&fx, ".pohmel/trash/t/f", "left");
+    fx.options.size_limit = 1 << 20;
     fx_open(&fx);
+    fx_ok(&fx, fx_create(&fx, ROOT, "f", 0644, 1, 3)); /* its space is there again */
+    fx_ok(&fx, fx_write(&fx, fx.attr->object, 1, 0, bytes, 512 * 1024, false, true));
+    fx_ok(&fx, fx_remove(&fx, ROOT, "f", 0));
+    fx_close_handle(&fx, 1);
     fx_ok(&fx, fx_readdir(&fx, ROOT, 0, 0, 10, false));
     g_assert_cmpuint(fx.list->n_entries, ==, 2);
     for (int i = 0; i < 200 && g_file_test(tree, G_FILE_TEST_EXISTS); i++)
