@@ -4,88 +4,13 @@
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
-#include <sys/xattr.h>
 
 #include "ph_commands.h"
-#include "server/store/tests/killed_scenes.h"
+#include "server/store/tests/killed_run.h"
 
-enum { SESSION_NUMBER = 5, SLOT = 3, STEPS_MAX = 400, CANNOT_TRACE = 77 };
-
-static const uint8_t client[16] = "a client of test";
+enum { STEPS_MAX = 400, CANNOT_TRACE = 77 };
 
 /* ---- One step ---- */
-
-/* What a client knows before it sends the change; after a restart it looks again. */
-static void scene_find(struct scene *scene)
-{
-    struct fixture *fx = &scene->fx;
-    fx_ok(fx, fx_lookup(fx, PH_OBJECT_ROOT, "dir"));
-    if (scene->dir == 0)
-        scene->dir = fx->attr->object;
-    g_assert_cmpuint(fx->attr->object, ==, scene->dir);
-    if (fx_lookup(fx, scene->dir, "file") == PH_ST_OK && scene->file == 0)
-        scene->file = fx->attr->object;
-}
-
-static void scene_begin(struct scene *scene, scene_fn request)
-{
-    struct fixture *fx = &scene->fx;
-    memset(scene, 0, sizeof *scene);
-    fx_setup(fx);
-    fx->call.client = client;
-    fx->call.session_number = SESSION_NUMBER;
-    struct ph_store_session session = {.number = SESSION_NUMBER};
-    struct ph_fault fault = {0};
-    memcpy(session.client, client, sizeof client);
-    fx_ok(fx, fx->store->enter_session(fx->store->self, &session, &fault));
-    g_autofree char *dir = fx_path(fx, "dir");
-    g_assert_cmpint(mkdir(dir, 0755), ==, 0);
-    fx_put(fx, "dir/file", "content");
-    fx_put(fx, "dir/other", "other content");
-    g_autofree char *file = fx_path(fx, "dir/file"), *empty = fx_path(fx, "dir/empty"),
-                    *below = fx_path(fx, "dir/tree/below");
-    g_assert_cmpint(mkdir(empty, 0755), ==, 0);
-    g_assert_cmpint(g_mkdir_with_parents(below, 0755), ==, 0);
-    fx_put(fx, "dir/tree/below/leaf", "x");
-    setxattr(file, "user.old", "x", 1, 0);
-    scene->id = fx_id(fx);
-    for (int i = 0; i < 2; i++) /* MKPATH takes three */
-        fx_id(fx);
-    pohmel__change__init(&scene->change);
-    scene_find(scene);
-    fx_close(fx);
-    request(scene);
-}
-
-static void scene_open(struct scene *scene)
-{
-    struct fixture *fx = &scene->fx;
-    fx->call.in_slot = false;
-    if (scene->opens && scene->file != 0)
-        fx_open_object(fx, scene->file, KILLED_HANDLE, 3);
-}
-
-static uint32_t scene_send(struct scene *scene)
-{
-    struct fixture *fx = &scene->fx;
-    Pohmel__Change *changes[1] = {&scene->change};
-    Pohmel__TransactRequest request = POHMEL__TRANSACT_REQUEST__INIT;
-    request.changes = changes;
-    request.n_changes = 1;
-    fx_begin(fx);
-    fx->call.payload_in = scene->payload;
-    fx->call.slot = SLOT;
-    fx->call.in_slot = true;
-    fx->call.sequence = 1;
-    fx->call.request_crc = 4711;
-    pohmel__transact_reply__init(&scene->reply);
-    scene->replayed = fx->store->recorded(fx->store->self, &fx->call, &request, &scene->reply);
-    uint32_t status =
-        scene->replayed ? PH_ST_OK : fx->store->transact(fx->store->self, &fx->call, &request, &scene->reply);
-    fx->call.in_slot = false;
-    fx->call.payload_in = NULL;
-    return status;
-}
 
 /* Lets the child, which is about to be stopped, make STEPS steps, and kills it. True when it came to its end
  * before. */
@@ -120,7 +45,7 @@ static pid_t child_start(struct scene *scene)
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
         _exit(CANNOT_TRACE);
     raise(SIGSTOP);
-    uint32_t status = scene_send(scene);
+    uint32_t status = scene_send(scene, 1);
     if (status != PH_ST_OK)
         g_printerr("%s %s\n", ph_status_name(status), scene->fx.call.fault.text);
     raise(status == PH_ST_OK ? SIGUSR1 : SIGABRT);
@@ -154,7 +79,7 @@ static void sweep(gconstpointer given)
         fx_open(&scene.fx);
         scene_find(&scene);
         scene_open(&scene);
-        uint32_t status = scene_send(&scene);
+        uint32_t status = scene_send(&scene, 1);
         if (status != PH_ST_OK)
             g_error("%s, step %d: %s %s", test->name, steps, ph_status_name(status),
                     scene.fx.call.fault.text);
@@ -165,7 +90,7 @@ static void sweep(gconstpointer given)
         if (ended) {
             fx_close(&scene.fx);
             fx_open(&scene.fx);
-            fx_ok(&scene.fx, scene_send(&scene));
+            fx_ok(&scene.fx, scene_send(&scene, 1));
             g_assert_true(scene.replayed);
         }
         fx_teardown(&scene.fx);

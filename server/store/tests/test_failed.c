@@ -1,0 +1,288 @@
+/* A system call that fails in the middle of a change: the change is answered, and has happened or not; what
+ * is answered OK has happened; the server goes on, and starts again. A child opens the store and makes the
+ * change; it is traced, and its Nth system call is not made but fails. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+
+#include "ph_commands.h"
+#include "server/store/tests/killed_run.h"
+
+enum { STEPS_MAX = 400, CANNOT_TRACE = 77, ATTRIBUTE_BYTES = 256 };
+
+/* ---- What is on the disk ---- */
+
+static int by_name(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+static void describe_attribute(const char *path, GString *out)
+{
+    char value[ATTRIBUTE_BYTES];
+    for (int i = 0; i < 2; i++) {
+        const char *name = i == 0 ? "user.old" : "user.new";
+        ssize_t len = lgetxattr(path, name, value, sizeof value);
+        if (len >= 0)
+            g_string_append_printf(out, " %s=%.*s", name, (int) len, value);
+    }
+}
+
+/* All that a client sees, but for times. */
+static void describe(const char *path, const char *name, GString *out)
+{
+    struct stat st;
+    g_autofree char *content = NULL;
+    gsize len = 0;
+    g_assert_cmpint(lstat(path, &st), ==, 0);
+    g_string_append_printf(out, "%s %o %u:%u links %u size %llu", name, st.st_mode, st.st_uid, st.st_gid,
+                           S_ISDIR(st.st_mode) ? 0 : (unsigned) st.st_nlink,
+                           S_ISREG(st.st_mode) ? (unsigned long long) st.st_size : 0);
+    describe_attribute(path, out);
+    if (S_ISREG(st.st_mode) && g_file_get_contents(path, &content, &len, NULL)) {
+        g_autofree char *sum = g_compute_checksum_for_data(G_CHECKSUM_SHA1, (guchar *) content, len);
+        g_string_append_printf(out, " %s", sum);
+    }
+    g_string_append_c(out, '\n');
+    if (!S_ISDIR(st.st_mode))
+        return;
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    for (const char *found = g_dir_read_name(dir); found != NULL; found = g_dir_read_name(dir))
+        g_ptr_array_add(names, g_strdup(found));
+    g_ptr_array_sort(names, by_name);
+    for (guint i = 0; i < names->len; i++) {
+        g_autofree char *below = g_build_filename(path, g_ptr_array_index(names, i), NULL);
+        g_autofree char *longer = g_build_filename(name, g_ptr_array_index(names, i), NULL);
+        describe(below, longer, out);
+    }
+}
+
+static char *look(const struct scene *scene)
+{
+    g_autofree char *path = fx_path(&scene->fx, "dir");
+    GString *out = g_string_new("");
+    describe(path, "dir", out);
+    return g_string_free(out, FALSE);
+}
+
+/* ---- One step ---- */
+
+/* Memory and threads are not what this is about (docs/decisions/0023-what-fails.md), and these tell no
+ * failure. */
+static bool may_fail(unsigned long number)
+{
+    static const unsigned long never[] = {
+        SYS_mmap,     SYS_munmap,    SYS_mremap,       SYS_mprotect,      SYS_madvise,
+        SYS_brk,      SYS_futex,     SYS_clone,        SYS_rt_sigaction,  SYS_rt_sigprocmask,
+        SYS_gettid,   SYS_getpid,    SYS_tgkill,       SYS_clock_gettime, SYS_setfsuid,
+        SYS_setfsgid, SYS_setgroups, SYS_sched_yield,  SYS_umask,         SYS_geteuid,
+        SYS_getegid,  SYS_close,     SYS_rt_sigreturn, SYS_exit_group,    SYS_getuid,
+        SYS_fcntl};
+    for (size_t i = 0; i < G_N_ELEMENTS(never); i++)
+        if (number == never[i])
+            return false;
+    return true;
+}
+
+struct outcome {
+    uint32_t status;
+    char words[256];
+};
+
+static pid_t child_start(struct scene *scene, struct outcome *outcome)
+{
+    pid_t child = fork();
+    g_assert_cmpint(child, >=, 0);
+    if (child != 0)
+        return child;
+    fx_open(&scene->fx);
+    scene_find(scene);
+    scene_open(scene);
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+        _exit(CANNOT_TRACE);
+    raise(SIGSTOP);
+    outcome->status = scene_send(scene, 1);
+    raise(SIGUSR1); /* from here on nothing fails */
+    if (outcome->status == PH_ST_OK)
+        outcome->status = scene->reply.results[0]->status;
+    g_strlcpy(outcome->words, scene->fx.call.fault.text, sizeof outcome->words);
+    fx_close(&scene->fx);
+    _exit(0);
+}
+
+#ifdef __x86_64__
+static unsigned long number_of(pid_t child)
+{
+    struct user_regs_struct registers;
+    g_assert_cmpint(ptrace(PTRACE_GETREGS, child, NULL, &registers), ==, 0);
+    return registers.orig_rax;
+}
+
+/* The child is stopped before a system call: it makes another one, which is none, and is told ERROR. */
+static void fail_it(pid_t child, int error)
+{
+    struct user_regs_struct registers;
+    int status;
+    g_assert_cmpint(ptrace(PTRACE_GETREGS, child, NULL, &registers), ==, 0);
+    registers.orig_rax = (unsigned long) -1;
+    g_assert_cmpint(ptrace(PTRACE_SETREGS, child, NULL, &registers), ==, 0);
+    g_assert_cmpint(ptrace(PTRACE_SYSCALL, child, NULL, NULL), ==, 0);
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    g_assert_cmpint(ptrace(PTRACE_GETREGS, child, NULL, &registers), ==, 0);
+    registers.rax = (unsigned long) -error;
+    g_assert_cmpint(ptrace(PTRACE_SETREGS, child, NULL, &registers), ==, 0);
+}
+#else
+static unsigned long number_of(pid_t child)
+{
+    return SYS_exit_group;
+}
+
+static void fail_it(pid_t child, int error)
+{
+}
+#endif
+
+/* Lets the child make STEPS system calls that may fail, and fails the next. *NUMBER: which that was. True
+ * when it had come to its end before. */
+static bool child_fail(pid_t child, int steps, int error, unsigned long *number)
+{
+    int status = 0, made = 0;
+    bool ended = false, before = true, failed = false;
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT_TRACE)
+        return g_test_skip("needs the right to trace"), true;
+    g_assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+    while (!ended && !failed) {
+        g_assert_cmpint(ptrace(PTRACE_SYSCALL, child, NULL, NULL), ==, 0);
+        g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+        g_assert_true(WIFSTOPPED(status));
+        ended = WSTOPSIG(status) == SIGUSR1;
+        *number = before && !ended ? number_of(child) : *number;
+        failed = before && !ended && may_fail(*number) && made++ == steps;
+        before = !before;
+    }
+    if (failed)
+        fail_it(child, error);
+    g_assert_cmpint(ptrace(PTRACE_CONT, child, NULL, NULL), ==, 0);
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    while (WIFSTOPPED(status) && WSTOPSIG(status) == SIGUSR1) {
+        g_assert_cmpint(ptrace(PTRACE_CONT, child, NULL, NULL), ==, 0);
+        g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        g_error("system call %lu that fails at step %d ends the server (%x)", *number, steps, status);
+    return ended;
+}
+
+/* ---- The sweep ---- */
+
+static void quiet(const char *domain, GLogLevelFlags level, const char *message, gpointer ignored)
+{
+}
+
+static int stride(void)
+{
+    const char *text = g_getenv("PH_FAIL_EVERY");
+    return text != NULL ? (int) strtol(text, NULL, 10) : 1;
+}
+
+/* What is there when nothing fails. */
+static char *expected(const struct killed_test *test)
+{
+    struct scene scene;
+    scene_begin(&scene, test->request);
+    fx_open(&scene.fx);
+    scene_find(&scene);
+    scene_open(&scene);
+    fx_ok(&scene.fx, scene_send(&scene, 1));
+    char *after = look(&scene);
+    fx_teardown(&scene.fx);
+    ph_blob_unref(scene.payload);
+    return after;
+}
+
+/* Of several effects some may have come to be when another one fails; it is said so in the protocol. */
+static bool may_be_half_done(const Pohmel__Change *change)
+{
+    switch (change->command_case) {
+    case POHMEL__CHANGE__COMMAND_SETATTR:
+    case POHMEL__CHANGE__COMMAND_WRITE:
+    case POHMEL__CHANGE__COMMAND_COPY:
+    case POHMEL__CHANGE__COMMAND_ALLOCATE:
+    case POHMEL__CHANGE__COMMAND_MKPATH:
+    case POHMEL__CHANGE__COMMAND_RMTREE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void fail_at(const struct killed_test *test, int steps, int error, const char *wanted, bool *ended,
+                    unsigned *told_although_done)
+{
+    struct scene scene;
+    struct outcome *outcome =
+        mmap(NULL, sizeof *outcome, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    unsigned long number = 0;
+    g_assert_true(outcome != MAP_FAILED);
+    scene_begin(&scene, test->request);
+    g_autofree char *before = look(&scene);
+    *ended = child_fail(child_start(&scene, outcome), steps, error, &number);
+    fx_open(&scene.fx); /* whatever failed, the server starts again */
+    g_autofree char *found = look(&scene);
+    bool done = strcmp(found, wanted) == 0, nothing = strcmp(found, before) == 0;
+    if (outcome->status == PH_ST_OK && !done)
+        g_error("%s: step %d (system call %lu) failed with %s, OK was answered:\n%s\nwanted:\n%s", test->name,
+                steps, number, g_strerror(error), found, wanted);
+    if (!done && !nothing && !may_be_half_done(&scene.change))
+        g_error(
+            "%s: step %d (system call %lu) failed with %s, %s %s was answered:\n%s\nbefore:\n%s\nwanted:\n%s",
+            test->name, steps, number, g_strerror(error), ph_status_name(outcome->status), outcome->words,
+            found, before, wanted);
+    if (outcome->status != PH_ST_OK && done && !nothing)
+        (*told_although_done)++;
+    fx_teardown(&scene.fx);
+    ph_blob_unref(scene.payload);
+    munmap(outcome, sizeof *outcome);
+}
+
+static void sweep(gconstpointer given)
+{
+    static const int errors[] = {EIO, ENOSPC, EMFILE, ENOMEM, EDQUOT};
+    const struct killed_test *test = given;
+#ifndef __x86_64__
+    g_test_skip("system calls can be made to fail on x86-64 only");
+    return;
+#endif
+    guint handler = g_log_set_handler(NULL, G_LOG_LEVEL_MESSAGE | G_LOG_LEVEL_WARNING | G_LOG_LEVEL_CRITICAL,
+                                      quiet, NULL);
+    g_log_set_always_fatal(G_LOG_LEVEL_ERROR);
+    g_autofree char *wanted = expected(test);
+    unsigned told_although_done = 0;
+    for (size_t i = 0; i < G_N_ELEMENTS(errors); i++) {
+        bool ended = false;
+        for (int steps = g_test_rand_int_range(0, stride()); !ended; steps += stride()) {
+            g_assert_cmpint(steps, <, STEPS_MAX);
+            fail_at(test, steps, errors[i], wanted, &ended, &told_although_done);
+        }
+    }
+    g_test_message("%u times failure was told of what had been done", told_although_done);
+    g_log_remove_handler(NULL, handler);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    for (size_t i = 0; i < killed_tests_count; i++) {
+        g_autofree char *path = g_strconcat("/failed/all-or-nothing-and-told/", killed_tests[i].name, NULL);
+        g_test_add_data_func(path, &killed_tests[i], sweep);
+    }
+    return g_test_run();
+}
