@@ -36,6 +36,7 @@ struct ph_cached_attr {
     uint32_t mode, links, uid, gid, block_size;
     bool has_created;
     bool plain; /* Attr.plain: the mode bits say all about permissions */
+    bool bare;  /* Attr.bare: there are no extended attributes */
 };
 
 /* An Attr for functions that want one; points into itself, so it must not be copied. */

@@ -28,6 +28,7 @@ void ph_cached_attr_from_wire(const Pohmel__Attr *attr, struct ph_cached_attr *o
         .block_size = attr->block_size,
         .has_created = attr->created != NULL,
         .plain = attr->plain,
+        .bare = attr->bare,
     };
 }
 
@@ -55,6 +56,7 @@ const Pohmel__Attr *ph_cached_attr_to_wire(const struct ph_cached_attr *from,
     attr->device = from->device;
     attr->version = from->version;
     attr->plain = from->plain;
+    attr->bare = from->bare;
     attr->accessed = time_to_wire(from->accessed, &wire->accessed);
     attr->modified = time_to_wire(from->modified, &wire->modified);
     attr->changed = time_to_wire(from->changed, &wire->changed);

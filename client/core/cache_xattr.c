@@ -85,6 +85,20 @@ static bool may_read(const struct ph_cache_object *o, const char *name, size_t l
                                      PH_MAY_READ) == PH_MAY_YES;
 }
 
+/* Whether O is known to have no attributes, and NAME is of a kind that it could have. */
+static bool is_bare(const struct ph_cache *cache, const struct ph_cache_object *o, const char *name,
+                    size_t len, uint64_t now_ms)
+{
+    static const char *const kinds[] = {"user.", "security.", "trusted.", "system.posix_acl_"};
+    uint64_t valid_ms;
+    if (!o->attr.bare || !ph_cache_attr_usable(cache, o, now_ms, &valid_ms))
+        return false;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (begins(name, len, kinds[i]))
+            return true;
+    return len == 0;
+}
+
 enum ph_cache_found ph_cache_getxattr(const struct ph_cache *cache, uint64_t object, const void *name,
                                       size_t len, const Pohmel__Caller *caller, uint64_t now_ms,
                                       struct ph_blob **value)
@@ -93,6 +107,8 @@ enum ph_cache_found ph_cache_getxattr(const struct ph_cache *cache, uint64_t obj
     *value = NULL;
     if (!ph_cache_is_usable(cache, o) || !may_read(o, name, len, caller))
         return PH_CACHE_MISS;
+    if (is_bare(cache, o, name, len, now_ms))
+        return len > 0 ? PH_CACHE_ABSENT : PH_CACHE_FOUND;
     const struct ph_cache_xattr *xattr = *find(&o->xattrs, name, len, caller->uid == 0);
     if (xattr == NULL || ph_cache_left_ms(cache, xattr->learned_ms, now_ms) == 0)
         return PH_CACHE_MISS;

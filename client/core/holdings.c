@@ -160,6 +160,18 @@ static void drop_locks(struct ph_holdings *holdings, uint64_t object, uint64_t h
 
 /* --- Handles --- */
 
+/* FRAME says that what REQUEST, an OPEN, opened was closed at once. */
+static bool is_closed(const struct ph_client_request *request, const struct ph_frame *frame)
+{
+    struct ph_fault fault = {0};
+    struct ph_arena *arena = ph_arena_new(PH_ARENA_CAP_BYTES);
+    const Pohmel__OpenReply *reply = (const Pohmel__OpenReply *) ph_decode(
+        ph_command_info(PH_CMD_OPEN)->reply, frame->message, frame->header.message_len, arena, &fault);
+    bool closed = request->command == PH_CMD_OPEN && reply && reply->closed;
+    ph_arena_free(arena);
+    return closed;
+}
+
 static void note_open(struct ph_holdings *holdings, struct ph_client_request *request,
                       const struct ph_frame *frame)
 {
@@ -193,7 +205,7 @@ void ph_holdings_note(struct ph_holdings *holdings, struct ph_client_request *re
     bool opens = request->handle != 0 && request->command != PH_CMD_CLOSE;
     bool others = request->command == PH_CMD_CLOSE || request->command == PH_CMD_LOCK ||
                   request->command == PH_CMD_UNLOCK;
-    if (opens)
+    if (opens && !(request->brief && is_closed(request, frame)))
         note_open(holdings, request, frame);
     if (!others)
         return;
@@ -231,6 +243,7 @@ static bool as_open(const struct held_handle *held, struct ph_arena *arena, Pohm
     if (held->request->command == PH_CMD_OPEN) {
         *open = *(const Pohmel__OpenRequest *) message;
         open->data_max = 0;
+        open->brief = false;
         return true;
     }
     const Pohmel__TransactRequest *transact = message;

@@ -87,6 +87,7 @@ struct ph_client_request *ph_request_encode(uint16_t command, const ProtobufCMes
     request->queue = queue_of(command, message);
     request->kind = kind_of(command, message);
     request->handle = handle_of(command, message);
+    request->brief = command == PH_CMD_OPEN && ((const Pohmel__OpenRequest *) message)->brief;
     uint32_t wanted = command == PH_CMD_READ ? ((const Pohmel__ReadRequest *) message)->length : 0;
     request->cost = ph_credit_cost(payload ? (uint32_t) payload->len : 0, wanted);
     return request;

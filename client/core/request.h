@@ -67,6 +67,7 @@ struct ph_client_request {
     struct ph_blob *payload; /* reference, or NULL */
     uint64_t generation;     /* of the session to which it belongs: sent in no other; 0: in any */
     uint64_t handle;         /* that it opens or closes; 0 for none */
+    bool brief;              /* what it opens may be closed at once */
     size_t message_len;
 
     /* Of the session core. */

@@ -38,14 +38,18 @@ void wb_patch(const struct wb_object *o, Pohmel__Attr *attr)
     attr->size = o->attr.size;
     attr->blocks = o->attr.blocks;
     attr->version = o->attr.version;
+    attr->bare = o->attr.bare;
 }
 
 /* The rest of ATTR is the server's: only what was changed here is as it is here. */
 static void patch_changed(const struct wb_object *o, Pohmel__Attr *attr)
 {
     uint32_t which = 0;
-    for (size_t i = 0; i < o->op_count; i++)
+    for (size_t i = 0; i < o->op_count; i++) {
         which |= o->ops[i]->kind == WB_STATE ? o->ops[i]->which : 0;
+        if (o->ops[i]->kind == WB_XATTR)
+            attr->bare = false;
+    }
     if (which & PH_SET_MODE)
         attr->mode = o->attr.mode;
     if (which & PH_SET_UID)

@@ -102,7 +102,7 @@ static void free_some(struct wb_object *o, bool all)
 
 void wb_xattrs_forget(struct wb_object *o)
 {
-    o->xattrs_whole = false;
+    o->xattrs_whole = o->attr.bare = false;
     free_some(o, false);
 }
 
@@ -242,6 +242,7 @@ static void change(struct ph_wb *wb, struct wb_object *o, const struct setting *
     xattr->present = !setting->removes;
     set_value(xattr, setting->value);
     o->xattrs_changed = ++wb->clock;
+    o->attr.bare = false;
     if (op == NULL || op->sent) {
         log_setting(wb, o, xattr, setting, now_ms);
     } else if (setting->removes && !xattr->there) {

@@ -132,7 +132,7 @@ static bool is_refused(struct ph_open *open, uint32_t status)
 /* Sends it, by the lane of write-back where that is allowed: others may wait for the answer, then, and must
  * not wait for what waits for them. Otherwise it waits for its session as all do. */
 static uint64_t send_open(struct ph_open *open, uint64_t handle, const Pohmel__Caller *caller, bool again,
-                          uint32_t data_max, ph_reply_fn fn, void *data)
+                          bool brief, uint32_t data_max, ph_reply_fn fn, void *data)
 {
     struct ph_mount *mount = open->mount;
     uint64_t generation;
@@ -144,6 +144,7 @@ static uint64_t send_open(struct ph_open *open, uint64_t handle, const Pohmel__C
     message.directory = open->directory;
     message.execute = open->opener.execute;
     message.data_max = data_max;
+    message.brief = brief;
     bool lane = !again && !open->directory &&
                 ph_coherence_open_at_once(mount->coherence, open->object, &generation) &&
                 (mount->writeback == NULL || !ph_writeback_is_dirty(mount->writeback, open->object));
@@ -175,8 +176,9 @@ static void send_request(struct ph_request *request)
     request->handle = ph_link_new_handle(request->mount->link);
     request->ask = ph_coherence_ask(request->mount->coherence);
     atomic_store(&request->ticket, 0); /* tickets of the lane are smaller */
-    ph_request_sent(request, send_open(open, request->handle, &caller, request->opens_again,
-                                       open->directory ? 0 : PH_SMALL_FILE_MAX_BYTES, opened, request));
+    ph_request_sent(request,
+                    send_open(open, request->handle, &caller, request->opens_again, request->opens_to_read,
+                              open->directory ? 0 : PH_SMALL_FILE_MAX_BYTES, opened, request));
 }
 
 static void not_opened(struct ph_request *request, uint32_t status)
@@ -200,7 +202,8 @@ static void opened(void *data, const struct ph_reply *reply)
     struct ph_request *request = data;
     struct ph_open *open = request->open;
     const Pohmel__OpenReply *result = ph_reply_open(reply);
-    if (result == NULL) {
+    bool brief = result != NULL && result->closed;
+    if (result == NULL || (brief && (!request->opens_to_read || reply->payload == NULL))) {
         not_opened(request, reply->status);
         return;
     }
@@ -213,7 +216,8 @@ static void opened(void *data, const struct ph_reply *reply)
         request->brought = ph_blob_ref(reply->payload);
         ph_open_keep_data(open, reply->payload, &request->ask);
     }
-    take_handle(open, request->handle);
+    if (!brief) /* else it stays open here only */
+        take_handle(open, request->handle);
     ph_request_again(request);
     request->go(request);
 }
@@ -282,7 +286,7 @@ static void send_going(struct going *going)
 {
     Pohmel__Caller caller = opener(going->open);
     going->handle = ph_link_new_handle(going->open->mount->link);
-    send_open(going->open, going->handle, &caller, going->again, 0, went, going);
+    send_open(going->open, going->handle, &caller, going->again, false, 0, went, going);
 }
 
 static void went(void *data, const struct ph_reply *reply)

@@ -104,10 +104,12 @@ static void read_covered(struct ph_request *request)
     struct ph_mount *mount = request->mount;
     if (request->open->handle == 0 && mount->writeback != NULL && request->brought == NULL)
         request->brought = ph_writeback_kept(mount->writeback, request->object);
-    if (request->brought != NULL)
+    if (request->brought != NULL) {
         send_read(request);
-    else
-        ph_open_there(request, send_read);
+        return;
+    }
+    request->opens_to_read = true;
+    ph_open_there(request, send_read);
 }
 
 /* Answers from what came with the opening of the file, if that is still right. */

@@ -47,6 +47,7 @@ struct ph_request {
     bool tracked;               /* READ or WRITE that the coherence was told of */
     unsigned tries;             /* to get a lease */
     bool opens_again;           /* what it has opened at the server is asked for a second time */
+    bool opens_to_read;         /* where all data come with that, it need not stay open there */
     uint64_t opens_of;          /* before it, files of this object are opened at the server (open_here.h) */
     void (*went)(struct ph_request *request); /* what that is done for */
     struct ph_blob *value;                    /* payload of a change that is not sent yet; or NULL */

@@ -122,7 +122,7 @@ uint32_t ph_attr_open(struct ph_posix_store *store, struct ph_call *call, struct
     pohmel__attr__init(fresh);
     *attr = fresh;
     if (call->write_back)
-        fresh->plain = ph_attr_plain(store, object, stx, fd);
+        ph_attr_plain(store, object, stx, fd, fresh);
     uint32_t status = ph_attr_fill(store, call, object, stx, changed, fresh);
     for (int look = 0; status == PH_ST_OK && fd >= 0 && is_overtaken(fresh, look); look++) {
         struct statx now;

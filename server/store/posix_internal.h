@@ -67,8 +67,8 @@ struct ph_object {
     uint64_t version, seen_ctime_ns;
     uint64_t changed_at;     /* the last of all changes that was made of this object */
     uint64_t blocks;         /* last seen, units of 512 bytes */
-    uint64_t plain_ctime_ns; /* change time at which PLAIN was found out; 0 for never */
-    bool plain;
+    uint64_t plain_ctime_ns; /* change time at which PLAIN and BARE were found out; 0 for never */
+    bool plain, bare;
     uint32_t named, named_stable; /* times that it was given a name; the last of them that is stable */
     bool listed;                  /* reachable by id and identity */
     bool idle;                    /* in the store's idle list */
@@ -351,9 +351,10 @@ uint32_t ph_attr_set(struct ph_posix_store *store, struct ph_call *call,
 /* posix_plain.c. */
 bool ph_syncs_in_order(int fd);   /* whether its filesystem has one journal, whose order is that of changes */
 bool ph_plain_filesystem(int fd); /* whether its filesystem is one that is known to be ordinary */
-/* Whether Attr.plain is to be set on OBJECT, of which STX was told. FD has it open (not as a path only) where
- * that is at hand; else -1. The thread goes on acting as whom it does. */
-bool ph_attr_plain(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx, int fd);
+/* Sets plain and bare of ATTR, that of OBJECT, of which STX was told. FD has it open (not as a path only)
+ * where that is at hand; else -1. The thread goes on acting as whom it does. */
+void ph_attr_plain(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx, int fd,
+                   Pohmel__Attr *attr);
 
 /* posix_inspect.c: whether CALLER may remove all of NAMED, entry by entry, and how many *NAMES that
  * takes away. 0, ACCESS_DENIED, NOT_PERMITTED, CROSS_DEVICE, BUSY ... The thread acts as the caller

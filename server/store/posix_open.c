@@ -112,7 +112,8 @@ uint32_t ph_posix_open(void *self, struct ph_call *call, const Pohmel__OpenReque
             ph_attr_open(store, call, object, open != NULL ? open->fd->fd : fd, &stx, false, &reply->attr);
     if (status == PH_ST_OK)
         add_data(call, request, &stx, open != NULL ? open->fd->fd : fd);
-    if (status == PH_ST_OK && open == NULL)
+    reply->closed = status == PH_ST_OK && open == NULL && request->brief && call->payload_out != NULL;
+    if (status == PH_ST_OK && open == NULL && !reply->closed)
         status = ph_store_handle_open(store, call, request->handle, object, g_steal_fd(&fd), access);
     if (fd >= 0)
         close(fd);

@@ -1,5 +1,6 @@
 /* Attr.plain: whether mode bits are all there is to permissions on an object. A client that makes
- * changes in its cache decides by it what the caller may do; so what is not known is not plain. */
+ * changes in its cache decides by it what the caller may do; so what is not known is not plain. And
+ * Attr.bare: whether it has no extended attributes at all, which mostly answers the former. */
 #include <errno.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
@@ -22,9 +23,22 @@
 #define SYS_GETXATTRAT 464 /* of all machines but Alpha */
 #endif
 
+#ifdef SYS_listxattrat
+#define SYS_LISTXATTRAT SYS_listxattrat
+#else
+#define SYS_LISTXATTRAT 465
+#endif
+
 /* What was found is good as long as the change time stands still; a change that comes within
  * one tick of the filesystem's clock would not move it. */
 enum { TICK_NS_MAX = 40 * 1000 * 1000 };
+
+enum { PATH_ROOM = 32 + PH_NAME_MAX_BYTES + 1 };
+
+/* What was found out. */
+struct found {
+    bool plain, bare;
+};
 
 bool ph_plain_filesystem(int fd)
 {
@@ -83,21 +97,41 @@ static ssize_t get_at(int dir, const char *name, const char *attribute)
     return syscall(SYS_GETXATTRAT, dir, name, AT_SYMLINK_NOFOLLOW, attribute, &nothing, sizeof nothing);
 }
 
+/* The object at PLACE as a path for system calls that know no directories. */
+static void path_of(const struct ph_place *place, char path[static PATH_ROOM])
+{
+    ph_proc_path(place->dir->fd, path);
+    if (place->name[0] == '\0')
+        return;
+    g_strlcat(path, "/", PATH_ROOM);
+    g_strlcat(path, place->name, PATH_ROOM);
+}
+
 /* Whether the object at PLACE has no attribute NAME; a filesystem without such attributes has none. */
 static bool lacks(const struct ph_place *place, bool directory, const char *name)
 {
-    char path[32 + PH_NAME_MAX_BYTES + 1];
+    char path[PATH_ROOM];
     if (directory || place->name[0] != '\0') {
         ssize_t len = get_at(place->dir->fd, directory ? "." : place->name, name);
         if (len >= 0 || errno != ENOSYS)
             return is_absent(len);
     }
-    ph_proc_path(place->dir->fd, path);
-    if (place->name[0] == '\0')
-        return is_absent(getxattr(path, name, NULL, 0));
-    g_strlcat(path, "/", sizeof path);
-    g_strlcat(path, place->name, sizeof path);
-    return is_absent(lgetxattr(path, name, NULL, 0));
+    path_of(place, path);
+    return is_absent(place->name[0] == '\0' ? getxattr(path, name, NULL, 0) : lgetxattr(path, name, NULL, 0));
+}
+
+/* Whether the object at PLACE surely has no attributes. */
+static bool is_bare(const struct ph_place *place, bool directory)
+{
+    char path[PATH_ROOM];
+    if (directory || place->name[0] != '\0') {
+        long len = syscall(SYS_LISTXATTRAT, place->dir->fd, directory ? "." : place->name,
+                           AT_SYMLINK_NOFOLLOW, NULL, 0);
+        if (len >= 0 || errno != ENOSYS)
+            return len == 0;
+    }
+    path_of(place, path);
+    return (place->name[0] == '\0' ? listxattr(path, NULL, 0) : llistxattr(path, NULL, 0)) == 0;
 }
 
 /* Whether the directory tells names apart that differ in case only. */
@@ -114,19 +148,26 @@ static bool case_matters(int dir)
 }
 
 /* The thread acts as the server. */
-static bool look(struct ph_posix_store *store, struct ph_object *object)
+static struct found look(struct ph_posix_store *store, struct ph_object *object)
 {
     struct ph_place place;
     struct statx stx;
     if (ph_object_place(store, object, &place, &stx) != PH_ST_OK)
-        return false;
-    bool directory = S_ISDIR(object->type);
-    bool plain = !store->acls || lacks(&place, directory, "system.posix_acl_access");
+        return (struct found){0};
+    bool directory = S_ISDIR(object->type), bare = is_bare(&place, directory);
+    bool plain = bare || !store->acls || lacks(&place, directory, "system.posix_acl_access");
     if (plain && directory)
-        plain =
-            (!store->acls || lacks(&place, true, "system.posix_acl_default")) && case_matters(place.dir->fd);
+        plain = (bare || !store->acls || lacks(&place, true, "system.posix_acl_default")) &&
+                case_matters(place.dir->fd);
     ph_place_clear(&place);
-    return plain;
+    return (struct found){plain, bare};
+}
+
+static struct found look_at_file(const struct ph_posix_store *store, int fd)
+{
+    bool bare = flistxattr(fd, NULL, 0) == 0;
+    return (struct found){
+        bare || !store->acls || is_absent(fgetxattr(fd, "system.posix_acl_access", NULL, 0)), bare};
 }
 
 /* Whether nothing was changed so lately that the same change time could stand for two states. */
@@ -137,33 +178,37 @@ static bool settled(uint64_t ctime_ns)
     return ctime_ns + TICK_NS_MAX < (uint64_t) now.tv_sec * 1000000000u + (uint64_t) now.tv_nsec;
 }
 
-bool ph_attr_plain(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx, int fd)
+void ph_attr_plain(struct ph_posix_store *store, struct ph_object *object, const struct statx *stx, int fd,
+                   Pohmel__Attr *attr)
 {
     uint64_t ctime_ns = (uint64_t) stx->stx_ctime.tv_sec * 1000000000u + stx->stx_ctime.tv_nsec;
     uint64_t hindering = STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND;
+    attr->plain = attr->bare = false;
     if (!store->acts_as_caller || !store->plain_filesystem || object->identity.dev != store->dev ||
         (stx->stx_attributes_mask & hindering) != hindering || (stx->stx_attributes & hindering) != 0)
-        return false;
-    if (S_ISLNK(object->type))
-        return true;
+        return;
+    attr->plain = S_ISLNK(object->type);
+    if (attr->plain)
+        return;
     pthread_mutex_lock(&store->lock);
-    bool known = object->plain_ctime_ns == ctime_ns, plain = object->plain;
+    bool known = object->plain_ctime_ns == ctime_ns;
+    struct found found = {object->plain, object->bare};
     pthread_mutex_unlock(&store->lock);
-    if (known)
-        return plain;
-    bool keep = settled(ctime_ns);
-    if (fd >= 0 && S_ISREG(object->type)) {
-        plain = !store->acls || is_absent(fgetxattr(fd, "system.posix_acl_access", NULL, 0));
-    } else {
+    bool keep = !known && settled(ctime_ns);
+    if (!known && fd >= 0 && S_ISREG(object->type)) {
+        found = look_at_file(store, fd);
+    } else if (!known) {
         bool lent = ph_creds_lend();
-        plain = look(store, object);
+        found = look(store, object);
         ph_creds_return(lent);
     }
+    attr->plain = found.plain;
+    attr->bare = found.bare;
     if (!keep)
-        return plain;
+        return;
     pthread_mutex_lock(&store->lock);
     object->plain_ctime_ns = ctime_ns;
-    object->plain = plain;
+    object->plain = found.plain;
+    object->bare = found.bare;
     pthread_mutex_unlock(&store->lock);
-    return plain;
 }

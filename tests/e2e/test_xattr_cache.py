@@ -151,6 +151,36 @@ class Kept(MountCase):
         os.setxattr("%s/warm/r3" % self.here, "user.a", b"new")
         self.assertEqual(os.getxattr(paths[3], "user.a"), b"new")
 
+    def asked(self, mount):
+        """How often attributes were asked for at the server."""
+        now = status(mount)
+        return now.get("commands-getxattr", 0) + now.get("commands-listxattr", 0)
+
+    def test_who_lists_files_without_any_asks_for_none(self):
+        """ls -l asks for labels and access lists of each; what is set later shows at once."""
+        for number in range(60):
+            write("%s/warm/n%d" % (self.here, number), b"x")
+        flush(self.here)
+        if os.listxattr(self.below + "/warm/n0"):
+            self.skipTest("the server labels all files")
+        paths = ["%s/warm/n%d" % (self.there, number) for number in range(60)]
+        for path in paths:
+            os.stat(path)
+        before = self.asked(self.there)
+        for path in paths:
+            for name in ("security.selinux", "system.posix_acl_access", "user.a"):
+                self.assertIn(attempt(os.getxattr, path, name), ("ENODATA", "EOPNOTSUPP"))
+            self.assertEqual(os.listxattr(path), [])
+        after = self.asked(self.there)
+        self.assertLess(after - before, 20)
+        os.setxattr(self.here + "/warm/n7", "user.a", b"here")
+        self.assertEqual(os.getxattr(paths[7], "user.a"), b"here")
+        os.setxattr(paths[8], "user.a", b"there")
+        self.assertEqual(os.listxattr(self.here + "/warm/n8"), ["user.a"])
+        self.assertEqual(os.listxattr(paths[8]), ["user.a"])
+        os.setxattr(self.below + "/warm/n9", "user.a", b"below")
+        wait_for(lambda: attempt(os.getxattr, paths[9], "user.a") == b"below", "what was set at the server")
+
     def test_writing_asks_for_capabilities_once(self):
         """The kernel asks with the first write to each file, and again whenever it forgot."""
         path = self.here + "/warm/f"

@@ -1,6 +1,7 @@
 /* Extended attributes under leases. */
 #include <glib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "client/core/tests/cache_bench.h"
 #include "runtime/base/blob.h"
@@ -153,6 +154,54 @@ static void test_bounds(void)
     ph_cache_free(b.cache);
 }
 
+/* Attributes of FILE_ID, readable by its owner only, that say whether there are extended ones. */
+static void learn_bare(struct bench *b, uint64_t version, bool bare)
+{
+    struct ph_cached_attr ignored;
+    Pohmel__Time time = POHMEL__TIME__INIT;
+    Pohmel__Attr attr = POHMEL__ATTR__INIT;
+    struct ph_cache_ask ask = ph_cache_ask(b->cache, 5000);
+    attr.object = FILE_ID;
+    attr.mode = S_IFREG | 0600;
+    attr.version = version;
+    attr.lease = 101;
+    attr.lease_mode = SHARED;
+    attr.accessed = attr.modified = attr.changed = &time;
+    attr.plain = true;
+    attr.bare = bare;
+    ph_cache_learn(b->cache, &ask, &attr, 5000, &ignored);
+}
+
+static void test_bare(void)
+{
+    struct bench b;
+    struct ph_cache_change change;
+    set_up(&b);
+    learn_bare(&b, 7, true);
+    assert_is(&b, "user.a", "-");
+    assert_is(&b, "security.capability", "-");
+    assert_is(&b, "system.posix_acl_access", "-");
+    assert_is(&b, "trusted.t", "-");
+    assert_is(&b, "", "");
+    assert_is(&b, "system.other", "?"); /* the server refuses it */
+    g_autofree char *refused = get(&b, "user.a", &stranger), *label = get(&b, "security.label", &stranger);
+    g_assert_cmpstr(refused, ==, "?"); /* and him */
+    g_assert_cmpstr(label, ==, "-");
+
+    ph_cache_change_begin(&change);
+    ph_cache_change_add_xattrs(b.cache, &change, FILE_ID);
+    ph_cache_change_sent(b.cache, &change, 5000);
+    assert_is(&b, "user.a", "?");
+    ph_cache_change_end(b.cache, &change);
+    assert_is(&b, "user.a", "?");
+    learn_bare(&b, 8, false);
+    assert_is(&b, "user.a", "?");
+    learn_bare(&b, 8, true);
+    ph_cache_recall(b.cache, FILE_ID, 101, 0);
+    assert_is(&b, "user.a", "?");
+    ph_cache_free(b.cache);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -163,5 +212,6 @@ int main(int argc, char **argv)
     g_test_add_func("/client/cache xattr/what was asked before the grant is not kept",
                     test_grant_after_asking);
     g_test_add_func("/client/cache xattr/memory is bounded", test_bounds);
+    g_test_add_func("/client/cache xattr/what has none is not asked for any", test_bare);
     return g_test_run();
 }

@@ -54,6 +54,29 @@ static void open_file(struct world *world, uint64_t object, uint64_t handle)
     submit(world, PH_CMD_OPEN, &message.base);
 }
 
+/* The server closes it at once. */
+static void open_briefly(struct world *world, uint64_t object, uint64_t handle)
+{
+    struct outcome outcome;
+    Pohmel__Time time = POHMEL__TIME__INIT;
+    Pohmel__Attr attr = POHMEL__ATTR__INIT;
+    Pohmel__OpenReply reply = POHMEL__OPEN_REPLY__INIT;
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+    Pohmel__OpenRequest message = POHMEL__OPEN_REQUEST__INIT;
+    message.caller = &caller;
+    message.object = object;
+    message.handle = handle;
+    message.access = 1;
+    message.brief = true;
+    attr.object = object;
+    attr.accessed = attr.modified = attr.changed = &time;
+    reply.attr = &attr;
+    reply.closed = true;
+    world_submit(world, PH_CMD_OPEN, &message.base, NULL, &outcome);
+    world_answer(world, world_take(world, PH_CMD_OPEN), PH_ST_OK, &reply.base);
+    g_assert_cmpuint(outcome.status, ==, PH_ST_OK);
+}
+
 static void close_file(struct world *world, uint64_t object, uint64_t handle)
 {
     Pohmel__CloseRequest message = POHMEL__CLOSE_REQUEST__INIT;
@@ -122,6 +145,7 @@ static void test_order(void)
     open_file(&world, 10, 1);
     open_file(&world, 11, 2);
     open_file(&world, 12, 3);
+    open_briefly(&world, 13, 4);
     close_file(&world, 11, 2);
     lock(&world, 1, 0, 100, false);
     unlock(&world, 40, 20);

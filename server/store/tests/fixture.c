@@ -297,6 +297,18 @@ uint32_t fx_open_object(struct fixture *fx, uint64_t object, uint64_t handle, ui
     return open_object(fx, object, handle, access, false);
 }
 
+bool fx_open_briefly(struct fixture *fx, uint64_t object, uint64_t handle, uint32_t data_max)
+{
+    COMMAND(Pohmel__OpenRequest, POHMEL__OPEN_REQUEST__INIT, Pohmel__OpenReply, POHMEL__OPEN_REPLY__INIT);
+    request.object = object;
+    request.handle = handle;
+    request.access = 1;
+    request.data_max = data_max;
+    request.brief = true;
+    g_assert_cmpuint(RUN(open), ==, PH_ST_OK);
+    return result.closed;
+}
+
 uint32_t fx_execute(struct fixture *fx, uint64_t object, uint64_t handle)
 {
     return open_object(fx, object, handle, 1, true);

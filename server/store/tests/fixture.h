@@ -57,6 +57,7 @@ uint32_t fx_rmdir(struct fixture *fx, uint64_t parent, const char *name);
 uint32_t fx_rename(struct fixture *fx, uint64_t from, const char *name, uint64_t to, const char *new_name,
                    uint32_t flags);
 uint32_t fx_open_object(struct fixture *fx, uint64_t object, uint64_t handle, uint32_t access);
+bool fx_open_briefly(struct fixture *fx, uint64_t object, uint64_t handle, uint32_t data_max); /* closed? */
 uint32_t fx_execute(struct fixture *fx, uint64_t object, uint64_t handle);
 uint32_t fx_read(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t offset, uint32_t length);
 uint32_t fx_write(struct fixture *fx, uint64_t object, uint64_t handle, uint64_t offset, const void *bytes,

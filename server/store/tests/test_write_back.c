@@ -209,6 +209,24 @@ static void test_the_owner_opens_again_whatever_the_mode(void)
     fx_teardown(&fx);
 }
 
+static void test_brief_openings_close_where_all_came(void)
+{
+    struct fixture fx;
+    fx_setup(&fx);
+    fx_ok(&fx, fx_create(&fx, ROOT, "f", 0644, 1, 3));
+    uint64_t f = fx.attr->object;
+    g_assert_false(fx_open_briefly(&fx, f, 2, 100)); /* nothing came: it is empty */
+    fx_ok(&fx, fx_write(&fx, f, 1, 0, "data", 4, false, false));
+    g_assert_true(fx_open_briefly(&fx, f, 3, 100));
+    g_assert_cmpmem(fx.call.payload_out->data, fx.call.payload_out->len, "data", 4);
+    fx_is(fx_read(&fx, f, 3, 0, 4), PH_ST_BAD_HANDLE);
+    g_assert_false(fx_open_briefly(&fx, f, 4, 3)); /* too large */
+    fx_ok(&fx, fx_read(&fx, f, 4, 0, 4));
+    g_assert_false(fx_open_briefly(&fx, f, 4, 100)); /* open already, for somebody who goes on using it */
+    fx_ok(&fx, fx_read(&fx, f, 4, 0, 4));
+    fx_teardown(&fx);
+}
+
 static bool is_plain(struct fixture *fx, uint64_t object)
 {
     fx_ok(fx, fx_getattr(fx, object));
@@ -269,6 +287,47 @@ static void test_plain_is_found_out_anew_after_changes(void)
         g_usleep(100 * 1000);
         g_assert_false(is_plain(&fx, f));
         g_assert_false(is_plain(&fx, f));
+    }
+    fx_teardown(&fx);
+}
+
+static bool is_bare(struct fixture *fx, uint64_t object)
+{
+    fx_ok(fx, fx_getattr(fx, object));
+    return fx->attr->bare;
+}
+
+/* Of whatever kind the attributes are, and whoever asks; also when it was found out before. */
+static void test_bare_is_without_any_attribute(void)
+{
+    static const char *const names[] = {"user.a", "trusted.a", "security.a", "system.posix_acl_access"};
+    struct fixture fx;
+    fx_setup(&fx);
+    g_autofree char *f_path = fx_path(&fx, "f"), *d_path = fx_path(&fx, "d");
+    fx_ok(&fx, fx_create(&fx, ROOT, "f", 0666, 0, 0));
+    g_assert_false(fx.attr->bare); /* nobody asked */
+    uint64_t f = fx.attr->object;
+    fx.call.write_back = true;
+    fx_ok(&fx, fx_mkdir(&fx, ROOT, "d", 0777));
+    uint64_t d = fx.attr->object;
+    if (!is_bare(&fx, f) || setxattr(f_path, "user.a", "x", 1, 0) != 0) {
+        g_test_skip("labels on everything, or no attributes of users here");
+        fx_teardown(&fx);
+        return;
+    }
+    removexattr(f_path, "user.a");
+    fx_as(&fx, ALICE, ALICE);
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        size_t len = i < 3 ? 1 : sizeof access_list;
+        g_usleep(100 * 1000); /* from now on it is remembered */
+        g_assert_true(is_bare(&fx, f) && is_bare(&fx, d));
+        if (setxattr(f_path, names[i], access_list, len, 0) != 0 ||
+            setxattr(d_path, names[i], access_list, len, 0) != 0)
+            continue;
+        g_assert_false(is_bare(&fx, f) || is_bare(&fx, d));
+        g_assert_cmpint(is_plain(&fx, f), ==, i < 3);
+        g_assert_cmpint(removexattr(f_path, names[i]), ==, 0);
+        g_assert_cmpint(removexattr(d_path, names[i]), ==, 0);
     }
     fx_teardown(&fx);
 }
@@ -346,8 +405,10 @@ int main(int argc, char **argv)
     g_test_add_func("/store/write-back/create/only-new", test_only_what_is_made_gets_content);
     g_test_add_func("/store/write-back/write/time", test_writes_tell_their_time);
     g_test_add_func("/store/write-back/open/again", test_the_owner_opens_again_whatever_the_mode);
+    g_test_add_func("/store/write-back/open/brief", test_brief_openings_close_where_all_came);
     g_test_add_func("/store/write-back/plain", test_plain_is_what_mode_bits_say_all_about);
     g_test_add_func("/store/write-back/plain/anew", test_plain_is_found_out_anew_after_changes);
+    g_test_add_func("/store/write-back/bare", test_bare_is_without_any_attribute);
     g_test_add_func("/store/write-back/plain/flags", test_immutable_is_not_plain);
     g_test_add_func("/store/write-back/plain/rights", test_asking_for_plain_lends_no_rights);
     g_test_add_func("/store/write-back/sync/kinds", test_sync_without_a_handle_is_answered_for_all_kinds);
