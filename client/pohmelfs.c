@@ -20,6 +20,7 @@
 #include "client/guard.h"
 #include "client/link.h"
 #include "runtime/base/limits.h"
+#include "runtime/io/last_words.h"
 
 enum {
     EXIT_USAGE = 2,
@@ -204,6 +205,7 @@ int main(int argc, char **argv)
 {
     g_autoptr(GError) error = NULL;
     struct ph_mount_options options;
+    ph_last_words("pohmelfs");
     ph_log_adopt_libraries();
     if (!ph_mount_options_parse(argc, argv, geteuid() == 0, &options, &error)) {
         fprintf(stderr, "pohmelfs: %s\n", error->message);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "runtime/io/last_words.h"
 #include "server/check.h"
 #include "server/config.h"
 #include "server/log.h"
@@ -35,6 +36,7 @@ int main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     g_autoptr(ph_config_t) config = ph_config_from_arguments(argv, &request, &error);
 
+    ph_last_words("pohmel-server");
     if (config == NULL)
         return fail(error);
     if (request == PH_CONFIG_VERSION) {

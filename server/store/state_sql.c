@@ -97,11 +97,16 @@ static bool prepare(struct ph_state_sql *sql, const char *path, GError **error)
 static bool version_check(struct ph_state_sql *sql, const char *path, GError **error)
 {
     sqlite3_stmt *statement = NULL;
-    int version = -1;
-    if (sqlite3_prepare_v2(sql->connection, "PRAGMA user_version", -1, &statement, NULL) == SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW)
-        version = sqlite3_column_int(statement, 0);
+    bool known =
+        sqlite3_prepare_v2(sql->connection, "PRAGMA user_version", -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW;
+    int version = known ? sqlite3_column_int(statement, 0) : 0;
+    if (!known)
+        g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "state database %s cannot be read: %s", path,
+                    sqlite3_errmsg(sql->connection));
     sqlite3_finalize(statement);
+    if (!known)
+        return false;
     if (version == SCHEMA_VERSION)
         return true;
     if (version != 0) {
