@@ -229,9 +229,10 @@ void ph_cache_reclaimed(struct ph_cache *cache, const struct ph_claim *claim, ui
         return;
     }
     if (lease) {
+        /* That EXCLUSIVE went is still on its way to the server where write-back has claimed it. */
+        uint32_t most = o->downgraded ? POHMEL__LEASE_MODE__MODE_SHARED : POHMEL__LEASE_MODE__MODE_EXCLUSIVE;
         o->lease = lease;
-        set_mode(cache, o,
-                 mode < POHMEL__LEASE_MODE__MODE_EXCLUSIVE ? mode : POHMEL__LEASE_MODE__MODE_EXCLUSIVE);
+        set_mode(cache, o, mode < most ? mode : most);
     }
     if (lease && claim->version)
         return;

@@ -140,7 +140,6 @@ void wb_set_lease(struct ph_wb *wb, struct wb_object *o, uint64_t lease)
         ph_lru_remove(&wb->leases, &o->lease_lru);
     o->in_leases = false;
     o->lease = lease;
-    o->renamed = 0;
     if (lease != 0 && ph_lru_find(&wb->leases, lease) == NULL) {
         ph_lru_add(&wb->leases, &o->lease_lru, lease);
         o->in_leases = true;

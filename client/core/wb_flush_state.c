@@ -71,6 +71,18 @@ static void send_open(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *
     wb_op_send(wb, call, PH_CMD_OPEN, actions);
 }
 
+/* Every command of ours that changes data says when it was changed: a time that none of them gave was given
+ * by somebody else. Returns what goes into the message. */
+static Pohmel__Time *tell_modified(struct wb_object *o, struct wb_outgoing *out)
+{
+    if (!o->sent_timed)
+        o->sent_first = o->attr.modified;
+    o->sent_timed = true;
+    o->sent_last = o->attr.modified;
+    wb_time_to_wire(&o->attr.modified, &out->modified);
+    return &out->modified;
+}
+
 static void send_cut(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
 {
     struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_CUT);
@@ -79,8 +91,12 @@ static void send_cut(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *a
     setattr->caller = (Pohmel__Caller *) caller_of(op, op->objects[0], op->which, call->outgoing);
     setattr->object = op->objects[0]->lru.key;
     setattr->handle = op->handle;
-    setattr->which = PH_SET_SIZE;
+    setattr->which = PH_SET_SIZE | (op->which & PH_SET_MODIFIED);
     setattr->size = op->cut;
+    if (setattr->which & PH_SET_MODIFIED)
+        setattr->modified = tell_modified(op->objects[0], call->outgoing);
+    else
+        op->objects[0]->sent_untimed = true;
     wb_op_send(wb, call, PH_CMD_SETATTR, actions);
 }
 
@@ -109,13 +125,8 @@ static void send_pieces(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions
         call->payload = piece;
         op->end = MAX_OF(op->end, offset + piece->len);
         o->sent_end = MAX_OF(o->sent_end, op->end);
-        if (says_all(op, o, piece->len)) {
-            wb_time_to_wire(&o->attr.modified, &call->outgoing->modified);
-            write->modified = &call->outgoing->modified;
-            op->said = true;
-        } else {
-            o->sent_untimed = true;
-        }
+        write->modified = tell_modified(o, call->outgoing);
+        op->said = op->said || says_all(op, o, piece->len);
         wb_op_send(wb, call, PH_CMD_WRITE, actions);
     }
 }
@@ -126,7 +137,7 @@ static bool send_final(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions 
     struct wb_object *o = op->objects[0];
     uint32_t which = op->said ? 0 : op->which & AT_THE_END;
     if (op->writes && op->size != o->server_size)
-        which |= PH_SET_SIZE;
+        which |= PH_SET_SIZE | (op->which & PH_SET_MODIFIED);
     if (which == 0)
         return true;
     struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_FINAL);
@@ -142,9 +153,9 @@ static bool send_final(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions 
     setattr->gid = which & PH_SET_GID ? o->attr.gid : 0;
     setattr->size = which & PH_SET_SIZE ? op->size : 0;
     wb_time_to_wire(&o->attr.accessed, &out->accessed);
-    wb_time_to_wire(&o->attr.modified, &out->modified);
     setattr->accessed = which & PH_SET_ACCESSED ? &out->accessed : NULL;
-    setattr->modified = which & PH_SET_MODIFIED ? &out->modified : NULL;
+    setattr->modified = which & PH_SET_MODIFIED ? tell_modified(o, out) : NULL;
+    o->sent_untimed = o->sent_untimed || (which & (PH_SET_SIZE | PH_SET_MODIFIED)) == PH_SET_SIZE;
     wb_op_send(wb, call, PH_CMD_SETATTR, actions);
     return false;
 }
@@ -214,7 +225,7 @@ void wb_state_start(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *
     }
     op->size = o->attr.size;
     o->sent_end = o->server_size;
-    o->sent_untimed = false;
+    o->sent_timed = o->sent_untimed = false;
     op->bytes = o->data != NULL ? ph_wb_data_dirty_bytes(o->data) : 0;
     op->data = op->bytes > 0;
     op->cursor = op->end = 0;

@@ -150,14 +150,23 @@ static int time_cmp(const struct ph_cached_time *a, const struct ph_cached_time 
     return a->nanoseconds < b->nanoseconds ? -1 : a->nanoseconds > b->nanoseconds;
 }
 
+/* Whether a change of ours may have left TIME as that of modification. Some filesystems keep only seconds. */
+static bool may_be_our_time(const struct wb_object *o, const struct ph_cached_time *time)
+{
+    struct ph_cached_time first = o->sent_first;
+    if (o->sent_untimed || time_cmp(time, &o->server_modified) == 0)
+        return true;
+    if (time->nanoseconds == 0)
+        first.nanoseconds = 0;
+    return o->sent_timed && time_cmp(time, &first) >= 0 && time_cmp(time, &o->sent_last) <= 0;
+}
+
 /* Whether what was sent of O and not answered may have left it like NOW. */
 static bool may_be_ours(const struct wb_object *o, const struct ph_cached_attr *now)
 {
     uint64_t least = o->is_cut ? MIN_OF(o->cut, o->server_size) : o->server_size;
     uint64_t most = MAX_OF(MAX_OF(o->attr.size, o->server_size), o->sent_end);
-    bool in_time = o->sent_untimed || time_cmp(&now->modified, &o->server_modified) == 0 ||
-                   time_cmp(&now->modified, &o->attr.modified) <= 0;
-    return in_time &&
+    return may_be_our_time(o, &now->modified) &&
            (!S_ISREG(now->mode) || (now->size >= MIN_OF(least, o->attr.size) && now->size <= most));
 }
 

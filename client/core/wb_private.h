@@ -150,8 +150,6 @@ struct wb_object {
     bool suspect;   /* the session changed: see whether others changed it */
     bool unleased;  /* no lease is to be had: operations go without */
     uint64_t lease;
-    uint64_t
-        renamed; /* the id of the lease, which is on its way back under the old one, at a restarted server */
     uint64_t server_version;
     struct ph_cached_attr *there; /* what the server said when all was written back; NULL: it did not */
     uint64_t there_for;           /* the version that ATTR had then */
@@ -161,8 +159,10 @@ struct wb_object {
     struct ph_cached_time server_changed;  /* its time of change after what was written back last */
     struct ph_cached_time server_modified; /* with that version */
     uint64_t sent_end;                     /* of what is being sent */
-    bool sent_untimed;                     /* a part of it leaves the time to the server */
-    bool moved;                            /* a change of ours moved its version without our being told */
+    /* The times of modification that it gives, and whether it gives one, or leaves that to the server. */
+    struct ph_cached_time sent_first, sent_last;
+    bool sent_timed, sent_untimed;
+    bool moved;  /* a change of ours moved its version without our being told */
     bool passed; /* one of names may have, which leaves size and time of modification */
     uint64_t pins, busy;
     struct wb_op **ops; /* about it, in order */

@@ -188,16 +188,36 @@ void ph_wb_claims(struct ph_wb *wb, void (*fn)(void *data, const struct ph_claim
     }
 }
 
+static void rename_in(uint64_t *leases, size_t count, uint64_t from, uint64_t to)
+{
+    for (size_t i = 0; i < count; i++)
+        if (leases[i] == from)
+            leases[i] = to;
+}
+
+/* Releases that wait for what is being written back name the lease as the server now knows it. */
+static void rename_lease(struct ph_wb *wb, struct wb_object *o, uint64_t lease)
+{
+    for (struct ph_lru_entry *entry = wb->calls.oldest; entry != NULL; entry = entry->newer) {
+        const struct ph_wb_call *call = WB_OF(entry, struct ph_wb_call, lru);
+        if (call->command != PH_CMD_LEASE_RELEASE || call->sent || call->owned == NULL)
+            continue;
+        Pohmel__LeaseReleaseRequest *request = (Pohmel__LeaseReleaseRequest *) call->owned;
+        rename_in(request->leases, request->n_leases, o->lease, lease);
+        rename_in(request->kept, request->n_kept, o->lease, lease);
+    }
+    if (o->recalled) /* whatever replies still grant it */
+        wb_gone(wb, o->lru.key, lease);
+    wb_set_lease(wb, o, lease);
+}
+
 void ph_wb_reclaimed(struct ph_wb *wb, const struct ph_claim *claim, uint64_t lease, uint32_t mode)
 {
     struct wb_object *o = wb_find(wb, claim->object);
     if (o == NULL || !o->exclusive || o->lease != claim->lease)
         return;
     if (lease != 0 && mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE) {
-        if (o->recalled)
-            o->renamed = lease;
-        else
-            wb_set_lease(wb, o, lease);
+        rename_lease(wb, o, lease);
         return;
     }
     o->pins++;
@@ -334,8 +354,6 @@ static size_t let_go(struct ph_wb *wb, uint64_t *leases, size_t count, struct ph
         struct wb_range *range = wb_range_of_lease(wb, leases[i]);
         if (range != NULL)
             wb_range_let_go(wb, range, actions);
-        if (o != NULL && o->renamed != 0)
-            leases[i] = o->renamed;
         if (o != NULL && o->born && o->attr.version != o->server_version)
             wb_action(actions, PH_WB_FORGET)->object = o->lru.key;
         if (o != NULL)

@@ -118,6 +118,8 @@ static void on_restart(struct world *world, void *data)
     int index = GPOINTER_TO_INT(data);
     sim_trace_line(&world->result->trace, world->now_us, "world", "client%d starts again", index);
     struct sim_client *client = sim_client_new(world, index);
+    if (world->calm && client->writeback)
+        sim_writeback_drain(client->writeback);
     if (world->ending)
         sim_client_shutdown(client);
 }

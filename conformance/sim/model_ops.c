@@ -335,23 +335,37 @@ static uint32_t rename_name(void *self, struct ph_call *call, const Pohmel__Rena
     return PH_ST_OK;
 }
 
-/* Owner and size only. */
+/* The data of OBJECT were changed: at TIME, or (NULL) now. */
+static void touch(const struct model_store *store, struct model_object *object, const Pohmel__Time *time)
+{
+    enum { MS_PER_S = 1000, US_PER_MS = 1000, NS_PER_MS = 1000000 };
+    uint64_t now_ms = *store->now_us / US_PER_MS;
+    if (time)
+        object->modified = (struct timespec){.tv_sec = time->seconds, .tv_nsec = time->nanoseconds};
+    else
+        object->modified = (struct timespec){.tv_sec = (time_t) (MODEL_BORN_S + now_ms / MS_PER_S),
+                                             .tv_nsec = (long) (now_ms % MS_PER_S * NS_PER_MS)};
+}
+
+/* Owner, size, and when the data were changed. */
 static uint32_t set_attributes(void *self, struct ph_call *call, const Pohmel__SetattrRequest *request,
                                Pohmel__AttrResult *reply)
 {
-    enum { OWNER = 1 << 1, SIZE = 1 << 3 };
     struct model_object *object = model_find(self, request->object);
     if (!object)
         return PH_ST_STALE;
-    if (request->which & OWNER)
+    if (request->which & PH_SET_UID)
         object->uid = request->uid;
-    if (request->which & SIZE) {
+    if (request->which & PH_SET_SIZE) {
         if (request->size > sizeof(object->data))
             return PH_ST_TOO_BIG;
         if (request->size < object->size)
             memset(object->data + request->size, 0, object->size - request->size);
         object->size = request->size;
+        touch(self, object, NULL);
     }
+    if (request->which & PH_SET_MODIFIED)
+        touch(self, object, request->modified);
     object->version++;
     reply->attr = model_new_attr(call->arena, object);
     return PH_ST_OK;
@@ -373,6 +387,7 @@ static uint32_t write_data(void *self, struct ph_call *call, const Pohmel__Write
         return PH_ST_TOO_BIG;
     memcpy(object->data + offset, bytes, request->length);
     object->size = MAX(object->size, offset + request->length);
+    touch(store, object, request->modified);
     object->version++;
     struct model_moment moment = {.object = object->id, .from_us = *store->now_us};
     memcpy(&moment.value, object->data, sizeof(moment.value));

@@ -15,7 +15,8 @@ struct model_entry {
 struct model_object {
     uint64_t id, version;
     uint32_t mode, links, uid;
-    GPtrArray *entries; /* struct model_entry; NULL for files */
+    struct timespec modified; /* the data */
+    GPtrArray *entries;       /* struct model_entry; NULL for files */
     uint8_t data[MODEL_FILE_MAX_BYTES];
     gsize size;
 };

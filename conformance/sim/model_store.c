@@ -115,8 +115,11 @@ void model_unlink(struct model_store *store, struct model_object *directory, str
 
 void model_attr(struct ph_arena *arena, const struct model_object *object, Pohmel__Attr *attr)
 {
-    Pohmel__Time *time = PH_ARENA_NEW(arena, Pohmel__Time);
+    Pohmel__Time *time = PH_ARENA_NEW(arena, Pohmel__Time), *modified = PH_ARENA_NEW(arena, Pohmel__Time);
     pohmel__time__init(time);
+    pohmel__time__init(modified);
+    modified->seconds = object->modified.tv_sec;
+    modified->nanoseconds = (uint32_t) object->modified.tv_nsec;
     pohmel__attr__init(attr);
     attr->object = object->id;
     attr->mode = object->mode;
@@ -125,7 +128,8 @@ void model_attr(struct ph_arena *arena, const struct model_object *object, Pohme
     attr->plain = true;
     attr->size = object->size;
     attr->version = object->version;
-    attr->accessed = attr->modified = attr->changed = time;
+    attr->accessed = attr->changed = time;
+    attr->modified = modified;
 }
 
 Pohmel__Attr *model_new_attr(struct ph_arena *arena, const struct model_object *object)

@@ -13,8 +13,9 @@ enum {
     MODEL_REGISTER_FIRST = 100,
     MODEL_VALUE_BYTES = 8, /* a register holds little-endian numbers of that size */
     MODEL_REGISTER_BYTES = 16,
-    MODEL_LOG = 110, /* a file that is empty at first */
-    MODEL_SUB = 120, /* a directory that is empty at first */
+    MODEL_LOG = 110,           /* a file that is empty at first */
+    MODEL_SUB = 120,           /* a directory that is empty at first */
+    MODEL_BORN_S = 1000000000, /* what its clock shows at first */
 };
 
 struct model_store;

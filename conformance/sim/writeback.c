@@ -6,7 +6,7 @@
 #include "runtime/base/limits.h"
 #include "runtime/base/mutant.h"
 
-enum { NOTE_OBJECTS = 4, REAL_SECONDS = 1000000000, LIST_NAMES = 100 };
+enum { NOTE_OBJECTS = 4, LIST_NAMES = 100, MS_PER_S = 1000, NS_PER_MS = 1000000 };
 
 /* Something of the history that may be lost. */
 struct note {
@@ -31,7 +31,10 @@ static struct ph_wb_now now(struct sim_writeback *writeback)
     return (struct ph_wb_now){
         .ms = now_ms,
         .leases_until_ms = ph_cache_leases_until_ms(caching->cache),
-        .real = {.seconds = REAL_SECONDS + (int64_t) now_ms / 1000},
+        /* No two of them show the same time. */
+        .real = {.seconds = MODEL_BORN_S + (int64_t) now_ms / MS_PER_S,
+                 .nanoseconds =
+                     (uint32_t) (now_ms % MS_PER_S * NS_PER_MS) + (uint32_t) writeback->client->index + 1},
     };
 }
 

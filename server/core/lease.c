@@ -435,6 +435,22 @@ uint64_t ph_leases_reclaim(struct ph_leases *leases, struct ph_lease_session *se
     return own == NULL ? 0 : own->id;
 }
 
+uint64_t ph_leases_confirm(const struct ph_leases *leases, const struct ph_lease_session *session,
+                           uint64_t object, enum ph_lease_mode mode, uint64_t id)
+{
+    const struct ph_lease_object *entry = ph_lease_object_find(leases, session->space, object);
+    const struct ph_lease *lease;
+
+    if (entry == NULL)
+        return 0;
+    LIST_FOREACH(lease, &entry->holders, of_object)
+    {
+        if (lease->session == session)
+            return lease->id == id && lease->span == NULL && lease->mode >= mode ? id : 0;
+    }
+    return 0;
+}
+
 bool ph_leases_is_earlier(const struct ph_leases *leases, size_t space, uint64_t id)
 {
     return id >> PH_LEASE_ID_COUNT_BITS < leases->space[space].epoch;

@@ -307,6 +307,11 @@ bool ph_leases_acquire(struct ph_leases *leases, struct ph_lease_claim *claim,
 uint64_t ph_leases_reclaim(struct ph_leases *leases, struct ph_lease_session *session, uint64_t object,
                            enum ph_lease_mode mode, bool *fresh);
 
+/* The same for what SESSION has claimed already, under ID, and claims once more: ID where it still holds that
+ * (no range), in MODE or more; else 0. Nothing is granted. */
+uint64_t ph_leases_confirm(const struct ph_leases *leases, const struct ph_lease_session *session,
+                           uint64_t object, enum ph_lease_mode mode, uint64_t id);
+
 /* Whether ID was granted before this start of export SPACE. */
 bool ph_leases_is_earlier(const struct ph_leases *leases, size_t space, uint64_t id);
 

@@ -108,6 +108,7 @@ struct ph_session {
     bool ended;
     bool listed;                    /* in the list of the store */
     bool claims;                    /* of before the start; not done with what it claims */
+    bool claimed;                   /* it was; what it got may be claimed once more, if the answer was lost */
     bool resumable;                 /* it outlives its connection */
     bool away;                      /* its connection broke; it may be taken up again */
     bool wanted;                    /* while it was away somebody wanted a lock that it has */

@@ -17,9 +17,15 @@ static void take(struct ph_server_call *call, struct claim *one)
     const Pohmel__LeaseClaim *claim = one->claim;
 
     one->lease = 0;
-    if (!session->claims || session->lease == NULL || session->conn != call->conn)
+    one->fresh = false;
+    if (!session->claimed || session->lease == NULL || session->conn != call->conn || claim->range != NULL)
         return;
-    if (!ph_leases_is_earlier(leases, session->entry->index, claim->lease) || claim->range != NULL)
+    if (!ph_leases_is_earlier(leases, session->entry->index, claim->lease)) {
+        one->lease = ph_leases_confirm(leases, session->lease, claim->object,
+                                       (enum ph_lease_mode) claim->mode, claim->lease);
+        return;
+    }
+    if (!session->claims)
         return;
     if (claim->mode == PH_LEASE_EXCLUSIVE && session->read_only)
         return;
@@ -100,14 +106,14 @@ uint32_t ph_server_reclaim(void *self, struct ph_call *call, const Pohmel__Recla
     struct ph_server_call *own = call->context;
     struct ph_server *server = self;
     uint32_t status = PH_ST_OK;
-    bool claims;
+    bool claimed, claims;
 
     ph_server_enter(server, &own->actions);
+    claimed = own->session->claimed;
     claims = own->session->claims;
     ph_server_leave(server);
-    if (!claims)
-        return ph_fault_set(&call->fault, PH_ST_NO_LEASE,
-                            "there is nothing that the session could claim, or its time for that is over");
+    if (!claimed)
+        return ph_fault_set(&call->fault, PH_ST_NO_LEASE, "there is nothing that the session could claim");
     if (!own->session->caches)
         return ph_fault_set(&call->fault, PH_ST_WRONG_STATE, "the session was opened without leases");
     reply->grants = ph_arena_alloc0(call->arena, request->n_claims + 1, sizeof(*reply->grants));
@@ -115,6 +121,9 @@ uint32_t ph_server_reclaim(void *self, struct ph_call *call, const Pohmel__Recla
         return PH_ST_NO_MEMORY;
     for (size_t i = 0; i < request->n_claims && status == PH_ST_OK; i++)
         status = reclaim_one(call, request->claims[i], reply);
+    if (status == PH_ST_OK && !claims && reply->n_grants == 0)
+        return ph_fault_set(&call->fault, PH_ST_NO_LEASE,
+                            "the session has said that it claims nothing more, and holds nothing of this");
     return status;
 }
 

@@ -185,7 +185,7 @@ void ph_session_restore(struct ph_server *server, const struct ph_session_wish *
         ph_server_session_caches(server, session, (const uint8_t *) stored->host, strlen(stored->host));
         session->writes_back = session->caches && stored->write_back && !session->read_only;
     }
-    session->claims = true;
+    session->claims = session->claimed = true;
     ph_session_put_away(server, session);
 }
 

@@ -133,28 +133,35 @@ static void test_write_back(void)
     g_assert_cmpuint(total.doubted, >, 0);
 }
 
+/* Whether the fault struck in that world of the matrix, in which nothing may break. */
+static gboolean strikes(gboolean write_back, enum sim_fault fault, enum sim_phase phase, uint64_t seed)
+{
+    enum { STRIKE_STEPS = 60 };
+    struct sim_options options = {.seed = seed,
+                                  .steps = STRIKE_STEPS,
+                                  .caching = TRUE,
+                                  .write_back = write_back,
+                                  .fault = fault,
+                                  .phase = phase,
+                                  .no_trace = TRUE};
+    struct sim_result result;
+    sim_run(&options, &result);
+    if (result.violation)
+        g_error("pohmel-sim-matrix%s --fault '%s' --phase '%s' --seed %" G_GUINT64_FORMAT ": %s",
+                write_back ? " --write-back" : "", sim_fault_name(fault), sim_phase_name(phase), seed,
+                result.violation);
+    gboolean struck = result.strikes > 0;
+    sim_result_clear(&result);
+    return struck;
+}
+
 /* One fault in one phase: in so many worlds, each of which it must strike sooner or later. */
 static void strike(gboolean write_back, enum sim_fault fault, enum sim_phase phase)
 {
-    enum { STRUCK = 3, TRIES = 40, STRIKE_STEPS = 60 };
+    enum { STRUCK = 3, TRIES = 40 };
     int struck = 0;
-    for (uint64_t seed = FIRST_SEED; struck < STRUCK && seed < FIRST_SEED + TRIES; seed++) {
-        struct sim_options options = {.seed = seed,
-                                      .steps = STRIKE_STEPS,
-                                      .caching = TRUE,
-                                      .write_back = write_back,
-                                      .fault = fault,
-                                      .phase = phase,
-                                      .no_trace = TRUE};
-        struct sim_result result;
-        sim_run(&options, &result);
-        if (result.violation)
-            g_error("pohmel-sim-matrix%s --fault '%s' --phase '%s' --seed %" G_GUINT64_FORMAT ": %s",
-                    write_back ? " --write-back" : "", sim_fault_name(fault), sim_phase_name(phase), seed,
-                    result.violation);
-        struck += result.strikes > 0;
-        sim_result_clear(&result);
-    }
+    for (uint64_t seed = FIRST_SEED; struck < STRUCK && seed < FIRST_SEED + TRIES; seed++)
+        struck += strikes(write_back, fault, phase, seed);
     if (struck < STRUCK)
         g_error("%s, %s: only %d worlds were struck", sim_fault_name(fault), sim_phase_name(phase), struck);
 }
@@ -183,6 +190,26 @@ static void test_broke_once(void)
     }
 }
 
+/* Worlds of the matrix that did. */
+static void test_broke_in_the_matrix(void)
+{
+    static const struct {
+        enum sim_fault fault;
+        enum sim_phase phase;
+        uint64_t seed;
+    } worlds[] = {
+        {SIM_FAULT_SERVER, SIM_PHASE_RENAME, 74}, /* given back under its new id before what was dirty */
+        {SIM_FAULT_SERVER, SIM_PHASE_WANTED, 51},
+        {SIM_FAULT_BOTH, SIM_PHASE_WANTED, 125},
+        {SIM_FAULT_BOTH, SIM_PHASE_RECLAIM, 75},
+        {SIM_FAULT_RESET, SIM_PHASE_RECLAIM, 100}, /* claimed once more after it was done */
+        {SIM_FAULT_PAUSE, SIM_PHASE_FLUSH, 191},   /* wrote over what others had written */
+        {SIM_FAULT_PAUSE, SIM_PHASE_GRACE, 100},   /* told what could not be written back */
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(worlds); i++)
+        strikes(TRUE, worlds[i].fault, worlds[i].phase, worlds[i].seed);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -192,5 +219,6 @@ int main(int argc, char **argv)
     g_test_add_func("/sim/whatever machines keep back, all see one copy", test_write_back);
     g_test_add_func("/sim/every fault in every phase leaves one copy", test_every_fault_in_every_phase);
     g_test_add_func("/sim/seeds that once broke a promise", test_broke_once);
+    g_test_add_func("/sim/worlds of the matrix that once broke a promise", test_broke_in_the_matrix);
     return g_test_run();
 }

@@ -304,6 +304,38 @@ static void test_breaks_while_claiming(void)
     tear_down(&pair);
 }
 
+/* The promise: what was claimed is claimed once more, under its new id, when the connection broke before the
+ * client could know that it was done, or that the server knew; of what is not held any more nothing comes. */
+static void test_claims_what_it_has_claimed(void)
+{
+    struct pair pair;
+    uint64_t lease, again;
+
+    set_up(&pair);
+    lease = client_acquired(&pair.one, client_acquire(&pair.one, FILE_A, PH_LEASE_EXCLUSIVE));
+    restart(&pair);
+    g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
+    again = claimed(&pair.one, claim(&pair.one, FILE_A, lease, PH_LEASE_EXCLUSIVE, 0));
+    client_clear(&pair.one);
+    client_connect(&pair.one, &pair.world);
+    g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(claimed(&pair.one, claim(&pair.one, FILE_B, again, PH_LEASE_SHARED, 0)), ==, 0);
+    g_assert_cmpuint(claimed(&pair.one, claim(&pair.one, FILE_A, again, PH_LEASE_EXCLUSIVE, 0)), ==, again);
+    g_assert_true(done(&pair.one));
+    g_assert_cmpuint(resume(&pair.two, 2), ==, PH_ST_OK);
+    g_assert_true(done(&pair.two));
+    client_getattr(&pair.two, FILE_A, NULL); /* wants it, and waits */
+    client_clear(&pair.one);
+    client_connect(&pair.one, &pair.world);
+    g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(claimed(&pair.one, claim(&pair.one, FILE_A, again, PH_LEASE_EXCLUSIVE, 0)), ==, again);
+    g_assert_true(done(&pair.one));
+    client_release(&pair.one, again, false);
+    g_assert_cmpuint(client_status(&pair.one, claim(&pair.one, FILE_A, again, PH_LEASE_EXCLUSIVE, 0)), ==,
+                     PH_ST_NO_LEASE);
+    tear_down(&pair);
+}
+
 /* The promise: a session with a higher number, and one that is closed, claim nothing more. */
 static void test_grace_ends_early(void)
 {
@@ -381,6 +413,7 @@ int main(int argc, char **argv)
     g_test_add_func("/grace/handles-and-locks", test_handles_and_locks);
     g_test_add_func("/grace/claims-are-refused", test_claims_are_refused);
     g_test_add_func("/grace/a-connection-breaks-while-it-claims", test_breaks_while_claiming);
+    g_test_add_func("/grace/what-it-has-claimed-it-can-claim-once-more", test_claims_what_it_has_claimed);
     g_test_add_func("/grace/ends-early", test_grace_ends_early);
     g_test_add_func("/grace/who-is-fenced-is-forgotten-first", test_fenced_is_forgotten_first);
     g_test_add_func("/grace/slots-go-on", test_slots_go_on);

@@ -1,0 +1,127 @@
+/* The promises of write-back when the server was started anew, or a session was lost, with leases under
+ * recall, and changes under way, or refused. */
+#include <string.h>
+
+#include "client/core/reclaim.h"
+#include "client/core/tests/wb_steps.h"
+
+enum { PLENTY = 1 << 20, LEASE_STEP = 1000 };
+
+static uint64_t lease_of(const struct wb_steps *steps, uint64_t object)
+{
+    return wb_model_node(steps->world.server, object)->lease;
+}
+
+/* The server was started anew: what is claimed is granted under other ids. */
+static void reclaim_all(struct wb_steps *steps)
+{
+    struct ph_reclaim reclaim;
+    ph_reclaim_init(&reclaim);
+    ph_wb_claims(steps->world.wb, ph_reclaim_add, &reclaim);
+    for (const struct ph_reclaimed *at = ph_reclaim_first(&reclaim); at; at = ph_reclaim_next(at)) {
+        struct wb_node *node = wb_model_node(steps->world.server, at->claim.object);
+        g_assert_cmpuint(at->claim.lease, ==, node->lease);
+        node->lease += LEASE_STEP;
+        ph_wb_reclaimed(steps->world.wb, &at->claim, node->lease, at->claim.mode);
+    }
+    ph_reclaim_clear(&reclaim);
+}
+
+/* A file that is open here and was written. */
+static void begin_written(struct wb_steps *steps)
+{
+    wb_steps_begin(steps, PLENTY);
+    wb_steps_file(steps, "f", 10, "old");
+    g_assert_cmpuint(wb_open(steps, 10, 1), ==, UINT32_MAX);
+    wb_world_settle(&steps->world);
+    g_assert_cmpuint(wb_write(steps, 10, 1, 0, "new"), ==, PH_ST_OK);
+}
+
+/* Whoever gives a lease back that is being recalled may know it by the id that it had before the restart, or
+ * by the one that it has now, and what is dirty under it goes first in both cases. */
+static void test_reclaimed_under_recall(void)
+{
+    for (int later = 0; later < 2; later++) {
+        struct wb_steps steps;
+        begin_written(&steps);
+        uint64_t lease = lease_of(&steps, 10);
+        wb_world_recall(&steps.world, 10, lease);
+        struct wb_asked *release = later ? NULL : wb_release(&steps, lease);
+        reclaim_all(&steps);
+        if (release == NULL)
+            release = wb_release(&steps, lease_of(&steps, 10));
+        g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_LEASE_RELEASE), ==, 0);
+        struct wb_sent *sent;
+        while ((sent = wb_world_find(&steps.world, PH_CMD_LEASE_RELEASE)) == NULL) {
+            g_assert_cmpuint(steps.world.sent->len, >, 0);
+            wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+        }
+        g_assert_nonnull(strstr(steps.history->str, "WRITE"));
+        const Pohmel__LeaseReleaseRequest *request = (const Pohmel__LeaseReleaseRequest *) sent->inner;
+        g_assert_cmpuint(request->n_leases, ==, 1);
+        g_assert_cmpuint(request->leases[0], ==, lease + LEASE_STEP);
+        wb_world_settle(&steps.world);
+        g_assert_true(release->done);
+        wb_world_drop(release);
+        wb_steps_end(&steps);
+    }
+}
+
+/* What others wrote while a write of ours was not answered, as much, and by a clock that is behind ours. */
+static void test_others_whose_clock_is_behind(void)
+{
+    struct wb_steps steps;
+    begin_written(&steps);
+    wb_world_flush(&steps.world, 0);
+    while (wb_world_find(&steps.world, PH_CMD_WRITE) == NULL)
+        wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+    wb_world_lose(&steps.world);
+    wb_steps_other_writes(&steps, 10, "NEW");
+    wb_model_node(steps.world.server, 10)->modified.seconds = 77;
+    wb_world_open(&steps.world);
+    struct wb_asked *sync = wb_sync(&steps, 10);
+    wb_world_settle(&steps.world);
+    g_assert_true(sync->done);
+    g_assert_cmpuint(sync->reply.status, ==, PH_ST_STALE);
+    wb_world_drop(sync);
+    g_autofree char *text = wb_steps_text(&steps, 10);
+    g_assert_cmpstr(text, ==, "NEW");
+    wb_steps_end(&steps);
+}
+
+/* What could not be written back is not what is told of the file from then on. */
+static void test_what_was_refused_is_not_told(void)
+{
+    struct wb_steps steps;
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+    Pohmel__GetattrRequest ask = POHMEL__GETATTR_REQUEST__INIT;
+    begin_written(&steps);
+    g_assert_cmpuint(wb_chmod(&steps, 10, 0600), ==, PH_ST_OK);
+    wb_world_lose(&steps.world);
+    wb_steps_other_writes(&steps, 10, "longer than it was");
+    wb_world_open(&steps.world);
+    wb_world_flush(&steps.world, 0);
+    wb_world_deliver(&steps.world, wb_world_find(&steps.world, PH_CMD_LEASE_ACQUIRE));
+    g_assert_cmpuint(steps.world.failed->len, >, 0);
+    ask.caller = &caller;
+    ask.object = 10;
+    struct wb_asked *asked = wb_world_ask(&steps.world, PH_CMD_GETATTR, &ask, NULL);
+    wb_world_settle(&steps.world);
+    g_assert_true(asked->done);
+    const Pohmel__GetattrReply *reply = (const Pohmel__GetattrReply *) asked->reply.message;
+    g_assert_cmpuint(reply->attr->size, ==, strlen("longer than it was"));
+    g_assert_cmpuint(reply->attr->mode & 07777, ==, 0644);
+    wb_world_drop(asked);
+    wb_steps_end(&steps);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/wb-again/a-lease-that-is-recalled-goes-by-its-new-id-after-what-is-dirty",
+                    test_reclaimed_under_recall);
+    g_test_add_func("/wb-again/what-others-wrote-by-a-clock-that-is-behind-is-not-overwritten",
+                    test_others_whose_clock_is_behind);
+    g_test_add_func("/wb-again/what-was-refused-is-not-told", test_what_was_refused_is_not_told);
+    return g_test_run();
+}
