@@ -173,6 +173,8 @@ static uint32_t create(void *self, struct ph_call *call, const Pohmel__CreateReq
         return PH_ST_EXISTS;
     file =
         entry ? model_find(store, entry->object) : model_add(store, request->object, S_IFREG | request->mode);
+    if (!file)
+        return PH_ST_INVALID;
     if (file->entries)
         return PH_ST_IS_DIRECTORY;
     if (!entry)
@@ -195,6 +197,8 @@ static uint32_t make_directory(void *self, struct ph_call *call, const Pohmel__M
     if (model_entry(parent, request->name))
         return PH_ST_EXISTS;
     struct model_object *directory = model_add(store, request->object, S_IFDIR | request->mode);
+    if (!directory)
+        return PH_ST_INVALID;
     model_link(parent, request->name, directory);
     reply->attr = model_new_attr(call->arena, directory);
     return PH_ST_OK;

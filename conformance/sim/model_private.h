@@ -58,7 +58,7 @@ struct model_store {
 /* The object, or NULL. */
 struct model_object *model_find(struct model_store *store, uint64_t object);
 
-/* New object without a name. Notes a violation when the id is not a fresh one of those given out. */
+/* New object without a name; NULL where the id was used. Notes a violation when it was never given out. */
 struct model_object *model_add(struct model_store *store, uint64_t id, uint32_t mode);
 
 /* The entry of that name, or NULL. */

@@ -59,8 +59,9 @@ struct model_object *model_add(struct model_store *store, uint64_t id, uint32_t 
 {
     if (id < PH_OBJECT_GIVEN_FIRST || id >= store->next_id)
         model_violate(store, "object %" G_GUINT64_FORMAT " was made with an id that nobody was given", id);
+    /* Made in a session that was lost, and removed since: it is not made once more. */
     if (!g_hash_table_add(store->used, g_memdup2(&id, sizeof(id))))
-        model_violate(store, "the id %" G_GUINT64_FORMAT " was used for two objects", id);
+        return NULL;
     return add_object(store, id, mode);
 }
 

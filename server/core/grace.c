@@ -210,7 +210,8 @@ static bool may_read(const struct ph_server_call *call)
         return false;
     if (object == 0)
         return true;
-    if (session->claims && ph_peek_reopens(command, frame->message, frame->header.message_len))
+    /* Also when it is done: the answer may have been lost, and all of it begins again. */
+    if (session->claimed && ph_peek_reopens(command, frame->message, frame->header.message_len))
         return true;
     return session->lease != NULL && ph_leases_holds(call->server->leases, session->lease, object);
 }

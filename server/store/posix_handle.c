@@ -406,7 +406,7 @@ bool ph_id_in_use(struct ph_posix_store *store, uint64_t id)
 {
     struct ph_state_row row;
     pthread_mutex_lock(&store->lock);
-    bool known = g_hash_table_contains(store->by_id, &id);
+    bool known = g_hash_table_contains(store->by_id, &id) || ph_gone_ids_has(&store->gone_ids, id);
     pthread_mutex_unlock(&store->lock);
     return known || ph_state_db_by_id(store->db, id, &row);
 }
@@ -438,6 +438,6 @@ uint32_t ph_ids_check(struct ph_posix_store *store, struct ph_call *call, uint64
     if (allowed)
         return PH_ST_OK;
     return ph_fault_set(&call->fault, PH_ST_INVALID,
-                        "object id %llu was not given to this client, or is in use",
+                        "object id %llu was not given to this client, or is used already",
                         (unsigned long long) first);
 }

@@ -16,6 +16,7 @@
 #include "ph_dispatch.h"
 #include "runtime/base/limits.h"
 #include "runtime/wire/call.h"
+#include "server/store/gone_ids.h"
 #include "server/store/journal.h"
 #include "server/store/quotas.h"
 #include "server/store/reserves.h"
@@ -127,6 +128,7 @@ struct ph_posix_store {
 
     pthread_mutex_t lock;
     GHashTable *by_id, *by_identity;
+    struct ph_gone_ids gone_ids; /* of objects that clients made, and removed by their last name */
     GQueue idle, dirs_lru;
     GQueue lately_removed; /* each with a reference */
     uint32_t pins;

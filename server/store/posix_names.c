@@ -200,6 +200,17 @@ void ph_victim_end(struct ph_posix_store *store, const struct ph_named *named, s
     ph_object_unref(store, g_steal_pointer(&victim->object));
 }
 
+/* The object of VICTIM lost its last name: who made it is not to make it again. */
+static void used_up(struct ph_posix_store *store, const struct ph_victim *victim)
+{
+    bool last = S_ISDIR(victim->stx.stx_mode) || victim->stx.stx_nlink <= 1;
+    if (victim->object == NULL || !last || victim->object->id < PH_OBJECT_GIVEN_FIRST)
+        return;
+    pthread_mutex_lock(&store->lock);
+    ph_gone_ids_add(&store->gone_ids, victim->object->id);
+    pthread_mutex_unlock(&store->lock);
+}
+
 static uint32_t take_name(struct ph_posix_store *store, struct ph_call *call, const Pohmel__Caller *caller,
                           const struct ph_named *named, uint64_t expected, bool directory,
                           Pohmel__NameResult *result)
@@ -215,6 +226,8 @@ static uint32_t take_name(struct ph_posix_store *store, struct ph_call *call, co
         status == PH_ST_OK && unlinkat(named->dir->fd, named->name, directory ? AT_REMOVEDIR : 0) == 0;
     if (status == PH_ST_OK && !gone)
         status = ph_store_errno(call, "take a name away");
+    if (gone)
+        used_up(store, &victim);
     ph_victim_end(store, named, &victim, gone);
     if (gone)
         result->directory_version = ph_dir_changed(store, named->parent, named->dir->fd);
@@ -295,6 +308,7 @@ static void rename_follow(struct ph_posix_store *store, const struct ph_named *f
         ph_object_rename(store, replaced->object, from->parent, from->name);
         ph_victim_end(store, to, replaced, false);
     } else {
+        used_up(store, replaced);
         ph_victim_end(store, to, replaced, true);
     }
     ph_object_rename(store, moved->object, to->parent, to->name);

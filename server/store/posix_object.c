@@ -252,6 +252,7 @@ void ph_objects_init(struct ph_posix_store *store)
     for (size_t i = 0; i < G_N_ELEMENTS(store->appending); i++)
         pthread_mutex_init(&store->appending[i], NULL);
     store->by_id = g_hash_table_new(g_int64_hash, g_int64_equal);
+    ph_gone_ids_init(&store->gone_ids);
     store->by_identity = g_hash_table_new(identity_hash, identity_equal);
     g_queue_init(&store->idle);
     g_queue_init(&store->lately_removed);
@@ -269,6 +270,7 @@ void ph_objects_clear(struct ph_posix_store *store)
         unlist(store, store->idle.head->data);
     pthread_mutex_unlock(&store->lock);
     g_hash_table_unref(store->by_id);
+    ph_gone_ids_clear(&store->gone_ids);
     g_hash_table_unref(store->by_identity);
     for (size_t i = 0; i < G_N_ELEMENTS(store->making); i++)
         pthread_rwlock_destroy(&store->making[i]);

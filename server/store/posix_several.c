@@ -196,6 +196,14 @@ static uint32_t results_new(struct ph_call *call, size_t count, Pohmel__Transact
     return PH_ST_OK;
 }
 
+/* What is made and removed in a transaction that is undone may come again with the same ids. */
+static void pause_gone_ids(struct ph_posix_store *store, bool paused)
+{
+    pthread_mutex_lock(&store->lock);
+    store->gone_ids.paused = paused;
+    pthread_mutex_unlock(&store->lock);
+}
+
 uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_ops *ops, struct ph_call *call,
                           const Pohmel__TransactRequest *request, Pohmel__TransactReply *reply)
 {
@@ -209,6 +217,7 @@ uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_op
     if (status != PH_ST_OK)
         return status;
     pthread_mutex_lock(&store->several_lock);
+    pause_gone_ids(store, true);
     ph_undo_begin(&several.undo, store, call);
     several.handles = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     several.record = record_begin(store, call);
@@ -221,6 +230,7 @@ uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_op
         ph_undo_finish(store);
     g_array_unref(several.handles);
     ph_undo_end(&several.undo);
+    pause_gone_ids(store, false);
     pthread_mutex_unlock(&store->several_lock);
     return status;
 }

@@ -336,6 +336,28 @@ static void test_claims_what_it_has_claimed(void)
     tear_down(&pair);
 }
 
+/* The promise: what was open is opened again at once, too, when all begins again after it was done, though
+ * others have not come back. */
+static void test_opens_again_after_it_was_done(void)
+{
+    struct pair pair;
+
+    set_up(&pair);
+    client_open_file(&pair.one, FILE_B, 5, false);
+    restart(&pair);
+    g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(client_status(&pair.one, client_open_file(&pair.one, FILE_B, 5, true)), ==, PH_ST_OK);
+    g_assert_true(done(&pair.one));
+    client_clear(&pair.one);
+    client_connect(&pair.one, &pair.world);
+    g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(ph_server_look_grace(pair.world.server), >, 0);
+    g_assert_cmpuint(client_status(&pair.one, client_open_file(&pair.one, FILE_B, 5, true)), ==, PH_ST_OK);
+    g_assert_cmpuint(client_status(&pair.one, client_open_file(&pair.one, FILE_A, 6, false)), ==, PH_PENDING);
+    world_tick(&pair.world, OVER_MS);
+    tear_down(&pair);
+}
+
 /* The promise: a session with a higher number, and one that is closed, claim nothing more. */
 static void test_grace_ends_early(void)
 {
@@ -413,6 +435,8 @@ int main(int argc, char **argv)
     g_test_add_func("/grace/handles-and-locks", test_handles_and_locks);
     g_test_add_func("/grace/claims-are-refused", test_claims_are_refused);
     g_test_add_func("/grace/a-connection-breaks-while-it-claims", test_breaks_while_claiming);
+    g_test_add_func("/grace/what-was-open-is-opened-again-after-it-was-done",
+                    test_opens_again_after_it_was_done);
     g_test_add_func("/grace/what-it-has-claimed-it-can-claim-once-more", test_claims_what_it_has_claimed);
     g_test_add_func("/grace/ends-early", test_grace_ends_early);
     g_test_add_func("/grace/who-is-fenced-is-forgotten-first", test_fenced_is_forgotten_first);

@@ -68,6 +68,26 @@ static void test_ids_must_come_from_the_session(void)
     fx_teardown(&fx);
 }
 
+/* Who made it in a session that was lost, and does not know, would bring back what somebody removed. */
+static void test_what_was_removed_is_not_made_again(void)
+{
+    struct fixture fx;
+    fx_setup(&fx);
+    uint64_t first = fx.next_id;
+    fx_ok(&fx, fx_create(&fx, ROOT, "removed", 0644, 0, 0));
+    fx_ok(&fx, fx_create(&fx, ROOT, "replaced", 0644, 0, 0));
+    fx_ok(&fx, fx_create(&fx, ROOT, "new", 0644, 0, 0));
+    fx_ok(&fx, fx_remove(&fx, ROOT, "removed", 0));
+    fx_ok(&fx, fx_rename(&fx, ROOT, "new", ROOT, "replaced", 0));
+    for (uint64_t id = first; id < first + 2; id++) {
+        fx.next_id = id;
+        fx_is(fx_create(&fx, ROOT, "again", 0644, 0, 0), PH_ST_INVALID);
+    }
+    fx.next_id = first + 3;
+    fx_ok(&fx, fx_create(&fx, ROOT, "again", 0644, 0, 0));
+    fx_teardown(&fx);
+}
+
 static void test_create_opens_what_is_there(void)
 {
     struct fixture fx;
@@ -484,6 +504,7 @@ int main(int argc, char **argv)
     g_test_add_func("/store/found-objects-have-their-inode-number",
                     test_found_objects_have_their_inode_number);
     g_test_add_func("/store/ids-must-come-from-the-session", test_ids_must_come_from_the_session);
+    g_test_add_func("/store/what-was-removed-is-not-made-again", test_what_was_removed_is_not_made_again);
     g_test_add_func("/store/create-opens-what-is-there", test_create_opens_what_is_there);
     g_test_add_func("/store/write-read-append-and-holes", test_write_read_append_and_holes);
     g_test_add_func("/store/removed-file-lives-until-closed", test_removed_file_lives_until_closed);
