@@ -486,8 +486,10 @@ static void learn_acquired(struct ph_wb *wb, struct ph_wb_call *call, const stru
     uint64_t object = ((const Pohmel__LeaseAcquireRequest *) call->message)->object;
     const Pohmel__LeaseAcquireReply *acquired = (const Pohmel__LeaseAcquireReply *) reply->message;
     struct wb_mark *mark = wb_find_mark(wb, object);
-    if (mark != NULL)
-        mark->wanted_until_ms = 0;
+    if (mark != NULL) {
+        mark->refused = reply->status == PH_ST_NO_LEASE ? mark->refused + 1 : 0;
+        mark->wanted_until_ms = mark->refused > WB_REFUSED_MAX ? now->ms + WB_REFUSED_MS : 0;
+    }
     if (reply->status != PH_ST_OK && ((const Pohmel__LeaseAcquireRequest *) call->message)->range != NULL) {
         wb_range_refused(wb, object, now->ms);
         return;

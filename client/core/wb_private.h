@@ -23,8 +23,10 @@ enum {
     WB_MARK_TRIES = 8,
     WB_ROOM_TRIES = 4096, /* a listing brings up to 1024 */
     WB_TICK_AGAIN_MS = 10,
-    WB_USED_MS = 2000, /* a file is being written for so long after a write, unless it is closed */
-    WB_HOT_MS = 2000,  /* for so long no EXCLUSIVE lease is asked for after a recall */
+    WB_USED_MS = 2000,  /* a file is being written for so long after a write, unless it is closed */
+    WB_REFUSED_MAX = 8, /* leases that are refused so often are asked for only now and then */
+    WB_REFUSED_MS = 100,
+    WB_HOT_MS = 2000, /* for so long no EXCLUSIVE lease is asked for after a recall */
     WB_SPACE_AGAIN_MS = 100,
     WB_SPACE_IDLE_MS = 2000, /* for so long nothing was dirty, and what is reserved is given back */
     WB_OBJECTS_SHARE = 4,    /* of the objects that can be made, that one client takes for granted */
@@ -187,6 +189,7 @@ struct wb_mark {
     struct ph_lru_entry lru; /* object */
     uint64_t floor;          /* highest lease that was recalled or given back */
     uint64_t hot_until_ms, wanted_until_ms;
+    uint32_t refused;        /* so often in a row it was not granted */
     uint64_t range_after_ms; /* no range is asked for before */
     uint32_t range_back_off_ms;
     uint32_t error;

@@ -345,6 +345,44 @@ static void let_parts_go(struct ph_wb *wb, Pohmel__LeaseReleaseRequest *request)
     request->n_parts = left;
 }
 
+/* Whether nothing has to be sent before LEASE goes. */
+static bool goes_at_once(struct ph_wb *wb, uint64_t lease)
+{
+    const struct wb_object *o = holder(wb, lease);
+    if (wb_range_of_lease(wb, lease) != NULL)
+        return false;
+    if (o == NULL) { /* it may be that of what is being made */
+        for (const struct wb_op *op = wb->first; op != NULL; op = op->next)
+            if (op->kind == WB_MAKE && op->sent)
+                return false;
+        return true;
+    }
+    for (const struct wb_handle *handle = o->handles; handle != NULL; handle = handle->next)
+        if (!handle->open && !handle->refused)
+            return false;
+    return o->op_count == 0 && o->children.next == &o->children;
+}
+
+/* Those that wait for nothing do not wait for the others: what these wait for may need what they stand for.
+ */
+static void let_some_go(struct ph_wb *wb, Pohmel__LeaseReleaseRequest *request, const struct ph_wb_now *now,
+                        struct ph_wb_actions *actions)
+{
+    Pohmel__LeaseReleaseRequest first = POHMEL__LEASE_RELEASE_REQUEST__INIT;
+    uint64_t leases[PH_LEASES_PER_RELEASE];
+    size_t left = 0;
+    first.leases = leases;
+    for (size_t i = 0; i < request->n_leases; i++) {
+        if (first.n_leases < PH_LEASES_PER_RELEASE && goes_at_once(wb, request->leases[i]))
+            leases[first.n_leases++] = request->leases[i];
+        else
+            request->leases[left++] = request->leases[i];
+    }
+    request->n_leases = left;
+    if (first.n_leases > 0)
+        ph_wb_submit(wb, PH_CMD_LEASE_RELEASE, &first.base, NULL, NULL, NULL, now, actions);
+}
+
 /* Then they go; ids of our own mean nothing to the server. Returns how many are left. */
 static size_t let_go(struct ph_wb *wb, uint64_t *leases, size_t count, struct ph_wb_actions *actions)
 {
@@ -378,11 +416,13 @@ bool wb_local_release(struct ph_wb *wb, struct ph_wb_call *call, const struct ph
         flush_leases(wb, call, request->kept, request->n_kept, now->ms);
         flush_parts(wb, call, request);
         wb_own_message(call);
+        request = (Pohmel__LeaseReleaseRequest *) call->message;
         if (call->waiting > 0) {
+            if (!wb->any_unleased)
+                let_some_go(wb, request, now, actions);
             wb_pump(wb, now, actions);
             return true;
         }
-        request = (Pohmel__LeaseReleaseRequest *) call->message;
     } else if (call->rounds++ < WB_ROUNDS_MAX) {
         /* What came to be known, or was opened, while that was under way. */
         flush_leases(wb, call, request->leases, request->n_leases, now->ms);

@@ -115,6 +115,29 @@ static void test_what_was_refused_is_not_told(void)
     wb_steps_end(&steps);
 }
 
+/* Of several leases that are given back together one waits for what is dirty; the others do not. */
+static void test_what_waits_for_nothing_goes(void)
+{
+    enum { OF_NOTHING_KNOWN = 5000 };
+    struct wb_steps steps;
+    Pohmel__LeaseReleaseRequest request = POHMEL__LEASE_RELEASE_REQUEST__INIT;
+    begin_written(&steps);
+    uint64_t leases[] = {lease_of(&steps, 10), (UINT64_C(1) << 40) + OF_NOTHING_KNOWN};
+    request.leases = leases;
+    request.n_leases = G_N_ELEMENTS(leases);
+    struct wb_asked *asked = wb_world_ask(&steps.world, PH_CMD_LEASE_RELEASE, &request, NULL);
+    struct wb_sent *sent = wb_world_find(&steps.world, PH_CMD_LEASE_RELEASE);
+    g_assert_nonnull(sent);
+    const Pohmel__LeaseReleaseRequest *first = (const Pohmel__LeaseReleaseRequest *) sent->inner;
+    g_assert_cmpuint(first->n_leases, ==, 1);
+    g_assert_cmpuint(first->leases[0], ==, leases[1]);
+    g_assert_false(asked->done);
+    wb_world_settle(&steps.world);
+    g_assert_true(asked->done);
+    wb_world_drop(asked);
+    wb_steps_end(&steps);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -123,5 +146,7 @@ int main(int argc, char **argv)
     g_test_add_func("/wb-again/what-others-wrote-by-a-clock-that-is-behind-is-not-overwritten",
                     test_others_whose_clock_is_behind);
     g_test_add_func("/wb-again/what-was-refused-is-not-told", test_what_was_refused_is_not_told);
+    g_test_add_func("/wb-again/a-lease-that-waits-for-nothing-goes-before-others",
+                    test_what_waits_for_nothing_goes);
     return g_test_run();
 }
