@@ -152,6 +152,8 @@ static bool send_final(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions 
     setattr->uid = which & PH_SET_UID ? o->attr.uid : 0;
     setattr->gid = which & PH_SET_GID ? o->attr.gid : 0;
     setattr->size = which & PH_SET_SIZE ? op->size : 0;
+    if (which & PH_SET_SIZE)
+        o->sent_end = MAX_OF(o->sent_end, op->size);
     wb_time_to_wire(&o->attr.accessed, &out->accessed);
     setattr->accessed = which & PH_SET_ACCESSED ? &out->accessed : NULL;
     setattr->modified = which & PH_SET_MODIFIED ? tell_modified(o, out) : NULL;
