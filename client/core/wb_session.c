@@ -258,9 +258,13 @@ void ph_wb_recalled(struct ph_wb *wb, uint64_t object, uint64_t lease, const str
         wb_range_recalled(wb, range, now->ms);
         wb_pump(wb, now, actions);
     }
-    if (o == NULL || !o->exclusive || (o->born && o->lease != lease))
+    if (o == NULL || !o->exclusive ||
+        (o->born && (lease < o->lease || (lease > o->lease && o->lease <= PH_LEASE_OWN_MAX))))
         return;
     o->recalled = true;
+    /* The answer that says that it has another id by now, after a restart or for more, is on its way. */
+    if (o->born && lease > o->lease && o->lease > PH_LEASE_OWN_MAX)
+        rename_lease(wb, o, lease);
     hurry(wb, o, NULL, now->ms);
     wb_pump(wb, now, actions);
 }

@@ -32,6 +32,7 @@ void sim_server_start(struct world *world)
     static const struct ph_server_guard guard = {.enter = no_guard, .leave = no_guard};
     world->starts++;
     world->server = ph_server_new(world->exports, 1, &guard, ph_random_next(&world->random));
+    sim_server_tick(world); /* what happens from now on is dated by it */
 }
 
 void sim_server_clear(struct world *world)

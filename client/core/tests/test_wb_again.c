@@ -67,6 +67,27 @@ static void test_reclaimed_under_recall(void)
     }
 }
 
+/* The recall of it names an id that no answer has told yet: that of a claim, whose answer was lost. */
+static void test_recalled_under_an_id_not_told_yet(void)
+{
+    struct wb_steps steps;
+    begin_written(&steps);
+    uint64_t lease = lease_of(&steps, 10);
+    struct wb_asked *early = wb_release(&steps, lease);
+    wb_world_recall(&steps.world, 10, lease + LEASE_STEP);
+    struct wb_asked *late = wb_release(&steps, lease + LEASE_STEP);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_LEASE_RELEASE), ==, 0);
+    wb_model_node(steps.world.server, 10)->lease = lease + LEASE_STEP;
+    wb_world_settle(&steps.world);
+    const char *written = strstr(steps.history->str, "WRITE"),
+               *released = strstr(steps.history->str, "LEASE_RELEASE");
+    g_assert_true(written != NULL && released != NULL && written < released);
+    g_assert_true(early->done && late->done);
+    wb_world_drop(early);
+    wb_world_drop(late);
+    wb_steps_end(&steps);
+}
+
 /* What others wrote while a write of ours was not answered, as much, and by a clock that is behind ours. */
 static void test_others_whose_clock_is_behind(void)
 {
@@ -167,6 +188,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/wb-again/a-lease-that-is-recalled-goes-by-its-new-id-after-what-is-dirty",
                     test_reclaimed_under_recall);
+    g_test_add_func("/wb-again/a-lease-that-is-recalled-by-an-id-not-told-yet-goes-after-what-is-dirty",
+                    test_recalled_under_an_id_not_told_yet);
     g_test_add_func("/wb-again/what-others-wrote-by-a-clock-that-is-behind-is-not-overwritten",
                     test_others_whose_clock_is_behind);
     g_test_add_func("/wb-again/what-was-made-longer-and-shorter-again-is-ours",

@@ -204,6 +204,7 @@ static void test_broke_in_the_matrix(void)
         {SIM_FAULT_BOTH, SIM_PHASE_RECLAIM, 75},
         {SIM_FAULT_RESET, SIM_PHASE_RECLAIM, 100},    /* claimed once more after it was done */
         {SIM_FAULT_RESET, SIM_PHASE_RECLAIM, 131},    /* could not open again after it was done */
+        {SIM_FAULT_RESET, SIM_PHASE_RECLAIM, 103},    /* recalled by an id that no answer had told */
         {SIM_FAULT_PAUSE, SIM_PHASE_UNANSWERED, 209}, /* made again what had been removed */
         {SIM_FAULT_PAUSE, SIM_PHASE_FLUSH, 191},      /* wrote over what others had written */
         {SIM_FAULT_PAUSE, SIM_PHASE_GRACE, 100},      /* told what could not be written back */
