@@ -83,6 +83,12 @@ static Pohmel__Time *tell_modified(struct wb_object *o, struct wb_outgoing *out)
     return &out->modified;
 }
 
+static void tell_size(struct wb_object *o, uint64_t size)
+{
+    o->sent_end = MAX_OF(o->sent_end, size);
+    o->sent_least = MIN_OF(o->sent_least, size);
+}
+
 static void send_cut(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *actions)
 {
     struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_CUT);
@@ -93,6 +99,7 @@ static void send_cut(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *a
     setattr->handle = op->handle;
     setattr->which = PH_SET_SIZE | (op->which & PH_SET_MODIFIED);
     setattr->size = op->cut;
+    tell_size(op->objects[0], op->cut);
     if (setattr->which & PH_SET_MODIFIED)
         setattr->modified = tell_modified(op->objects[0], call->outgoing);
     else
@@ -153,7 +160,7 @@ static bool send_final(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions 
     setattr->gid = which & PH_SET_GID ? o->attr.gid : 0;
     setattr->size = which & PH_SET_SIZE ? op->size : 0;
     if (which & PH_SET_SIZE)
-        o->sent_end = MAX_OF(o->sent_end, op->size);
+        tell_size(o, op->size);
     wb_time_to_wire(&o->attr.accessed, &out->accessed);
     setattr->accessed = which & PH_SET_ACCESSED ? &out->accessed : NULL;
     setattr->modified = which & PH_SET_MODIFIED ? tell_modified(o, out) : NULL;
@@ -226,7 +233,7 @@ void wb_state_start(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *
         o->touched = false;
     }
     op->size = o->attr.size;
-    o->sent_end = o->server_size;
+    o->sent_end = o->sent_least = o->server_size;
     o->sent_timed = o->sent_untimed = false;
     op->bytes = o->data != NULL ? ph_wb_data_dirty_bytes(o->data) : 0;
     op->data = op->bytes > 0;

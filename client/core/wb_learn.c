@@ -164,7 +164,7 @@ static bool may_be_our_time(const struct wb_object *o, const struct ph_cached_ti
 /* Whether what was sent of O and not answered may have left it like NOW. */
 static bool may_be_ours(const struct wb_object *o, const struct ph_cached_attr *now)
 {
-    uint64_t least = o->is_cut ? MIN_OF(o->cut, o->server_size) : o->server_size;
+    uint64_t least = MIN_OF(o->sent_least, o->is_cut ? MIN_OF(o->cut, o->server_size) : o->server_size);
     uint64_t most = MAX_OF(MAX_OF(o->attr.size, o->server_size), o->sent_end);
     return may_be_our_time(o, &now->modified) &&
            (!S_ISREG(now->mode) || (now->size >= MIN_OF(least, o->attr.size) && now->size <= most));

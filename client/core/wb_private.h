@@ -160,7 +160,7 @@ struct wb_object {
     uint64_t kept_for;                     /* the version of ATTR at which that is right */
     struct ph_cached_time server_changed;  /* its time of change after what was written back last */
     struct ph_cached_time server_modified; /* with that version */
-    uint64_t sent_end;                     /* of what is being sent */
+    uint64_t sent_end, sent_least;         /* sizes that what is being sent gives it: at most, at least */
     /* The times of modification that it gives, and whether it gives one, or leaves that to the server. */
     struct ph_cached_time sent_first, sent_last;
     bool sent_timed, sent_untimed;

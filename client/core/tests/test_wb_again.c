@@ -134,6 +134,30 @@ static void test_longer_then_shorter_is_ours(void)
     wb_steps_end(&steps);
 }
 
+/* Neither was one that was made empty and written anew, of which only the first was executed. */
+static void test_empty_then_written_is_ours(void)
+{
+    struct wb_steps steps;
+    begin_written(&steps);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_cut(&steps, 10, 1, 0), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "anew"), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    while (wb_world_find(&steps.world, PH_CMD_SETATTR) == NULL)
+        wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+    wb_world_execute(&steps.world, wb_world_find(&steps.world, PH_CMD_SETATTR));
+    wb_world_lose(&steps.world);
+    wb_world_open(&steps.world);
+    struct wb_asked *sync = wb_sync(&steps, 10);
+    wb_world_settle(&steps.world);
+    g_assert_true(sync->done);
+    g_assert_cmpuint(sync->reply.status, ==, PH_ST_OK);
+    wb_world_drop(sync);
+    g_autofree char *text = wb_steps_text(&steps, 10);
+    g_assert_cmpstr(text, ==, "anew");
+    wb_steps_end(&steps);
+}
+
 /* What could not be written back is not what is told of the file from then on. */
 static void test_what_was_refused_is_not_told(void)
 {
@@ -194,6 +218,8 @@ int main(int argc, char **argv)
                     test_others_whose_clock_is_behind);
     g_test_add_func("/wb-again/what-was-made-longer-and-shorter-again-is-ours",
                     test_longer_then_shorter_is_ours);
+    g_test_add_func("/wb-again/what-was-made-empty-and-written-anew-is-ours",
+                    test_empty_then_written_is_ours);
     g_test_add_func("/wb-again/what-was-refused-is-not-told", test_what_was_refused_is_not_told);
     g_test_add_func("/wb-again/a-lease-that-waits-for-nothing-goes-before-others",
                     test_what_waits_for_nothing_goes);
