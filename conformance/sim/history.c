@@ -29,6 +29,11 @@ guint sim_history_add(struct sim_history *history, const struct ph_event *event,
     return history->events->len - 1;
 }
 
+uint64_t sim_history_begin_us(const struct sim_history *history, guint index)
+{
+    return (uint64_t) g_array_index(history->events, struct ph_event, index).begin_ns / 1000;
+}
+
 void sim_history_doubt(struct sim_history *history, guint index, uint64_t until_us)
 {
     struct ph_event *event = &g_array_index(history->events, struct ph_event, index);

@@ -33,6 +33,9 @@ void sim_history_clear(struct sim_history *history);
 guint sim_history_add(struct sim_history *history, const struct ph_event *event, uint64_t begin_us,
                       uint64_t end_us);
 
+/* When number INDEX began. */
+uint64_t sim_history_begin_us(const struct sim_history *history, guint index);
+
 /* Later than everything. */
 #define SIM_HISTORY_END_US (UINT64_C(1) << 50)
 

@@ -69,10 +69,6 @@ static int run_row(const struct choice *choice, enum sim_fault fault, GString *w
         const char *name = sim_phase_name((enum sim_phase) phase);
         if (!is_wanted(choice->phase, name))
             continue;
-        if (!sim_fault_is_judged(fault, choice->write_back)) {
-            printf(" | %-19s", "-");
-            continue;
-        }
         run_cell(choice, fault, (enum sim_phase) phase, &cell);
         *worlds += cell.struck;
         g_autofree char *text = g_strdup_printf("%" PRId64 "%s", cell.struck, cell.broken ? " BROKEN" : "");

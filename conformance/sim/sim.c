@@ -246,6 +246,9 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     world->phase = options->phase;
     if (world->fault)
         sim_profile_quiet(&world->profile);
+    /* What is appended behind what was refused leaves a hole there. */
+    if (world->write_back && sim_fault_refuses(world->fault))
+        world->profile.weight[SIM_APPEND] = 0;
     describe(world);
     sim_history_init(&world->history);
     world->doubts = g_array_new(FALSE, FALSE, sizeof(struct sim_doubt));

@@ -140,10 +140,9 @@ static gboolean do_strike(struct world *world)
     return FALSE;
 }
 
-gboolean sim_fault_is_judged(enum sim_fault fault, gboolean write_back)
+gboolean sim_fault_refuses(enum sim_fault fault)
 {
-    return !write_back ||
-           (fault != SIM_FAULT_DISK_FULL && fault != SIM_FAULT_DISK_ERROR && fault != SIM_FAULT_MEMORY);
+    return fault == SIM_FAULT_DISK_FULL || fault == SIM_FAULT_DISK_ERROR || fault == SIM_FAULT_MEMORY;
 }
 
 void sim_strike(struct world *world)

@@ -20,10 +20,8 @@ enum sim_fault {
     SIM_FAULTS,
 };
 
-/* Whether FAULT can be judged where clients write back. What the store refuses of what was accepted is told,
- * and gone; the history does not know what hangs on that. Done for real:
- * tests/e2e/test_write_back_trouble.py. */
-gboolean sim_fault_is_judged(enum sim_fault fault, gboolean write_back);
+/* Whether the store refuses changes by it: what clients that write back had answered is lost. */
+gboolean sim_fault_refuses(enum sim_fault fault);
 
 struct world;
 

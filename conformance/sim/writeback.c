@@ -14,6 +14,12 @@ struct note {
     uint64_t objects[NOTE_OBJECTS];
 };
 
+/* An object of which the server refused a change: what is known of it here never was, until it is given back.
+ */
+struct refused {
+    uint64_t object, until_us; /* when it was given back; SIM_HISTORY_END_US: not yet */
+};
+
 struct sim_writeback {
     struct sim_client *client;
     struct ph_wb *wb;
@@ -22,6 +28,7 @@ struct sim_writeback {
     gboolean draining, drained;
     uint64_t losses;    /* of sessions */
     gboolean lost_some; /* a session was lost with changes that were not written back */
+    GArray *refused;    /* struct refused */
 };
 
 static struct ph_wb_now now(struct sim_writeback *writeback)
@@ -237,6 +244,57 @@ static void ask_space(struct sim_writeback *writeback, const struct ph_wb_action
 
 /* --- What it decides --- */
 
+static gboolean is_about(const struct note *note, uint64_t object)
+{
+    gboolean found = FALSE;
+    for (int i = 0; i < NOTE_OBJECTS; i++)
+        found |= note->objects[i] == object;
+    return found;
+}
+
+/* A change of OBJECT was refused: what was done and seen of it here, and told to others, is doubtful. */
+static void refuse(struct sim_writeback *writeback, uint64_t object)
+{
+    struct world *world = writeback->client->world;
+    struct refused refused = {object, SIM_HISTORY_END_US};
+    for (guint i = 0; i < writeback->notes->len; i++) {
+        const struct note *note = &g_array_index(writeback->notes, struct note, i);
+        if (is_about(note, object))
+            sim_history_doubt(&world->history, note->index, SIM_HISTORY_END_US);
+        world->result->doubted += is_about(note, object);
+    }
+    for (guint i = 0; i < world->glimpsed->len; i++) {
+        const struct sim_glimpsed *seen = &g_array_index(world->glimpsed, struct sim_glimpsed, i);
+        if (seen->object == object)
+            sim_history_doubt(&world->history, seen->index, SIM_HISTORY_END_US);
+    }
+    world->glimpses_lost_us = world->now_us;
+    g_array_append_val(writeback->refused, refused);
+}
+
+/* What is given back by now is known as it is from now on. */
+static void refused_ended(struct sim_writeback *writeback)
+{
+    for (guint i = 0; i < writeback->refused->len; i++) {
+        struct refused *refused = &g_array_index(writeback->refused, struct refused, i);
+        if (refused->until_us == SIM_HISTORY_END_US &&
+            !ph_cache_is_held(writeback->client->caching->cache, refused->object))
+            refused->until_us = writeback->client->world->now_us;
+    }
+}
+
+/* Whether what began at BEGIN_US may show what was refused. */
+static gboolean shows_refused(struct sim_writeback *writeback, const struct note *note, uint64_t begin_us)
+{
+    refused_ended(writeback);
+    for (guint i = 0; i < writeback->refused->len; i++) {
+        const struct refused *refused = &g_array_index(writeback->refused, struct refused, i);
+        if (begin_us <= refused->until_us && is_about(note, refused->object))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static void failed(struct sim_writeback *writeback, const struct ph_wb_action *action)
 {
     struct sim_client *client = writeback->client;
@@ -244,7 +302,9 @@ static void failed(struct sim_writeback *writeback, const struct ph_wb_action *a
                    "lost a change of %" G_GUINT64_FORMAT ": %s: %s", action->object, action->text,
                    ph_status_name(action->status));
     client->world->result->failures++;
-    if (!writeback->lost_some)
+    if (sim_fault_refuses(client->world->fault))
+        refuse(writeback, action->object);
+    else if (!writeback->lost_some)
         sim_violate(client->world, "%s could not write back though nothing had been lost: %s: %s",
                     client->name, action->text, ph_status_name(action->status));
     ph_cache_give_up(client->caching->cache, action->object);
@@ -330,6 +390,7 @@ struct sim_writeback *sim_writeback_new(struct sim_client *client)
     writeback->link = client->stub;
     writeback->stub = (struct ph_stub){.send = stub_send, .self = writeback};
     writeback->notes = g_array_new(FALSE, FALSE, sizeof(struct note));
+    writeback->refused = g_array_new(FALSE, FALSE, sizeof(struct refused));
     client->stub = writeback->stub;
     return writeback;
 }
@@ -348,6 +409,7 @@ void sim_writeback_free(struct sim_writeback *writeback)
     result->cancelled_here += counters.cancelled;
     ph_wb_free(writeback->wb);
     g_array_unref(writeback->notes);
+    g_array_unref(writeback->refused);
     g_free(writeback);
 }
 
@@ -476,13 +538,18 @@ uint64_t sim_writeback_losses(const struct sim_writeback *writeback)
 void sim_writeback_note(struct sim_writeback *writeback, guint index, const uint64_t *objects,
                         uint64_t losses)
 {
+    struct sim_history *history = &writeback->client->world->history;
     struct note note = {.index = index};
     if (losses != writeback->losses) { /* lost before its answer was told */
-        sim_history_doubt(&writeback->client->world->history, index, SIM_HISTORY_END_US);
+        sim_history_doubt(history, index, SIM_HISTORY_END_US);
         return;
     }
     for (int i = 0; i < NOTE_OBJECTS && objects[i] != 0; i++)
         note.objects[i] = objects[i];
+    if (shows_refused(writeback, &note, sim_history_begin_us(history, index))) {
+        sim_history_doubt(history, index, SIM_HISTORY_END_US);
+        return;
+    }
     prune(writeback);
     if (is_dirty(writeback, &note))
         g_array_append_val(writeback->notes, note);
@@ -525,6 +592,7 @@ void sim_writeback_tick(struct sim_writeback *writeback)
     struct ph_wb_now at = now(writeback);
     if (writeback->notes->len > 0)
         prune(writeback);
+    refused_ended(writeback);
     ph_wb_actions_init(&actions);
     ph_wb_tick(writeback->wb, &at, &actions);
     finish(writeback, &actions);
