@@ -329,8 +329,7 @@ static void failed(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct p
             keep_error(wb, all[i]->lru.key, status);
         if (op->kind == WB_MAKE && i == 0)
             all[i]->dead = true;
-        all[i]->recalled = true;
-        all[i]->stale = true;
+        all[i]->recalled = all[i]->stale = true;
         struct ph_wb_action *action = wb_action(actions, PH_WB_FAILED);
         action->object = all[i]->lru.key;
         action->status = status;
