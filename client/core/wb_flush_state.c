@@ -284,6 +284,7 @@ void wb_state_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct p
         op->opened = status == PH_ST_OK;
     } else if (status == PH_ST_OK && call->step == WB_STEP_CUT) {
         o->server_size = op->cut;
+        op->cuts = false; /* not once more in another session: what is written from now on stays */
     } else if (status == PH_ST_OK && call->step == WB_STEP_WRITE) {
         const Pohmel__WriteResult *result = transact->n_results == 1 ? transact->results[0]->write : NULL;
         const Pohmel__WriteRequest *write = &call->outgoing->message.write;

@@ -158,6 +158,33 @@ static void test_empty_then_written_is_ours(void)
     wb_steps_end(&steps);
 }
 
+/* What has arrived of a file that was made empty first is not cut off once more in the next session. */
+static void test_what_has_arrived_is_not_cut_off(void)
+{
+    enum { PIECE = 65536 };
+    struct wb_steps steps;
+    g_autofree char *more = g_strnfill(PIECE, 'm');
+    begin_written(&steps);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_cut(&steps, 10, 1, 0), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, more), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, PIECE, "end"), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    while (wb_world_find(&steps.world, PH_CMD_WRITE) == NULL)
+        wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+    wb_world_deliver(&steps.world, wb_world_find(&steps.world, PH_CMD_WRITE));
+    wb_world_lose(&steps.world);
+    wb_world_open(&steps.world);
+    struct wb_asked *sync = wb_sync(&steps, 10);
+    wb_world_settle(&steps.world);
+    g_assert_true(sync->done);
+    g_assert_cmpuint(sync->reply.status, ==, PH_ST_OK);
+    wb_world_drop(sync);
+    g_autofree char *text = wb_steps_text(&steps, 10), *whole = g_strconcat(more, "end", NULL);
+    g_assert_true(strcmp(text, whole) == 0);
+    wb_steps_end(&steps);
+}
+
 /* What could not be written back is not what is told of the file from then on. */
 static void test_what_was_refused_is_not_told(void)
 {
@@ -220,6 +247,8 @@ int main(int argc, char **argv)
                     test_longer_then_shorter_is_ours);
     g_test_add_func("/wb-again/what-was-made-empty-and-written-anew-is-ours",
                     test_empty_then_written_is_ours);
+    g_test_add_func("/wb-again/what-has-arrived-is-not-cut-off-once-more",
+                    test_what_has_arrived_is_not_cut_off);
     g_test_add_func("/wb-again/what-was-refused-is-not-told", test_what_was_refused_is_not_told);
     g_test_add_func("/wb-again/a-lease-that-waits-for-nothing-goes-before-others",
                     test_what_waits_for_nothing_goes);
