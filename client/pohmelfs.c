@@ -153,6 +153,7 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
     }
     if (session == NULL) {
         ph_daemon_report_failure(report, error->message);
+        ph_writeback_stop(writeback);
         if (link != NULL)
             ph_link_close(link);
         ph_guard_end(guard);
@@ -172,6 +173,7 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
     ph_guard_end(guard);
     bool over = ph_session_free(session);
     if (over) {
+        ph_writeback_stop(writeback);
         ph_link_close(link);
         ph_writeback_free(writeback);
         ph_coherence_free(coherence);

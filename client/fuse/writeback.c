@@ -496,11 +496,7 @@ void ph_writeback_free(struct ph_writeback *writeback)
 {
     if (writeback == NULL)
         return;
-    pthread_mutex_lock(&writeback->mutex);
-    writeback->stop = true;
-    pthread_cond_broadcast(&writeback->wake);
-    pthread_mutex_unlock(&writeback->mutex);
-    pthread_join(writeback->thread, NULL);
+    ph_writeback_stop(writeback);
     ph_wb_free(writeback->wb);
     ph_conflicts_free(writeback->conflicts);
     g_hash_table_unref(writeback->abandoned);

@@ -29,6 +29,10 @@ struct ph_writeback_options {
 struct ph_writeback *ph_writeback_new(const struct ph_writeback_options *options,
                                       struct ph_coherence *coherence);
 
+/* Ends its thread, which uses the link: to be called before that is closed. NULL is fine, and so is once
+ * more. */
+void ph_writeback_stop(struct ph_writeback *writeback);
+
 /* Nobody uses it any more, and the link is shut down. What is dirty is lost. NULL is fine. */
 void ph_writeback_free(struct ph_writeback *writeback);
 

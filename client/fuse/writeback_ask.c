@@ -157,3 +157,16 @@ void ph_writeback_ask_space(struct ph_writeback *writeback, uint64_t needed, uin
     message.more = more;
     ph_send_statfs(ph_writeback_stub(writeback), &message, NULL, told_space, NULL);
 }
+
+void ph_writeback_stop(struct ph_writeback *writeback)
+{
+    if (writeback == NULL)
+        return;
+    pthread_mutex_lock(&writeback->mutex);
+    bool running = !writeback->stop;
+    writeback->stop = true;
+    pthread_cond_broadcast(&writeback->wake);
+    pthread_mutex_unlock(&writeback->mutex);
+    if (running)
+        pthread_join(writeback->thread, NULL);
+}
