@@ -139,6 +139,9 @@ static void done(struct ph_client *client, const struct ph_frame *frame, uint64_
                  struct ph_client_actions *actions)
 {
     struct ph_fault fault = {0};
+    /* It ends once more: the connection is about to break, and all of this is done again. */
+    if (frame->header.status == PH_ST_SHUTTING_DOWN)
+        return;
     struct ph_arena *arena = ph_arena_new(PH_ARENA_BASE_BYTES);
     const Pohmel__ReclaimDoneReply *reply =
         frame->header.status == PH_ST_OK

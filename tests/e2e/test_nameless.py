@@ -94,6 +94,7 @@ class Nameless(Case):
         flush(self.at.path)
         for _ in range(2):
             self.again(how)
+            os.fsync(small)  # its client is back
         self.assert_works(small, b"some bytes")
         self.assert_works(large, BIG)
         self.assert_works(replaced, b"old")
