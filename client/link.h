@@ -111,6 +111,11 @@ uint64_t ph_link_send_flush(struct ph_link *link, uint64_t generation, uint16_t 
  * comes as usual. Unknown tickets are ignored. */
 void ph_link_cancel(struct ph_link *link, uint64_t ticket);
 
+/* From now on who writes back makes again what a server lost, and says with ph_link_restored that that is
+ * done: until then users' requests wait in a session that is opened after a loss. client/core/session.h. */
+void ph_link_restores(struct ph_link *link);
+void ph_link_restored(struct ph_link *link); /* NULL, while the first session opens, is fine */
+
 /* The requester is gone (killed): its callback runs at once with CANCELLED,
  * and the server's answer is dropped when it comes. */
 void ph_link_abandon(struct ph_link *link, uint64_t ticket);

@@ -164,6 +164,24 @@ uint64_t ph_link_send_flush(struct ph_link *link, uint64_t generation, uint16_t 
     return ph_link_submit(link, request);
 }
 
+void ph_link_restores(struct ph_link *link)
+{
+    pthread_mutex_lock(&link->mutex);
+    ph_client_restores(link->core);
+    pthread_mutex_unlock(&link->mutex);
+}
+
+void ph_link_restored(struct ph_link *link)
+{
+    struct ph_client_actions actions;
+    if (link == NULL)
+        return;
+    ph_client_actions_init(&actions);
+    pthread_mutex_lock(&link->mutex);
+    ph_client_restored(link->core, ph_link_now_ms(), &actions);
+    ph_link_finish(link, &actions);
+}
+
 const struct ph_stub *ph_link_stub(struct ph_link *link)
 {
     return &link->stub;

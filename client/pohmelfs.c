@@ -144,8 +144,10 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
     struct ph_writeback *writeback = new_writeback(options, place, coherence);
     struct ph_link *link = open_link(options, client, coherence, &error);
     if (link != NULL) {
-        if (writeback != NULL)
+        if (writeback != NULL) {
             ph_writeback_use_link(writeback, link);
+            ph_link_restores(link);
+        }
         ph_coherence_use_link(coherence, link);
         bool read_only = options->read_only || ph_link_info(link)->read_only;
         g_autofree char *kernel = g_strdup_printf("%s,%s", read_only ? "ro" : "rw", options->kernel);

@@ -183,6 +183,8 @@ struct ph_client_request *ph_client_next(const struct ph_client *client)
     head = client->queues[PH_QUEUE_FLUSH].head;
     if (head && within_own(client, head) && has_credits(flow, head))
         return head;
+    if (client->restoring)
+        return NULL;
 
     struct ph_client_request *heads[PH_QUEUE_COUNT];
     size_t count = heads_by_age(client, heads);

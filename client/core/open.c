@@ -74,6 +74,10 @@ static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply 
 {
     const Pohmel__ExportInfo *info = reply->export_info;
     struct ph_client_opened *opened = &client->opened;
+    /* As ph_wb_server of wb.h sees it. */
+    if (client->restores && opened->generation > 0 && reply->epoch != opened->epoch &&
+        (reply->unbroken == 0 || reply->unbroken > opened->epoch))
+        client->restoring = true;
     opened->generation++;
     client->kept = reply->resumable && client->want_resumable;
     client->expired = false;

@@ -88,6 +88,8 @@ struct ph_client {
     uint32_t *free_slots, free_slot_count; /* a stack */
 
     bool want_leases, want_write_back, want_resumable;
+    bool restores;             /* the shell makes again what a server lost */
+    bool restoring;            /* it does so now: users' requests wait */
     uint64_t answered_sent_ms; /* when the latest request of this session that was answered was sent */
     uint64_t last_sent_ms;     /* when the server last had a sign of life due to a request */
     bool renewing;

@@ -163,6 +163,19 @@ void ph_client_pump(struct ph_client *client, uint64_t now_ms, struct ph_client_
     }
 }
 
+void ph_client_restores(struct ph_client *client)
+{
+    client->restores = true;
+}
+
+void ph_client_restored(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
+{
+    if (!client->restoring)
+        return;
+    client->restoring = false;
+    ph_client_pump(client, now_ms, actions);
+}
+
 bool ph_client_belongs(const struct ph_client *client, const struct ph_client_request *request)
 {
     return request->generation == 0 || ((client->state == CLIENT_OPEN || client->kept) &&

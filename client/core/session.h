@@ -129,6 +129,11 @@ void ph_client_frame(struct ph_client *client, struct ph_frame *frame, uint64_t 
 uint64_t ph_client_submit(struct ph_client *client, struct ph_client_request *request, uint64_t now_ms,
                           struct ph_client_actions *actions);
 
+/* The shell will make again what a server lost (wb.h, PH_WB_RESTORED): in a session that is opened then,
+ * users' requests wait, those of before among them, until ph_client_restored is called. 9.15. */
+void ph_client_restores(struct ph_client *client);
+void ph_client_restored(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions);
+
 /* Nobody waits for TICKET any longer: queued or parked, it completes CANCELLED; in
  * flight, the server is told and its answer completes it. Unknown: nothing. */
 void ph_client_cancel(struct ph_client *client, uint64_t ticket, struct ph_client_actions *actions);

@@ -407,6 +407,7 @@ void ph_wb_count(const struct ph_wb *wb, uint64_t now_ms, struct ph_wb_counters 
     out->unstable_bytes = wb->owned->bytes;
     out->made_again = wb->owned->restored;
     out->not_made_again = wb->owned->lost_changes;
+    out->making_again = wb->owned->again;
 }
 
 bool ph_wb_is_idle(const struct ph_wb *wb)

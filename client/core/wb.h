@@ -53,11 +53,12 @@ enum ph_wb_action_kind {
     PH_WB_WHOLE, /* directory OBJECT was made here, and is empty */
     /* attributes of OBJECT are the server's from now on: what is kept of them is out of date */
     PH_WB_FORGET,
-    PH_WB_RANGE,  /* a lease on LEN bytes of OBJECT from OFFSET on is worth asking for, by way of submit */
-    PH_WB_RETURN, /* LEASE, on a range of OBJECT, is to be given back, by way of submit */
-    PH_WB_KEEP,   /* the same, but for LEN bytes from OFFSET on, which are kept */
-    PH_WB_LOST,   /* bytes of OBJECT, PAYLOAD at OFFSET, that FAILED, which follows, is about */
-    PH_WB_FAILED, /* a change of OBJECT could not be written back: STATUS. Its leases are to be given up */
+    PH_WB_RESTORED, /* of what the server lost all was made again that is: others' requests may go */
+    PH_WB_RANGE,    /* a lease on LEN bytes of OBJECT from OFFSET on is worth asking for, by way of submit */
+    PH_WB_RETURN,   /* LEASE, on a range of OBJECT, is to be given back, by way of submit */
+    PH_WB_KEEP,     /* the same, but for LEN bytes from OFFSET on, which are kept */
+    PH_WB_LOST,     /* bytes of OBJECT, PAYLOAD at OFFSET, that FAILED, which follows, is about */
+    PH_WB_FAILED,   /* a change of OBJECT could not be written back: STATUS. Its leases are to be given up */
 };
 
 struct ph_wb_answer; /* what COMPLETE's reply is made of */
@@ -240,6 +241,7 @@ struct ph_wb_counters {
     uint64_t ranges;         /* of files that others write, too: leases on them */
     uint64_t reserved_bytes; /* at the server, for what is dirty or will be */
     uint64_t kept_bytes;     /* of small files that were written back */
+    bool making_again;       /* what the server lost: all else waits */
     /* Since the start. */
     uint64_t local, forwarded;            /* commands answered here, and sent on */
     uint64_t sent;                        /* commands of ours */

@@ -197,6 +197,13 @@ static void count_names(struct ph_wb *wb, const Pohmel__Change *change, const ui
     }
 }
 
+/* Something was changed that is not told: any of them has another version now. */
+static void all_moved(struct ph_wb *wb)
+{
+    for (struct ph_lru_entry *at = wb->owned->objects.oldest; at != NULL; at = at->newer)
+        WB_OF(at, struct wb_owned_object, lru)->moved = true;
+}
+
 /* PAYLOAD, a reference, becomes the list's. */
 static void keep_change(struct ph_wb *wb, const Pohmel__Change *change, const Pohmel__ChangeResult *result,
                         struct ph_blob *payload, uint64_t now_ms)
@@ -210,7 +217,10 @@ static void keep_change(struct ph_wb *wb, const Pohmel__Change *change, const Po
     if (found && change->create->truncate)
         keep_truncated(wb, change->create, attr, now_ms);
     if (found || objects[0] == 0) {
-        wb->owned->hurry = wb->owned->hurry || !found;
+        if (!found) {
+            wb->owned->hurry = true;
+            all_moved(wb);
+        }
         ph_blob_unref(payload);
         return;
     }
@@ -240,12 +250,41 @@ static struct ph_blob *slice(struct ph_blob *payload, size_t *at, size_t len)
     return blob;
 }
 
+/* Whether CALL moves something, or takes a name from something, whatever that is. */
+static bool takes_names(const struct ph_wb_call *call)
+{
+    return call->command == PH_CMD_REMOVE || call->command == PH_CMD_RMDIR || call->command == PH_CMD_RENAME;
+}
+
+static void unsure(struct ph_wb *wb, const struct wb_object *object)
+{
+    struct wb_owned_object *o = object != NULL ? wb_owned_find(wb, object->lru.key) : NULL;
+    if (o != NULL)
+        o->moved = true;
+}
+
+/* What was under way when the session ended may have been done: who finds another version then finds ours. */
+static void unanswered(struct ph_wb *wb, const struct ph_wb_call *call)
+{
+    for (unsigned i = 0; i < call->busy_count; i++)
+        unsure(wb, call->busy[i]);
+    for (int i = 0; call->op != NULL && i < 2; i++)
+        unsure(wb, call->op->objects[i]);
+    if (call->blind || (call->kind == WB_CALL_USER && takes_names(call)))
+        all_moved(wb);
+}
+
 void wb_owned_answered(struct ph_wb *wb, const struct ph_wb_call *call, const struct ph_reply *reply,
                        const struct ph_wb_now *now)
 {
     const Pohmel__TransactRequest *request = NULL;
     const Pohmel__TransactReply *transact = (const Pohmel__TransactReply *) reply->message;
-    if (!wb_keeps(wb) || reply->status != PH_ST_OK || transact == NULL || call->session != wb->session)
+    if (wb_keeps(wb) && (reply->status == PH_ST_IO_ERROR || reply->status == PH_ST_NO_SESSION))
+        unanswered(wb, call);
+    if (!wb_keeps(wb) || reply->status != PH_ST_OK || transact == NULL)
+        return;
+    /* What waited for a session belongs to the one in which it was sent. */
+    if (call->kind == WB_CALL_OP && call->session != wb->session)
         return;
     if (call->kind == WB_CALL_OP && call->outgoing->transact.n_changes > 0)
         request = &call->outgoing->transact;

@@ -6,6 +6,7 @@
 #include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
+#include "runtime/base/mutant.h"
 
 /* --- Sessions --- */
 
@@ -115,7 +116,7 @@ void ph_wb_server(struct ph_wb *wb, uint64_t epoch, uint64_t unbroken)
 {
     struct wb_owned *kept = wb->owned;
     if (kept->epoch != 0 && kept->epoch != epoch && (unbroken == 0 || unbroken > kept->epoch))
-        kept->lost = kept->first != NULL;
+        kept->lost = kept->first != NULL && !PH_MUTANT(UNSTABLE_FORGOTTEN);
     kept->epoch = epoch;
 }
 
@@ -124,6 +125,7 @@ void wb_go_on(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_action
     struct ph_wb_call *resume = wb->lost_calls, *held = wb->owned->held_first;
     wb->lost_calls = wb->owned->held_first = wb->owned->held_last = NULL;
     wb_space_lost(wb);
+    wb_action(actions, PH_WB_RESTORED);
     wb_resume(wb, resume, now, actions);
     wb_resume(wb, held, now, actions);
     wb_pump(wb, now, actions);

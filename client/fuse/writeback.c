@@ -1,7 +1,6 @@
 /* Write-back at work: carries out what it decides. */
 #include "client/fuse/writeback.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <syslog.h>
@@ -121,6 +120,9 @@ static void carry_out(struct ph_writeback *writeback, const struct ph_wb_action 
         break;
     case PH_WB_FORGET:
         ph_coherence_ask_attr_again(writeback->coherence, action->object);
+        break;
+    case PH_WB_RESTORED:
+        ph_link_restored(writeback->link);
         break;
     case PH_WB_LOST:
         keep_lost(writeback, action);

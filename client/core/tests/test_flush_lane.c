@@ -460,6 +460,31 @@ static void test_random(void)
     world_clear(&world);
 }
 
+/* Those of before the loss among them. */
+static void test_users_wait_for_what_is_made_again(void)
+{
+    struct outcome users[2] = {0}, flush = {0};
+    struct world world;
+    open_usual(&world);
+    ph_client_restores(world.client);
+    answer_all(&world);
+    lose(&world);
+    look(&world, &users[0]);
+    world.epoch++; /* of a server that cannot say that it lost nothing */
+    world_open(&world);
+    look(&world, &users[1]);
+    world_flush(&world, 2, 10, &flush);
+    answer_all(&world);
+    g_assert_cmpint(flush.completions, ==, 1);
+    g_assert_cmpint(users[0].completions + users[1].completions, ==, 0);
+    ph_client_restored(world.client, world.now_ms, &world.actions);
+    world_act(&world);
+    answer_all(&world);
+    g_assert_cmpint(users[0].completions, ==, 1);
+    g_assert_cmpint(users[1].completions, ==, 1);
+    world_clear(&world);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -480,6 +505,8 @@ int main(int argc, char **argv)
     g_test_add_func("/client/flush lane/found again in another session it is not sent", test_parked);
     g_test_add_func("/client/flush lane/is not refused because too many users wait", test_never_too_many);
     g_test_add_func("/client/flush lane/keeps no link from ending in order", test_closing);
+    g_test_add_func("/client/flush lane/users wait for what is made again after a loss",
+                    test_users_wait_for_what_is_made_again);
     g_test_add_func("/client/flush lane/everything ends once, within what is granted", test_random);
     return g_test_run();
 }

@@ -192,6 +192,28 @@ static void test_what_others_changed_is_put_aside(void)
     wb_steps_end(&steps);
 }
 
+/* What was under way was done, or was not; the server cannot say any more. */
+static void test_what_was_under_way_was_not_changed_by_others(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "mine"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 4, ", all of it"), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    while (wb_world_find(&steps.world, PH_CMD_WRITE) == NULL)
+        wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+    wb_world_execute(&steps.world, wb_world_find(&steps.world, PH_CMD_WRITE));
+    wb_world_lose(&steps.world);
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    assert_text(&steps, 10, "mine, all of it");
+    wb_steps_end(&steps);
+}
+
 static void test_everything_else_waits_until_it_is_done(void)
 {
     struct wb_steps steps;
@@ -289,6 +311,8 @@ int main(int argc, char **argv)
     g_test_add_func("/wb_owned/a sync that failed makes nothing stable",
                     test_a_sync_that_failed_makes_nothing_stable);
     g_test_add_func("/wb_owned/what others changed is put aside", test_what_others_changed_is_put_aside);
+    g_test_add_func("/wb_owned/what was under way was not changed by others",
+                    test_what_was_under_way_was_not_changed_by_others);
     g_test_add_func("/wb_owned/everything else waits until it is done",
                     test_everything_else_waits_until_it_is_done);
     g_test_add_func("/wb_owned/what is dirty goes on after it", test_what_is_dirty_goes_on_after_it);

@@ -195,6 +195,7 @@ static void carry_out_one(struct wb_world *world, struct ph_wb_action *action)
         world->born_old = action->old_lease;
         world->born_new = action->lease;
         break;
+    case PH_WB_RESTORED:
     case PH_WB_LOST:
         break;
     case PH_WB_FAILED:
