@@ -154,6 +154,9 @@ void sim_ask_read(struct sim_process *process, uint64_t object, uint64_t handle,
 /* What was written is stable afterwards. */
 void sim_ask_sync(struct sim_process *process, uint64_t object, uint64_t handle, sim_answer_fn fn);
 
+/* The same of all there is. */
+void sim_ask_sync_all(struct sim_process *process, sim_answer_fn fn);
+
 /* OFFSET UINT64_MAX: at the end. BYTES is taken over. */
 void sim_ask_write(struct sim_process *process, uint64_t object, uint64_t handle, uint64_t offset,
                    GBytes *bytes, sim_answer_fn fn);

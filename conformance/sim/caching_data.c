@@ -185,3 +185,13 @@ void sim_ask_sync(struct sim_process *process, uint64_t object, uint64_t handle,
     message.handle = handle;
     ph_send_sync(stub_of(task), &message, NULL, synced, task);
 }
+
+void sim_ask_sync_all(struct sim_process *process, sim_answer_fn fn)
+{
+    struct sim_task *task = sim_task_new(process, fn);
+    Pohmel__SyncRequest message = POHMEL__SYNC_REQUEST__INIT;
+    message.caller = (Pohmel__Caller *) &nobody;
+    message.object = PH_OBJECT_ROOT;
+    message.tree = true;
+    ph_send_sync(stub_of(task), &message, NULL, synced, task);
+}

@@ -23,18 +23,25 @@ struct repeat {
     uint32_t status, crc;
 };
 
-static uint64_t stub_send(void *self, uint16_t command, const ProtobufCMessage *message,
-                          struct ph_blob *payload, ph_reply_fn fn, void *data)
+uint64_t sim_client_send(struct sim_client *client, uint64_t generation, uint16_t command,
+                         const ProtobufCMessage *message, struct ph_blob *payload, ph_reply_fn fn, void *data)
 {
-    struct sim_client *client = self;
     struct ph_client_actions actions;
     struct ph_client_request *request = ph_request_encode(command, message, payload);
     request->fn = fn;
     request->data = data;
+    if (generation != 0)
+        ph_request_for_flush(request, generation);
     ph_client_actions_init(&actions);
     uint64_t ticket = ph_client_submit(client->core, request, sim_client_ms(client), &actions);
     sim_client_act(client, &actions);
     return ticket;
+}
+
+static uint64_t stub_send(void *self, uint16_t command, const ProtobufCMessage *message,
+                          struct ph_blob *payload, ph_reply_fn fn, void *data)
+{
+    return sim_client_send(self, 0, command, message, payload, fn, data);
 }
 
 static void start_programs(struct sim_client *client)
@@ -298,6 +305,7 @@ static void act(struct sim_client *client, const struct ph_client_action *action
         break;
     case PH_CLIENT_OPENED:
         client->world->result->sessions++;
+        client->opened_start = client->world->starts;
         sim_trace_line(&client->world->result->trace, client->world->now_us, client->name, "session %u open",
                        (unsigned) ph_client_opened(client->core)->generation);
         if (client->caching)

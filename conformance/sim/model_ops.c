@@ -142,7 +142,10 @@ static uint32_t sync_object(void *self, struct ph_call *call, const Pohmel__Sync
         store->fail_syncs--;
         return store->fail_status;
     }
-    return model_find(self, request->object) ? PH_ST_OK : PH_ST_STALE;
+    if (!model_find(store, request->object))
+        return PH_ST_STALE;
+    model_power_synced(store, request);
+    return PH_ST_OK;
 }
 
 static uint32_t file_system(void *self, struct ph_call *call, const Pohmel__StatfsRequest *request,
@@ -169,7 +172,7 @@ static uint32_t create(void *self, struct ph_call *call, const Pohmel__CreateReq
     if (status != PH_ST_OK)
         return status;
     struct model_entry *entry = model_entry(directory, request->name);
-    if (entry && request->exclusive)
+    if (entry && request->exclusive && !model_power_made_before(store, entry, request->object, S_IFREG))
         return PH_ST_EXISTS;
     file =
         entry ? model_find(store, entry->object) : model_add(store, request->object, S_IFREG | request->mode);
@@ -178,10 +181,10 @@ static uint32_t create(void *self, struct ph_call *call, const Pohmel__CreateReq
     if (file->entries)
         return PH_ST_IS_DIRECTORY;
     if (!entry)
-        model_link(directory, request->name, file);
+        model_link(store, directory, request->name, file);
     if (request->handle)
         model_handle_add(store, call->session, request->handle, file->id);
-    reply->created = !entry;
+    reply->created = !entry || request->exclusive;
     reply->attr = model_new_attr(call->arena, file);
     return PH_ST_OK;
 }
@@ -194,12 +197,15 @@ static uint32_t make_directory(void *self, struct ph_call *call, const Pohmel__M
     uint32_t status = directory_of(store, request->parent, &parent);
     if (status != PH_ST_OK)
         return status;
-    if (model_entry(parent, request->name))
+    struct model_entry *entry = model_entry(parent, request->name);
+    if (entry && !model_power_made_before(store, entry, request->object, S_IFDIR))
         return PH_ST_EXISTS;
-    struct model_object *directory = model_add(store, request->object, S_IFDIR | request->mode);
+    struct model_object *directory =
+        entry ? model_find(store, entry->object) : model_add(store, request->object, S_IFDIR | request->mode);
     if (!directory)
         return PH_ST_INVALID;
-    model_link(parent, request->name, directory);
+    if (!entry)
+        model_link(store, parent, request->name, directory);
     reply->attr = model_new_attr(call->arena, directory);
     return PH_ST_OK;
 }
@@ -256,7 +262,7 @@ static uint32_t make_link(void *self, struct ph_call *call, const Pohmel__LinkRe
         return PH_ST_NOT_PERMITTED;
     if (model_entry(parent, request->name))
         return PH_ST_EXISTS;
-    model_link(parent, request->name, object);
+    model_link(store, parent, request->name, object);
     reply->attr = model_new_attr(call->arena, object);
     return PH_ST_OK;
 }
@@ -299,14 +305,14 @@ static uint32_t replace_status(const struct moving *moving)
     return moving->replaced->entries && moving->replaced->entries->len > 0 ? PH_ST_NOT_EMPTY : PH_ST_OK;
 }
 
-static void exchange(struct moving *moving)
+static void exchange(struct model_store *store, struct moving *moving)
 {
     moving->old_entry->object = moving->replaced->id;
     moving->new_entry->object = moving->moved->id;
-    moving->from->version++;
-    moving->to->version++;
-    moving->moved->version++;
-    moving->replaced->version++;
+    model_touch(store, moving->from);
+    model_touch(store, moving->to);
+    model_touch(store, moving->moved);
+    model_touch(store, moving->replaced);
 }
 
 /* Directories are empty, or never asked to be moved: no circle can come about. */
@@ -325,14 +331,14 @@ static uint32_t rename_name(void *self, struct ph_call *call, const Pohmel__Rena
     if (request->flags & EXCHANGE) {
         if (!moving.replaced)
             return PH_ST_NOT_FOUND;
-        exchange(&moving);
+        exchange(store, &moving);
     } else if (moving.replaced != moving.moved) {
         status = moving.replaced ? replace_status(&moving) : PH_ST_OK;
         if (status != PH_ST_OK)
             return status;
         if (moving.replaced)
             model_unlink(store, moving.to, moving.new_entry);
-        model_link(moving.to, request->new_name, moving.moved);
+        model_link(store, moving.to, request->new_name, moving.moved);
         model_unlink(store, moving.from, moving.old_entry);
     }
     reply->directory_version = moving.to->version;
@@ -355,7 +361,8 @@ static void touch(const struct model_store *store, struct model_object *object, 
 static uint32_t set_attributes(void *self, struct ph_call *call, const Pohmel__SetattrRequest *request,
                                Pohmel__AttrResult *reply)
 {
-    struct model_object *object = model_find(self, request->object);
+    struct model_store *store = self;
+    struct model_object *object = model_find(store, request->object);
     if (!object)
         return PH_ST_STALE;
     if (request->which & PH_SET_UID)
@@ -370,7 +377,7 @@ static uint32_t set_attributes(void *self, struct ph_call *call, const Pohmel__S
     }
     if (request->which & PH_SET_MODIFIED)
         touch(self, object, request->modified);
-    object->version++;
+    model_touch(store, object);
     reply->attr = model_new_attr(call->arena, object);
     return PH_ST_OK;
 }
@@ -392,7 +399,7 @@ static uint32_t write_data(void *self, struct ph_call *call, const Pohmel__Write
     memcpy(object->data + offset, bytes, request->length);
     object->size = MAX(object->size, offset + request->length);
     touch(store, object, request->modified);
-    object->version++;
+    model_touch(store, object);
     struct model_moment moment = {.object = object->id, .from_us = *store->now_us};
     memcpy(&moment.value, object->data, sizeof(moment.value));
     moment.value = GUINT64_FROM_LE(moment.value);

@@ -52,6 +52,15 @@ struct model_store {
     GPtrArray *records;                /* struct model_record */
     GArray *sessions;                  /* struct ph_store_session */
     uint64_t next_id;                  /* first id not given out yet */
+    uint64_t last_version;             /* of all objects: none has one twice, whatever was lost */
+    /* model_power.c */
+    gboolean keeps_states;
+    GPtrArray *states;  /* GHashTable of objects: before each change since all was made stable last */
+    GHashTable *floors; /* id -> how many changes had been made when the object was made stable since */
+    guint names_floor;  /* the same, of a SYNC that takes names along */
+    guint last_floor;   /* of any */
+    gboolean broken;    /* power was lost before this start */
+    uint64_t unbroken;  /* the start since which nothing was lost */
     char *violation;
 };
 
@@ -64,8 +73,12 @@ struct model_object *model_add(struct model_store *store, uint64_t id, uint32_t 
 /* The entry of that name, or NULL. */
 struct model_entry *model_entry(const struct model_object *directory, ProtobufCBinaryData name);
 
+/* OBJECT gets a version that no object has had. */
+void model_touch(struct model_store *store, struct model_object *object);
+
 /* Gives OBJECT a name; takes one away, and with the last name (and no handle) the object. */
-void model_link(struct model_object *directory, ProtobufCBinaryData name, struct model_object *object);
+void model_link(struct model_store *store, struct model_object *directory, ProtobufCBinaryData name,
+                struct model_object *object);
 void model_unlink(struct model_store *store, struct model_object *directory, struct model_entry *entry);
 
 /* Attributes of OBJECT, in ARENA. */
@@ -79,8 +92,8 @@ void model_handle_add(struct model_store *store, uint64_t session, uint64_t hand
 /* Notes the first violation. */
 void model_violate(struct model_store *store, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
-/* A copy of all objects, and back to it: what a transaction that failed did is undone. */
-GHashTable *model_copy_objects(struct model_store *store);
+/* A copy of OBJECTS, all there are; and back to it: what a transaction that failed did is undone. */
+GHashTable *model_copy_objects(GHashTable *objects);
 void model_restore(struct model_store *store, GHashTable *objects, guint moments, guint handles);
 
 /* What was answered to CALL, which was executed, is kept; as of struct ph_store. model_record.c */
@@ -89,6 +102,25 @@ void model_record_keep(struct model_store *store, const struct ph_call *call,
 bool model_record_find(void *self, struct ph_call *call, const Pohmel__TransactRequest *request,
                        Pohmel__TransactReply *reply);
 void model_record_free(void *record);
+
+/* Nothing is unstable; frees what is kept for that. model_power.c */
+void model_power_init(struct model_store *store);
+void model_power_clear(struct model_store *store);
+
+/* Something was changed, and before that the objects were BEFORE, which is taken over. */
+void model_power_changed(struct model_store *store, GHashTable *before);
+
+/* REQUEST was executed: what it is about is stable. */
+void model_power_synced(struct model_store *store, const Pohmel__SyncRequest *request);
+
+/* As of struct ph_store. */
+bool model_power_continued(void *self);
+uint64_t model_power_unbroken(void *self);
+
+/* Whether what ENTRY stands for, of TYPE, has the id ID since before power was lost, and with it what was
+ * recorded: R-7-6. */
+bool model_power_made_before(struct model_store *store, const struct model_entry *entry, uint64_t id,
+                             uint32_t type);
 
 extern const struct ph_store_ops model_ops;
 

@@ -43,12 +43,17 @@ struct model_object *model_find(struct model_store *store, uint64_t object)
     return g_hash_table_lookup(store->objects, &object);
 }
 
+void model_touch(struct model_store *store, struct model_object *object)
+{
+    object->version = ++store->last_version;
+}
+
 static struct model_object *add_object(struct model_store *store, uint64_t id, uint32_t mode)
 {
     struct model_object *object = g_new0(struct model_object, 1);
     object->id = id;
     object->mode = mode;
-    object->version = 1;
+    model_touch(store, object);
     if (S_ISDIR(mode))
         object->entries = g_ptr_array_new_with_free_func(entry_free);
     g_hash_table_insert(store->objects, &object->id, object);
@@ -76,15 +81,16 @@ struct model_entry *model_entry(const struct model_object *directory, ProtobufCB
     return NULL;
 }
 
-void model_link(struct model_object *directory, ProtobufCBinaryData name, struct model_object *object)
+void model_link(struct model_store *store, struct model_object *directory, ProtobufCBinaryData name,
+                struct model_object *object)
 {
     struct model_entry *entry = g_new0(struct model_entry, 1);
     entry->name = g_bytes_new(name.data, name.len);
     entry->object = object->id;
     g_ptr_array_add(directory->entries, entry);
-    directory->version++;
+    model_touch(store, directory);
     object->links++;
-    object->version++;
+    model_touch(store, object);
 }
 
 static gboolean is_open(struct model_store *store, uint64_t object)
@@ -108,9 +114,9 @@ void model_unlink(struct model_store *store, struct model_object *directory, str
     uint64_t id = entry->object;
     struct model_object *object = model_find(store, id);
     g_ptr_array_remove(directory->entries, entry);
-    directory->version++;
+    model_touch(store, directory);
     object->links--;
-    object->version++;
+    model_touch(store, object);
     drop_unused(store, id);
 }
 
@@ -216,12 +222,12 @@ static struct model_object *copy_object(const struct model_object *object)
     return copy;
 }
 
-GHashTable *model_copy_objects(struct model_store *store)
+GHashTable *model_copy_objects(GHashTable *objects)
 {
     GHashTable *copy = new_objects();
     GHashTableIter iter;
     gpointer value;
-    g_hash_table_iter_init(&iter, store->objects);
+    g_hash_table_iter_init(&iter, objects);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         struct model_object *object = copy_object(value);
         g_hash_table_insert(copy, &object->id, object);
@@ -263,12 +269,12 @@ static uint32_t transact(void *self, struct ph_call *call, const Pohmel__Transac
         return store->fail_status;
     }
     guint moments = store->moments->len, handles = store->handles->len;
-    GHashTable *before = model_copy_objects(store);
+    GHashTable *before = model_copy_objects(store->objects);
     reply->n_results = request->n_changes;
     reply->results = ph_arena_alloc0(call->arena, request->n_changes, sizeof(*reply->results));
     uint32_t status = run_changes(store, call, request, reply);
     if (status == PH_ST_OK) {
-        g_hash_table_unref(before);
+        model_power_changed(store, before);
         model_record_keep(store, call, reply);
     } else {
         model_restore(store, before, moments, handles);
@@ -327,6 +333,7 @@ static size_t sessions(void *self, struct ph_store_session *out, size_t max)
 void model_store_die(struct model_store *store)
 {
     store->dead = TRUE;
+    store->broken = FALSE;
 }
 
 static void free_nothing(void *self)
@@ -343,6 +350,8 @@ struct model_store *model_store_new(const uint64_t *now_us, gboolean empty)
                                          .epoch = epoch,
                                          .transact = transact,
                                          .recorded = model_record_find,
+                                         .continued = model_power_continued,
+                                         .unbroken = model_power_unbroken,
                                          .enter_session = enter_session,
                                          .leave_session = leave_session,
                                          .sessions = sessions,
@@ -350,7 +359,8 @@ struct model_store *model_store_new(const uint64_t *now_us, gboolean empty)
                                          .end_session = end_session,
                                          .free = free_nothing};
     store->now_us = now_us;
-    store->epoch = 1;
+    store->epoch = store->unbroken = 1;
+    model_power_init(store);
     store->records = g_ptr_array_new_with_free_func(model_record_free);
     store->sessions = g_array_new(FALSE, FALSE, sizeof(struct ph_store_session));
     store->objects = new_objects();
@@ -363,14 +373,14 @@ struct model_store *model_store_new(const uint64_t *now_us, gboolean empty)
     for (uint64_t i = 0; i < MODEL_REGISTERS; i++) {
         struct model_object *file = add_object(store, MODEL_REGISTER_FIRST + i, S_IFREG | 0644);
         uint8_t name[] = {'r', (uint8_t) ('0' + i)};
-        model_link(root, (ProtobufCBinaryData){.len = sizeof(name), .data = name}, file);
+        model_link(store, root, (ProtobufCBinaryData){.len = sizeof(name), .data = name}, file);
         file->size = empty ? 0 : MODEL_REGISTER_BYTES;
         struct model_moment moment = {.object = file->id};
         g_array_append_val(store->moments, moment);
     }
-    model_link(root, (ProtobufCBinaryData){.len = 3, .data = (uint8_t *) "log"},
+    model_link(store, root, (ProtobufCBinaryData){.len = 3, .data = (uint8_t *) "log"},
                add_object(store, MODEL_LOG, S_IFREG | 0644));
-    model_link(root, (ProtobufCBinaryData){.len = 3, .data = (uint8_t *) "sub"},
+    model_link(store, root, (ProtobufCBinaryData){.len = 3, .data = (uint8_t *) "sub"},
                add_object(store, MODEL_SUB, S_IFDIR | 0755));
     return store;
 }
@@ -379,6 +389,7 @@ void model_store_free(struct model_store *store)
 {
     g_hash_table_unref(store->objects);
     g_hash_table_unref(store->used);
+    model_power_clear(store);
     g_array_unref(store->moments);
     g_array_unref(store->handles);
     g_array_unref(store->sessions);

@@ -6,6 +6,7 @@
 
 #include <glib.h>
 
+#include "runtime/base/random.h"
 #include "server/store/store.h"
 
 enum {
@@ -32,6 +33,14 @@ struct ph_store *model_store_interface(struct model_store *store);
  * epoch is raised, and the list of sessions is as it was. */
 void model_store_die(struct model_store *store);
 void model_store_restart(struct model_store *store);
+
+/* Power may be lost: from now on it is kept what is stable, and what is not. */
+void model_store_may_lose_power(struct model_store *store);
+
+/* Power is lost while the server is dead: a legal part, chosen by RANDOM, is left of what was changed since
+ * it was made stable; the names as of one moment, of each file the data as of another. What was recorded of
+ * transactions and who had sessions is lost. Ids are stable at once. */
+void model_store_lose_power(struct model_store *store, struct ph_random *random);
 
 /* The next COUNT transactions (SYNCS: syncs) are refused with STATUS. */
 void model_store_fail(struct model_store *store, uint32_t status, unsigned count, gboolean syncs);

@@ -15,6 +15,7 @@ struct sim_mutant {
     const char *what; /* what is broken */
     unsigned favour;  /* enum sim_favour, bits */
     gboolean write_back;
+    gboolean power; /* may be lost */
 };
 
 /* All of them; ends with one whose name is NULL. */

@@ -118,6 +118,18 @@ void sim_profile_quiet(struct sim_profile *profile)
     profile->weight[SIM_STAT] += 1;
 }
 
+void sim_profile_power(struct sim_profile *profile, gboolean own)
+{
+    enum { SYNCS = 12, FEW = 2000, MANY = 100000 };
+    profile->weight[SIM_SYNC] = MAX(profile->weight[SIM_SYNC], SYNCS);
+    if (!own)
+        return;
+    profile->clients = MIN(profile->clients, SIM_GROUPS);
+    profile->groups = SIM_GROUPS;
+    profile->strange_per_mille = 0;
+    profile->owned_limit = profile->cache_objects % 1000 == 0 ? MANY : FEW;
+}
+
 void sim_profile_favour(struct sim_profile *profile, unsigned favour)
 {
     enum { LONG_US = 45000000, LATE_US = 8000, LINGER_US = 3000000 };

@@ -49,6 +49,7 @@ struct sim_profile {
     size_t cache_objects, cache_leases;
     uint64_t flush_age_ms, dirty_limit; /* of write-back */
     unsigned flush_in_flight;
+    uint64_t owned_limit; /* of what is kept until it is stable; 0: nothing is kept */
     unsigned weight[SIM_DEEDS];
 };
 
@@ -60,6 +61,9 @@ void sim_profile_caching(struct sim_profile *profile, struct ph_random *random);
 
 /* Nothing goes wrong by itself, and sessions outlive what does. */
 void sim_profile_quiet(struct sim_profile *profile);
+
+/* Much is made stable; with OWN each client has names of its own. */
+void sim_profile_power(struct sim_profile *profile, gboolean own);
 
 /* Makes more of what FAVOUR says (enum sim_favour, bits). */
 void sim_profile_favour(struct sim_profile *profile, unsigned favour);

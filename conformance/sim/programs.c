@@ -225,6 +225,22 @@ static void do_read(struct sim_process *process)
     done(process, &(struct sim_answer){.status = PH_ST_OK});
 }
 
+/* One to be changed. */
+static uint64_t some_register(struct sim_process *process)
+{
+    struct world *world = world_of(process);
+    if (sim_power_owned(world))
+        return MODEL_REGISTER_FIRST + (uint64_t) process->client->index;
+    return MODEL_REGISTER_FIRST + sim_below(world, 2);
+}
+
+static uint64_t some_log(struct sim_process *process)
+{
+    if (sim_power_owned(world_of(process)) && process->client->index != 0)
+        return some_register(process);
+    return MODEL_LOG;
+}
+
 static uint64_t new_value(struct sim_process *process)
 {
     return process->value = PH_VALUE(sim_worker_of(process) % VALUE_WORKERS, ++world_of(process)->next_value);
@@ -274,19 +290,26 @@ static void on_chown(struct sim_process *process, const struct sim_answer *answe
 
 static void do_chown(struct sim_process *process)
 {
-    process->object = MODEL_REGISTER_FIRST + sim_below(world_of(process), 2);
+    process->object = some_register(process);
     sim_ask_chown(process, process->object, (uint32_t) new_value(process), on_chown);
 }
 
 static void on_sync(struct sim_process *process, const struct sim_answer *answer)
 {
+    if (answer->status == PH_ST_OK)
+        sim_power_synced(world_of(process), process->client->index,
+                         process->object == PH_OBJECT_ROOT ? 0 : process->object, process->started_us);
     done(process, answer);
 }
 
 static void do_sync(struct sim_process *process)
 {
+    struct world *world = world_of(process);
     uint64_t object = some_file(process);
-    if (is_open(process, object))
+    if (world->power && sim_chance(world, 300)) {
+        process->object = PH_OBJECT_ROOT;
+        sim_ask_sync_all(process, on_sync);
+    } else if (is_open(process, object))
         sim_ask_sync(process, object, opened_of(process, object)->handle, on_sync);
 }
 
@@ -383,6 +406,8 @@ static void do_rename(struct sim_process *process)
     process->slot2 = process->slot / PH_SLOTS * PH_SLOTS +
                      (process->slot + 1 + (unsigned) sim_below(world, PH_SLOTS - 1)) % PH_SLOTS;
     process->flags = sim_chance(world, 500) ? 0 : sim_chance(world, 700) ? NO_REPLACE : EXCHANGE;
+    if (process->flags == EXCHANGE && sim_power_owned(world)) /* not made again */
+        process->flags = 0;
     /* A kernel that knows both names of a file does nothing. */
     if (process->flags == 0 && sim_kernel_name(caching, process->slot, &one) &&
         sim_kernel_name(caching, process->slot2, &other) && one == other && one != 0)
@@ -446,10 +471,10 @@ static gboolean do_deed(struct sim_process *process, enum sim_deed deed)
         do_read(process);
         return TRUE;
     case SIM_WRITE:
-        do_write(process, MODEL_REGISTER_FIRST + sim_below(world_of(process), 2));
+        do_write(process, some_register(process));
         return TRUE;
     case SIM_APPEND:
-        do_write(process, MODEL_LOG);
+        do_write(process, some_log(process));
         return TRUE;
     case SIM_CHOWN:
         do_chown(process);

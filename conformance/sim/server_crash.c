@@ -59,12 +59,13 @@ static void on_start(struct world *world, void *data)
     world->dying = FALSE;
 }
 
+/* With the machine, if world->powerless says so. */
 static void on_crash(struct world *world, void *data)
 {
     struct ph_actions actions = {0};
     (void) data;
-    sim_trace_line(&world->result->trace, world->now_us, "server", "dies, with %u calls under way",
-                   world->running->len);
+    sim_trace_line(&world->result->trace, world->now_us, "server", "dies%s, with %u calls under way",
+                   world->powerless ? " for lack of power" : "", world->running->len);
     world->result->server_crashes++;
     model_store_die(world->store);
     bury_running(world);
@@ -78,6 +79,9 @@ static void on_crash(struct world *world, void *data)
     else
         ph_server_free(world->server);
     world->server = NULL;
+    if (world->powerless)
+        sim_power_lost(world);
+    world->powerless = FALSE;
     sim_after(world, sim_below(world, DOWN_US), on_start, NULL, NULL);
 }
 
@@ -87,6 +91,14 @@ gboolean sim_server_crash_now(struct world *world)
         return FALSE;
     world->dying = TRUE;
     sim_after(world, 0, on_crash, NULL, NULL);
+    return TRUE;
+}
+
+gboolean sim_server_lose_power(struct world *world)
+{
+    if (!sim_server_crash_now(world))
+        return FALSE;
+    world->powerless = TRUE;
     return TRUE;
 }
 

@@ -24,6 +24,7 @@ static void on_tick(struct world *world, void *data)
     }
     if (world->ticks++ % SERVER_TICKS == 0)
         sim_server_tick(world);
+    sim_power_tick(world);
     for (guint i = 0; i < world->conns->len; i++)
         sim_conn_tick(world->conns->pdata[i]);
     sim_after(world, TICK_US, on_tick, NULL, NULL);
@@ -137,6 +138,7 @@ static void judge(struct world *world)
 {
     size_t len;
     settle_doubts(world);
+    sim_power_settle(world);
     const uint8_t *log = model_store_data(world->store, MODEL_LOG, &len);
     g_autofree char *why = sim_history_judge(&world->history, log, len);
     world->result->judged = world->history.events->len;
@@ -181,6 +183,7 @@ static void world_end(struct world *world)
         sim_server_clear(world);
     g_array_unref(world->events);
     sim_phases_free(world->phases);
+    sim_power_free(world->power);
     g_free(world);
 }
 
@@ -190,7 +193,7 @@ static gboolean all_drained(const struct world *world)
         if (!sim_writeback_is_drained(world->clients[i]->writeback))
             return FALSE;
     }
-    return TRUE;
+    return sim_power_is_over(world);
 }
 
 /* What was changed in caches is written back. */
@@ -249,6 +252,8 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     /* What is appended behind what was refused leaves a hole there. */
     if (world->write_back && sim_fault_refuses(world->fault))
         world->profile.weight[SIM_APPEND] = 0;
+    if (world->fault == SIM_FAULT_POWER)
+        sim_profile_power(&world->profile, world->write_back);
     describe(world);
     sim_history_init(&world->history);
     world->doubts = g_array_new(FALSE, FALSE, sizeof(struct sim_doubt));
@@ -256,6 +261,8 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     if (world->fault)
         sim_strike_plan(world);
     sim_server_init(world);
+    if (world->fault == SIM_FAULT_POWER)
+        sim_power_begin(world);
     for (int i = 0; i < world->profile.clients; i++)
         sim_client_new(world, i);
     sim_after(world, 0, on_tick, NULL, NULL);

@@ -7,6 +7,7 @@
 enum {
     STRIKES = 2,             /* in one world, the second where it comes to that */
     LATER_MAX = 8,           /* moments of the phase that pass before the first */
+    MUCH_LATER_MAX = 500,    /* where it matters what was done before */
     LATER_OF_1000 = 100,     /* of the moments after that are let pass */
     PAUSE_US = 45000000,     /* two lease times and more */
     TOLD_DEAD_US = 90000000, /* until a machine that hears nothing is given up, at most */
@@ -30,6 +31,7 @@ const char *sim_fault_name(enum sim_fault fault)
         [SIM_FAULT_DISK_ERROR] = "I/O error",
         [SIM_FAULT_SYNC] = "failed fsync",
         [SIM_FAULT_MEMORY] = "failed allocation",
+        [SIM_FAULT_POWER] = "power loss",
     };
     return names[fault];
 }
@@ -133,6 +135,8 @@ static gboolean do_strike(struct world *world)
         return fail(world, PH_ST_IO_ERROR, TRUE);
     case SIM_FAULT_MEMORY:
         return fail(world, PH_ST_NO_MEMORY, FALSE);
+    case SIM_FAULT_POWER:
+        return sim_server_lose_power(world);
     case SIM_FAULT_NONE:
     case SIM_FAULTS:
         break;
@@ -174,6 +178,8 @@ void sim_strike_plan(struct world *world)
 {
     world->phases = sim_phases_new();
     world->patience = (unsigned) sim_below(world, LATER_MAX);
+    if (world->fault == SIM_FAULT_POWER && sim_chance(world, 500))
+        world->patience = (unsigned) sim_below(world, MUCH_LATER_MAX);
     if (world->phase == SIM_PHASE_RECLAIM || world->phase == SIM_PHASE_GRACE)
         sim_after(world, sim_below(world, RESTART_STEPS * (uint64_t) (world->profile.think_us + 1)),
                   on_prepared, NULL, NULL);

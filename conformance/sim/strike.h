@@ -17,6 +17,7 @@ enum sim_fault {
     SIM_FAULT_DISK_ERROR, /* some changes are refused: input or output error */
     SIM_FAULT_SYNC,       /* some syncs fail */
     SIM_FAULT_MEMORY,     /* some changes are refused: the server is out of memory */
+    SIM_FAULT_POWER,      /* the server's machine loses power, and what was not stable with it */
     SIM_FAULTS,
 };
 

@@ -7,6 +7,7 @@
 #include "conformance/sim/history.h"
 #include "conformance/sim/model_store.h"
 #include "conformance/sim/phase.h"
+#include "conformance/sim/power.h"
 #include "conformance/sim/profile.h"
 #include "conformance/sim/sim.h"
 #include "conformance/sim/strike.h"
@@ -74,6 +75,7 @@ struct sim_client {
     GHashTable *ended;               /* number of a session -> microseconds, when the server ended it */
     struct sim_writeback *writeback; /* NULL in a world without */
     struct sim_caching *caching;     /* NULL in a world without leases */
+    uint64_t opened_start;           /* of the server, in which its session was opened */
     uint64_t clock_offset_ms;
     int64_t clock_ppm;        /* how much faster than the world's its clock runs */
     uint64_t paused_until_us; /* nothing happens to it until then */
@@ -113,6 +115,7 @@ struct world {
     uint64_t starts;          /* of the server */
     GPtrArray *running;       /* struct sim_running: calls on their way through the server */
     gboolean dying;           /* it is planned that the server dies */
+    gboolean powerless;       /* and its machine with it */
     struct sim_profile profile;
     struct sim_client *clients[SIM_CLIENTS_MAX]; /* those that live */
     GPtrArray *all_clients;                      /* those that crashed too */
@@ -130,6 +133,7 @@ struct world {
     enum sim_fault fault; /* that strikes in PHASE; SIM_FAULT_NONE for a world of chance */
     enum sim_phase phase;
     struct sim_phases *phases; /* NULL in a world of chance */
+    struct sim_power *power;   /* NULL in a world without loss of power */
     unsigned strikes, patience;
     uint64_t ticks;
 };
@@ -191,6 +195,11 @@ void sim_conn_tick(struct sim_conn *conn);
 struct sim_client *sim_client_new(struct world *world, int index);
 void sim_client_free(void *client);
 
+/* As ph_link_send_flush of client/link.h; GENERATION 0: as any other request. */
+uint64_t sim_client_send(struct sim_client *client, uint64_t generation, uint16_t command,
+                         const ProtobufCMessage *message, struct ph_blob *payload, ph_reply_fn fn,
+                         void *data);
+
 /* DATA waits for an answer of CLIENT: freed by FREE_DATA should that never come; it came. */
 void sim_client_own(struct sim_client *client, void *data, GDestroyNotify free_data);
 void sim_client_disown(struct sim_client *client, void *data);
@@ -225,6 +234,9 @@ void sim_server_crash(struct world *world);
 
 /* The same at once; FALSE where it is down, or about to die. */
 gboolean sim_server_crash_now(struct world *world);
+
+/* The same with its machine: what was not stable is lost. */
+gboolean sim_server_lose_power(struct world *world);
 
 /* A call on its way through the server. */
 struct sim_running {

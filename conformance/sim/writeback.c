@@ -1,6 +1,7 @@
 #include "conformance/sim/writeback.h"
 
 #include "client/core/wb.h"
+#include "conformance/sim/writeback_ask.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
@@ -76,8 +77,10 @@ static void send(struct sim_writeback *writeback, const struct ph_wb_action *act
     struct sent *sent = g_new0(struct sent, 1);
     *sent = (struct sent){writeback, action->call};
     sim_client_own(writeback->client, sent, g_free);
-    uint64_t link_ticket = writeback->link.send(writeback->link.self, action->command, action->message,
-                                                action->payload, answered, sent);
+    if (action->command == PH_CMD_TRANSACT)
+        sim_power_asked(writeback->client->world, (const Pohmel__TransactRequest *) action->message);
+    uint64_t link_ticket = sim_client_send(writeback->client, action->own ? action->generation : 0,
+                                           action->command, action->message, action->payload, answered, sent);
     if (link_ticket != 0)
         ph_wb_sent(writeback->wb, ticket, link_ticket);
 }
@@ -155,29 +158,6 @@ static void acquire_range(struct sim_writeback *writeback, const struct ph_wb_ac
                           begin_asking(writeback, action->object));
 }
 
-static void gave_back(void *data, const struct ph_reply *reply)
-{
-    (void) data, (void) reply;
-}
-
-static void release_range(struct sim_writeback *writeback, const struct ph_wb_action *action)
-{
-    Pohmel__LeaseReleaseRequest message = POHMEL__LEASE_RELEASE_REQUEST__INIT;
-    Pohmel__Range range = POHMEL__RANGE__INIT;
-    Pohmel__LeaseKept kept = POHMEL__LEASE_KEPT__INIT, *parts[] = {&kept};
-    uint64_t lease = action->lease;
-    kept.lease = lease;
-    kept.range = &range;
-    range.offset = action->offset;
-    range.length = action->len;
-    message.n_leases = action->kind == PH_WB_RETURN;
-    message.leases = &lease;
-    message.n_parts = action->kind == PH_WB_KEEP;
-    message.parts = parts;
-    writeback->client->world->result->ranges_cut += action->kind == PH_WB_KEEP;
-    ph_send_lease_release(&writeback->stub, &message, NULL, gave_back, NULL);
-}
-
 static void send_part(struct asking *asking);
 
 static void listed(void *data, const struct ph_reply *reply)
@@ -223,23 +203,6 @@ static void send_part(struct asking *asking)
     message.attributes = true;
     asking->ask = ph_cache_ask(caching->cache, sim_caching_now(caching));
     ph_send_readdir(&asking->writeback->stub, &message, NULL, listed, asking);
-}
-
-static void told_space(void *data, const struct ph_reply *reply)
-{
-    (void) data, (void) reply; /* learned on the way */
-}
-
-static void ask_space(struct sim_writeback *writeback, const struct ph_wb_action *action)
-{
-    Pohmel__Caller caller = POHMEL__CALLER__INIT;
-    Pohmel__StatfsRequest message = POHMEL__STATFS_REQUEST__INIT;
-    message.caller = &caller;
-    message.object = PH_OBJECT_ROOT;
-    message.reserve = true;
-    message.needed = action->needed;
-    message.more = action->more;
-    ph_send_statfs(&writeback->stub, &message, NULL, told_space, NULL);
 }
 
 /* --- What it decides --- */
@@ -304,11 +267,19 @@ static void failed(struct sim_writeback *writeback, const struct ph_wb_action *a
     client->world->result->failures++;
     if (sim_fault_refuses(client->world->fault))
         refuse(writeback, action->object);
-    else if (!writeback->lost_some)
+    else if (!writeback->lost_some && !sim_power_excuses(client->world, action->object))
         sim_violate(client->world, "%s could not write back though nothing had been lost: %s: %s",
                     client->name, action->text, ph_status_name(action->status));
     ph_cache_give_up(client->caching->cache, action->object);
     sim_caching_work(client->caching);
+}
+
+static void restored(struct sim_client *client)
+{
+    struct ph_client_actions actions;
+    ph_client_actions_init(&actions);
+    ph_client_restored(client->core, sim_client_ms(client), &actions);
+    sim_client_act(client, &actions);
 }
 
 static void carry_out(struct sim_writeback *writeback, const struct ph_wb_action *action)
@@ -339,14 +310,18 @@ static void carry_out(struct sim_writeback *writeback, const struct ph_wb_action
         ph_cache_forget_attr(caching->cache, action->object);
         break;
     case PH_WB_SPACE:
-        ask_space(writeback, action);
+        sim_ask_space(&writeback->stub, action);
         break;
     case PH_WB_RANGE:
         acquire_range(writeback, action);
         break;
     case PH_WB_RETURN:
     case PH_WB_KEEP:
-        release_range(writeback, action);
+        writeback->client->world->result->ranges_cut += action->kind == PH_WB_KEEP;
+        sim_release_range(&writeback->stub, action);
+        break;
+    case PH_WB_RESTORED:
+        restored(writeback->client);
         break;
     case PH_WB_LOST: /* it is said by the next one */
         break;
@@ -383,11 +358,13 @@ struct sim_writeback *sim_writeback_new(struct sim_client *client)
     struct sim_writeback *writeback = g_new0(struct sim_writeback, 1);
     struct ph_wb_config config = {.flush_age_ms = profile->flush_age_ms,
                                   .dirty_limit_bytes = profile->dirty_limit,
+                                  .owned_limit_bytes = profile->owned_limit,
                                   .payload_max_bytes = PH_PAYLOAD_MAX_BYTES,
                                   .in_flight_max = profile->flush_in_flight};
     writeback->client = client;
     writeback->wb = ph_wb_new(&config);
     writeback->link = client->stub;
+    ph_client_restores(client->core);
     writeback->stub = (struct ph_stub){.send = stub_send, .self = writeback};
     writeback->notes = g_array_new(FALSE, FALSE, sizeof(struct note));
     writeback->refused = g_array_new(FALSE, FALSE, sizeof(struct refused));
@@ -419,6 +396,8 @@ void sim_writeback_opened(struct sim_writeback *writeback)
     struct ph_wb_actions actions;
     struct ph_wb_now at = now(writeback);
     ph_wb_actions_init(&actions);
+    ph_wb_server(writeback->wb, ph_client_opened(writeback->client->core)->epoch,
+                 ph_client_opened(writeback->client->core)->unbroken);
     ph_wb_opened(writeback->wb, ph_client_opened(writeback->client->core)->generation,
                  ph_client_opened(writeback->client->core)->leases, &at, &actions);
     /* Every server here grants them; with one that is killed they end, and what is dirty under them is lost,
@@ -494,6 +473,13 @@ const struct ph_stub *sim_writeback_link(const struct sim_writeback *writeback)
 gboolean sim_writeback_is_drained(const struct sim_writeback *writeback)
 {
     return writeback->drained;
+}
+
+gboolean sim_writeback_makes_again(const struct sim_writeback *writeback)
+{
+    struct ph_wb_counters counters;
+    ph_wb_count(writeback->wb, 0, &counters);
+    return counters.making_again;
 }
 
 /* --- What may be lost --- */

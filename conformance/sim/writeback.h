@@ -37,6 +37,9 @@ void sim_writeback_tick(struct sim_writeback *writeback);
 void sim_writeback_drain(struct sim_writeback *writeback);
 gboolean sim_writeback_is_drained(const struct sim_writeback *writeback);
 
+/* Whether it is making again what the server lost, or has to. */
+gboolean sim_writeback_makes_again(const struct sim_writeback *writeback);
+
 /* Sessions lost so far. */
 uint64_t sim_writeback_losses(const struct sim_writeback *writeback);
 

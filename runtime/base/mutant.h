@@ -23,6 +23,7 @@ enum ph_mutant {
     PH_MUTANT_RANGES_OVERLAP,      /* a range is granted that others have bytes of */
     PH_MUTANT_SIZE_OF_THE_STORE,   /* while ranges are out, reads and attributes show the size that the store
                                       has */
+    PH_MUTANT_STABLE_EARLY,        /* what was changed is said to be stable before it is */
     /* The client's. */
     PH_MUTANT_RECALL_FORGOTTEN, /* a recall that overtakes its grant is answered and forgotten */
     PH_MUTANT_RELEASE_LOST,     /* a recall of what is not held is not answered */
@@ -31,10 +32,11 @@ enum ph_mutant {
     PH_MUTANT_KEPT_AFTER_LOSS,  /* a lost connection leaves the cache as it is */
     PH_MUTANT_UNANNOUNCED,      /* own changes are not announced to the cache */
     /* Of clients that write back. */
-    PH_MUTANT_RELEASE_DIRTY, /* a lease is given back before what is dirty under it was sent */
-    PH_MUTANT_GLIMPSE_OLD,   /* who looks at what is dirty is told what the server knows already */
-    PH_MUTANT_RANGE_OUTSIDE, /* writes past a range are kept back as if they were in it */
-    PH_MUTANT_RECALL_UNTOLD, /* write-back goes on under a lease that was recalled */
+    PH_MUTANT_RELEASE_DIRTY,      /* a lease is given back before what is dirty under it was sent */
+    PH_MUTANT_GLIMPSE_OLD,        /* who looks at what is dirty is told what the server knows already */
+    PH_MUTANT_RANGE_OUTSIDE,      /* writes past a range are kept back as if they were in it */
+    PH_MUTANT_UNSTABLE_FORGOTTEN, /* what the server lost is not made again */
+    PH_MUTANT_RECALL_UNTOLD,      /* write-back goes on under a lease that was recalled */
 };
 
 #ifdef PH_MUTANTS

@@ -1,0 +1,230 @@
+#include "conformance/sim/power.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "conformance/sim/caching.h"
+#include "conformance/sim/model_private.h"
+#include "conformance/sim/tell.h"
+#include "conformance/sim/writeback.h"
+#include "runtime/base/limits.h"
+#include "tests/coherence/models.h"
+
+/* Once. */
+struct loss {
+    uint64_t at_us, over_us; /* 0: not all are back */
+    gboolean kept;           /* by those who write back */
+    gboolean names;          /* kept as well */
+};
+
+struct stable {
+    uint64_t object, begin_us;
+    int mount; /* by whom what is meant was done; -1 for anybody */
+};
+
+struct sim_power {
+    GArray *losses; /* struct loss */
+    GArray *stable; /* struct stable */
+    gboolean blind; /* names were taken away by who did not say of what: that is not made again (0015) */
+};
+
+void sim_power_begin(struct world *world)
+{
+    world->power = g_new0(struct sim_power, 1);
+    world->power->losses = g_array_new(FALSE, FALSE, sizeof(struct loss));
+    world->power->stable = g_array_new(FALSE, FALSE, sizeof(struct stable));
+    model_store_may_lose_power(world->store);
+}
+
+void sim_power_free(struct sim_power *power)
+{
+    if (!power)
+        return;
+    g_array_unref(power->losses);
+    g_array_unref(power->stable);
+    g_free(power);
+}
+
+gboolean sim_power_owned(const struct world *world)
+{
+    return world->power && world->write_back;
+}
+
+/* Nothing of any session is executed any more. */
+static void note_ends(struct world *world)
+{
+    for (guint i = 0; i < world->conns->len; i++) {
+        const struct sim_conn *conn = world->conns->pdata[i];
+        if (conn->session && !g_hash_table_contains(conn->client->ended, &conn->session))
+            g_hash_table_insert(conn->client->ended, g_memdup2(&conn->session, sizeof(conn->session)),
+                                g_memdup2(&world->now_us, sizeof(world->now_us)));
+    }
+}
+
+void sim_power_lost(struct world *world)
+{
+    struct loss loss = {.at_us = world->now_us};
+    model_store_lose_power(world->store, &world->random);
+    /* Who has gone by then makes nothing again. */
+    loss.kept = world->write_back && !world->ending;
+    loss.names = loss.kept && !world->power->blind;
+    note_ends(world);
+    g_array_append_val(world->power->losses, loss);
+    world->result->power_losses++;
+}
+
+static gboolean is_blind(const Pohmel__Change *change)
+{
+    switch (change->command_case) {
+    case POHMEL__CHANGE__COMMAND_REMOVE:
+        return change->remove->object == 0;
+    case POHMEL__CHANGE__COMMAND_RMDIR:
+        return change->rmdir->object == 0;
+    case POHMEL__CHANGE__COMMAND_RENAME:
+        return change->rename->object == 0;
+    default:
+        return FALSE;
+    }
+}
+
+void sim_power_asked(struct world *world, const Pohmel__TransactRequest *request)
+{
+    for (size_t i = 0; world->power && i < request->n_changes; i++)
+        world->power->blind = world->power->blind || is_blind(request->changes[i]);
+}
+
+gboolean sim_power_excuses(const struct world *world, uint64_t object)
+{
+    return world->power && world->power->blind && world->power->losses->len > 0 &&
+           object >= PH_OBJECT_GIVEN_FIRST;
+}
+
+void sim_power_synced(struct world *world, int mount, uint64_t object, uint64_t begin_us)
+{
+    const struct stable stable = {object, begin_us, world->write_back ? mount : -1};
+    const GArray *losses = world->power ? world->power->losses : NULL;
+    /* What waited for a server through a loss of power is asked of the next one, for what is there. */
+    if (losses && (losses->len == 0 || g_array_index(losses, struct loss, losses->len - 1).at_us < begin_us))
+        g_array_append_val(world->power->stable, stable);
+}
+
+static gboolean all_back(const struct world *world)
+{
+    for (int i = 0; i < world->profile.clients; i++) {
+        const struct sim_client *client = world->clients[i];
+        if (!client->closed && client->opened_start != world->starts)
+            return FALSE;
+        if (client->writeback && sim_writeback_makes_again(client->writeback))
+            return FALSE;
+    }
+    return world->server != NULL;
+}
+
+void sim_power_tick(struct world *world)
+{
+    if (sim_power_is_over(world) || !all_back(world))
+        return;
+    for (guint i = 0; i < world->power->losses->len; i++) {
+        struct loss *loss = &g_array_index(world->power->losses, struct loss, i);
+        loss->over_us = loss->over_us ? loss->over_us : world->now_us;
+    }
+}
+
+gboolean sim_power_is_over(const struct world *world)
+{
+    const GArray *losses = world->power ? world->power->losses : NULL;
+    return !losses || losses->len == 0 || g_array_index(losses, struct loss, losses->len - 1).over_us != 0;
+}
+
+/* --- What may be lost --- */
+
+/* What the store calls what an event is about; 0 for names. */
+static uint64_t store_object(const struct ph_event *event)
+{
+    if (event->object < SIM_OBJECT_LOG)
+        return 0;
+    if (event->object == SIM_OBJECT_LOG)
+        return MODEL_LOG;
+    if (event->object < SIM_OBJECT_OWNER)
+        return MODEL_REGISTER_FIRST + (event->object - SIM_OBJECT_WORD) / SIM_WORDS;
+    return MODEL_REGISTER_FIRST + event->object - SIM_OBJECT_OWNER;
+}
+
+/* Whether EVENT was over before somebody asked for what it is about to be made stable, and was answered, all
+ * of that before LOSS. */
+static gboolean is_stable(const struct sim_power *power, const struct ph_event *event,
+                          const struct loss *loss)
+{
+    uint64_t object = store_object(event);
+    for (guint i = 0; i < power->stable->len; i++) {
+        const struct stable *stable = &g_array_index(power->stable, struct stable, i);
+        if (stable->mount >= 0 && stable->mount != event->mount)
+            continue;
+        if ((stable->object == 0 || stable->object == object) && event->end_ns / 1000 <= stable->begin_us &&
+            stable->begin_us < loss->at_us)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static void look_at(struct world *world, struct ph_event *event, const struct loss *loss)
+{
+    uint64_t begin_us = event->begin_ns / 1000, end_us = event->end_ns / 1000;
+    gboolean reads = ph_model_is_read(event);
+    gboolean kept = event->object < SIM_OBJECT_LOG ? loss->names : loss->kept;
+    if (event->object >= SIM_OBJECTS || begin_us >= MAX(loss->at_us, loss->over_us))
+        return;
+    if (!reads && begin_us < loss->at_us && !kept && !is_stable(world->power, event, loss))
+        event->maybe = TRUE;
+    /* Who looks while things are being made again may miss them. */
+    if (reads && (end_us > loss->at_us || (!kept && !is_stable(world->power, event, loss))))
+        event->object = SIM_OBJECTS;
+}
+
+/* --- In the end --- */
+
+static void see(struct world *world, unsigned object, enum ph_deed deed, unsigned slot, uint64_t value)
+{
+    struct ph_event event = {.object = (uint16_t) object,
+                             .deed = (uint8_t) deed,
+                             .slot = (uint8_t) slot,
+                             .value = value,
+                             .call = "in the end"};
+    sim_history_add(&world->history, &event, world->now_us, world->now_us + 1);
+}
+
+static void see_register(struct world *world, unsigned number)
+{
+    const struct model_object *file = model_find(world->store, MODEL_REGISTER_FIRST + number);
+    for (unsigned word = 0; word < SIM_WORDS; word++) {
+        uint64_t value;
+        memcpy(&value, file->data + word * MODEL_VALUE_BYTES, sizeof(value));
+        see(world, SIM_OBJECT_WORD + number * SIM_WORDS + word, PH_GET, 0, GUINT64_FROM_LE(value));
+    }
+    see(world, SIM_OBJECT_OWNER + number, PH_GET, 0, file->uid);
+}
+
+static void see_name(struct world *world, unsigned slot)
+{
+    const struct model_object *directory = model_find(world->store, sim_slot_directory(slot));
+    const struct model_entry *entry = model_entry(directory, sim_slot_name(slot));
+    const struct model_object *object = entry ? model_find(world->store, entry->object) : NULL;
+    uint64_t identity = !object ? 0 : S_ISDIR(object->mode) ? PH_DIRECTORY : object->id;
+    see(world, sim_names_of(slot), PH_NAMED, slot % PH_SLOTS, identity);
+}
+
+void sim_power_settle(struct world *world)
+{
+    struct sim_power *power = world->power;
+    GArray *events = world->history.events;
+    for (guint i = 0; power && i < power->losses->len; i++) {
+        struct loss *loss = &g_array_index(power->losses, struct loss, i);
+        loss->over_us = loss->over_us ? loss->over_us : world->now_us;
+        for (guint at = 0; at < events->len; at++)
+            look_at(world, &g_array_index(events, struct ph_event, at), loss);
+    }
+    for (unsigned i = 0; power && i < MODEL_REGISTERS; i++)
+        see_register(world, i);
+    for (unsigned slot = 0; power && slot < SIM_SLOTS; slot++)
+        see_name(world, slot);
+}

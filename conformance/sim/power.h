@@ -1,0 +1,46 @@
+/* Loss of power: what may be lost by it, and what must not be. Clients that write through lose what no SYNC
+ * made stable; clients that write back lose nothing as long as they live (Owned, docs/protocol.md 9.15). */
+#ifndef PH_CONFORMANCE_SIM_POWER_H
+#define PH_CONFORMANCE_SIM_POWER_H
+
+#include <glib.h>
+#include <stdint.h>
+
+#include "ph_protocol.h"
+
+struct world;
+struct sim_power;
+
+/* A world in which power may be lost. To be called when its store is there. */
+void sim_power_begin(struct world *world);
+/* NULL is fine, as in all of the following. */
+void sim_power_free(struct sim_power *power);
+
+/* Whether clients keep what is not stable: then each has files and names of its own that only it changes, as
+ * what two of them changed within moments is not sure to be made again (0015). */
+gboolean sim_power_owned(const struct world *world);
+
+/* Power is lost now, the server being dead. */
+void sim_power_lost(struct world *world);
+
+/* A client that writes back sends REQUEST. */
+void sim_power_asked(struct world *world, const Pohmel__TransactRequest *request);
+
+/* Whether something that was made, OBJECT, may be put aside: a name that was taken away may be there again.
+ */
+gboolean sim_power_excuses(const struct world *world, uint64_t object);
+
+/* OBJECT (0: all) was made stable: who asked, at client MOUNT, had begun at BEGIN_US. What others keep back
+ * is not meant. */
+void sim_power_synced(struct world *world, int mount, uint64_t object, uint64_t begin_us);
+
+/* Time passed: notices when all who live are back, and have made again what they kept. */
+void sim_power_tick(struct world *world);
+/* Whether that is so. */
+gboolean sim_power_is_over(const struct world *world);
+
+/* All is quiet: what is there now is seen, and what may be lost is marked as such. To be called before it is
+ * judged. */
+void sim_power_settle(struct world *world);
+
+#endif
