@@ -57,7 +57,9 @@ class Watch(threading.Thread):
 
     def run(self):
         try:
-            while not self.over.is_set():
+            last = False
+            while not last:
+                last = self.over.is_set()  # one look begins after all that went before stop()
                 seen = self.look()
                 if not self.seen or self.seen[-1] != seen:
                     self.seen.append(seen)
