@@ -1,6 +1,7 @@
 """What programs on the server do in the exported directory, behind the server's back,
 shows in mounts that have it in their caches: soon where the server watches, a little later where it does not."""
 
+import errno
 import mmap
 import os
 import subprocess
@@ -112,9 +113,17 @@ class Outside:
                    lambda: os.setxattr(below, "user.a", b"1"), lambda: os.setxattr(below, "user.a", b"22"),
                    lambda: os.unlink(below + "2"), lambda: os.removexattr(below, "user.a"))
 
+        def value(path, name):
+            """None: it went after it was listed."""
+            try:
+                return os.getxattr(path, name)
+            except OSError as error:
+                self.assertEqual(error.errno, errno.ENODATA)
+                return None
+
         def all_of(path):
             found = os.stat(path)
-            return [getattr(found, field) for field in fields], [(name, os.getxattr(path, name))
+            return [getattr(found, field) for field in fields], [(name, value(path, name))
                                                                  for name in os.listxattr(path)]
 
         for action in actions:
