@@ -1,5 +1,6 @@
 """Quotas of users, groups and projects on the server's filesystem: who has used them up hears it when writing, and
-what was accepted arrives. Where the kernel has no quotas the tests are skipped, but for those of a filesystem whose
+what was accepted arrives. The kernel's own quotas are tested where it has them (ext4, xfs); everywhere the same is
+tested with quotas that a library loaded into the server pretends (tests/faults/quotas.c), and with a filesystem whose
 limits the server does not know (btrfs), which are met when changes are written back."""
 
 import ctypes
@@ -10,14 +11,15 @@ import subprocess
 import unittest
 
 from calls import as_user, attempt, read, write
-from harness import LOCAL, SLOWER, Case, flush, scratch, tail
+from harness import BASE, BUILD, LOCAL, SLOWER, Case, Server, flush, scratch, tail, wait_for
 from trees import MIB, PATIENT
 
 ALICE, BOB, STAFF = 4001, 4002, 4100
-USER, GROUP = 0, 1
+USER, GROUP, PROJECT = 0, 1, 2
 KIB = 1024
+PRETEND = os.path.join(BUILD, "tests", "faults", "libquotas.so")
 QUOTACTL_FD = 443  # the same number everywhere
-Q_SETQUOTA, Q_GETQUOTA = 0x800008, 0x800007
+Q_SETQUOTA = 0x800008
 LIMITS_VALID = 1 | 4
 QUOTA = struct.Struct("8QI4x")
 
@@ -31,21 +33,6 @@ def quotactl(top, command, kind, number, buffer):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     finally:
         os.close(descriptor)
-
-
-def limit(top, number, kind=USER, size=0, objects=0):
-    """Hard limits, in bytes and objects; 0 for none."""
-    blocks = size // KIB
-    quotactl(top, Q_SETQUOTA, kind, number,
-             ctypes.create_string_buffer(QUOTA.pack(blocks, 0, 0, objects, 0, 0, 0, 0, LIMITS_VALID)))
-
-
-def used(top, number, kind=USER):
-    """Bytes and objects."""
-    buffer = ctypes.create_string_buffer(QUOTA.size)
-    quotactl(top, Q_GETQUOTA, kind, number, buffer)
-    values = QUOTA.unpack(buffer.raw)
-    return values[2], values[5]
 
 
 def content(name):
@@ -103,10 +90,45 @@ class Disk:
         if done.returncode != 0:
             raise unittest.SkipTest("no quotas on %s here: %s" % (kind, done.stdout.split("\n", 1)[0]))
 
+    def limit(self, number, kind=USER, size=0, objects=0):
+        """Hard limits, in bytes and objects; 0 for none."""
+        quotactl(self.path, Q_SETQUOTA, kind, number, ctypes.create_string_buffer(
+            QUOTA.pack(size // KIB, 0, 0, objects, 0, 0, 0, 0, LIMITS_VALID)))
+
     def end(self):
         """Unmounts it."""
         subprocess.run(["umount", "-l", self.path], check=False)
         os.unlink(self.image)
+
+
+class PretendedDisk:
+    """A directory with quotas that only a server knows which was started with its environment."""
+
+    def __init__(self):
+        self.path = scratch("quota", 0o755)
+        self.limits = os.path.join(self.path, "limits")
+        self.lines = {}
+        self.environment = ["LD_PRELOAD=" + PRETEND, "QUOTAS_LIMITS=" + self.limits,
+                            "QUOTAS_TOP=" + os.path.join(self.path, "export")]
+
+    def limit(self, number, kind=USER, size=0, objects=0):
+        """Hard limits, in bytes and objects; 0 for none."""
+        self.lines[kind, number] = "%s %d %d %d\n" % ("ug"[kind], number, size // KIB, objects)
+        with open(self.limits + ".new", "w", encoding="ascii") as file:
+            file.writelines(self.lines.values())
+        os.rename(self.limits + ".new", self.limits)
+
+
+class PretendingServer(Server):
+    """A server that is told of a PretendedDisk's quotas."""
+
+    def __init__(self, disk, **options):
+        self.disk = disk
+        super().__init__(**options)
+
+    def command(self):
+        """The command line."""
+        return ["env"] + self.disk.environment + super().command()
 
 
 @unittest.skipIf(LOCAL, "about what a server promises")
@@ -117,14 +139,19 @@ class Quotas:
     limit_s = 120 * SLOWER
 
     def setUp(self):
-        """An exported filesystem, not mounted yet; everybody may make files below `top`."""
+        """An exported filesystem, not mounted yet; everybody may make files below `top` and `other`."""
         disk = Disk(self.kind, 400 * MIB)
         self.addCleanup(disk.end)
-        self.disk = disk.path
+        self.start(disk)
+
+    def start(self, disk):
+        """A server for a directory of that."""
+        self.disk = disk
         self.export = os.path.join(disk.path, "export")
         os.mkdir(self.export)
-        os.mkdir(os.path.join(self.export, "top"))
-        os.chmod(os.path.join(self.export, "top"), 0o777)
+        for name in ("top", "other"):
+            os.mkdir(os.path.join(self.export, name))
+            os.chmod(os.path.join(self.export, name), 0o777)
         self.one = self.server(export=self.export)
 
     def patient(self):
@@ -132,6 +159,20 @@ class Quotas:
         at = self.mount(self.one, options=PATIENT)
         flush(at.path)
         return at
+
+    def known(self, at, who, group=None):
+        """Files of WHO (and GROUP); the last one is answered in the cache, so it is known what the quota leaves."""
+        files = []
+
+        def kept():
+            made, told = as_user(who, group or who, [], fill, at.join("top"), "first%d.%d." % (who, len(files)), 1, 1)
+            self.assertEqual(told, [])
+            files.extend(made)
+            return not os.path.exists(os.path.join(self.export, os.path.relpath(made[0][0], at.path)))
+
+        wait_for(kept, "a file that is made in the cache")
+        flush(at.path)
+        return files
 
     def arrived(self, at, files):
         """All that was accepted is on the disk, and nothing was lost."""
@@ -146,7 +187,7 @@ class Quotas:
 
     def test_a_write_beyond_the_quota_of_a_user_is_refused_at_once(self):
         """And everything before it arrives; somebody else goes on."""
-        limit(self.disk, ALICE, size=12 * MIB)
+        self.disk.limit(ALICE, size=12 * MIB)
         at = self.patient()
         files, told = as_user(ALICE, ALICE, [], fill, at.join("top"), "a", 8, 100)
         self.assertIn(told[0][0], ("write", "open"))
@@ -159,7 +200,7 @@ class Quotas:
 
     def test_objects_beyond_the_quota_of_a_user_are_refused_at_once(self):
         """Files without content."""
-        limit(self.disk, ALICE, objects=150)
+        self.disk.limit(ALICE, objects=150)
         at = self.patient()
         files, told = as_user(ALICE, ALICE, [], fill, at.join("top"), "a", 0, 1000)
         self.assertEqual(told[0][0], "open")
@@ -169,26 +210,25 @@ class Quotas:
 
     def test_the_quota_of_a_group_counts_as_well(self):
         """Of two of its members, through two mounts: no more than there is is accepted, and all of it arrives."""
-        limit(self.disk, STAFF, kind=GROUP, size=16 * MIB)
+        self.disk.limit(STAFF, kind=GROUP, size=16 * MIB)
         mounts = [self.patient(), self.patient()]
-        total = 0
-        for at, who, prefix in zip(mounts, (ALICE, BOB), "ab"):
-            files, told = as_user(who, STAFF, [], fill, at.join("top"), prefix, 1, 100 if who == ALICE else 400)
-            if who == BOB:
-                self.assertEqual(os.strerror(told[0][1]), "Disk quota exceeded", told)
-            total += sum(accepted for _, accepted in files)
-            mounts[0 if who == ALICE else 1].files = files
-        for at in mounts:
-            self.arrived(at, at.files)
-        self.assertGreater(total, 12 * MIB)
+        first = self.known(mounts[0], ALICE, STAFF)
+        ours, told = as_user(ALICE, STAFF, [], fill, mounts[0].join("top"), "a", 1, 40)
+        self.assertEqual((len(ours), told), (40, []))
+        self.assertFalse(os.path.exists(os.path.join(self.export, "top/a039")))
+        others, told = as_user(BOB, STAFF, [], fill, mounts[1].join("other"), "b", 1, 400)
+        self.assertEqual(os.strerror(told[0][1]), "Disk quota exceeded", told)
+        # What the one was promised was not written back to make room for the other.
+        self.assertFalse(os.path.exists(os.path.join(self.export, "top/a039")))
+        self.arrived(mounts[0], first + ours)
+        self.arrived(mounts[1], others)
+        self.assertGreater(sum(accepted for _, accepted in first + ours + others), 11 * MIB)
 
     def test_what_is_written_in_the_cache_fits_into_a_small_quota(self):
         """A user far below the limit is answered in the cache."""
-        limit(self.disk, ALICE, size=100 * MIB)
+        self.disk.limit(ALICE, size=100 * MIB)
         at = self.patient()
-        files, told = as_user(ALICE, ALICE, [], fill, at.join("top"), "first", 1, 1)
-        self.assertEqual(told, [])
-        flush(at.path)
+        files = self.known(at, ALICE)
         more, told = as_user(ALICE, ALICE, [], fill, at.join("top"), "a", 4, 10)
         self.assertEqual(told, [])
         self.assertFalse(os.path.exists(os.path.join(self.export, "top/a009")))
@@ -196,7 +236,7 @@ class Quotas:
 
     def test_what_is_given_to_a_user_comes_out_of_that_quota(self):
         """chown of more than the user may have is refused, or told by fsync, not lost in silence."""
-        limit(self.disk, ALICE, size=4 * MIB)
+        self.disk.limit(ALICE, size=4 * MIB)
         at = self.patient()
         path = at.join("top/gift")
         write(path, b"g" * (6 * MIB))
@@ -211,17 +251,14 @@ class Quotas:
 
     def test_a_quota_that_shrinks_meanwhile_is_told_by_fsync(self):
         """Nothing could be known when it was written; others' changes are written back all the same."""
-        limit(self.disk, ALICE, size=100 * MIB)
+        self.disk.limit(ALICE, size=100 * MIB)
         at = self.patient()
-        files = []
-        for who in (ALICE, BOB):
-            files += as_user(who, who, [], fill, at.join("top"), "first%d" % who, 1, 1)[0]
-        flush(at.path)
+        files = self.known(at, ALICE) + self.known(at, BOB)
         big, told = as_user(ALICE, ALICE, [], fill, at.join("top"), "big", 8, 1)
         self.assertEqual(told, [])
         more, _ = as_user(BOB, BOB, [], fill, at.join("top"), "b", 4, 10)
         self.assertFalse(os.path.exists(os.path.join(self.export, "top/big000")))
-        limit(self.disk, ALICE, size=MIB // 4)
+        self.disk.limit(ALICE, size=MIB // 4)
         descriptor = os.open(big[0][0], os.O_WRONLY)
         self.assertEqual(attempt(os.fsync, descriptor), "EDQUOT")
         attempt(os.close, descriptor)  # it may be that it could not even be made
@@ -241,8 +278,7 @@ class Ext4(Quotas, Case):
         if subprocess.run(["chattr", "-p", "77", "+P", self.export], check=False).returncode != 0:
             self.skipTest("no projects")
         subprocess.run(["chattr", "-p", "77", "+P", os.path.join(self.export, "top")], check=True)
-        quotactl(self.disk, Q_SETQUOTA, 2, 77,
-                 ctypes.create_string_buffer(QUOTA.pack(16 * KIB, 0, 0, 0, 0, 0, 0, 0, LIMITS_VALID)))
+        self.disk.limit(77, kind=PROJECT, size=16 * MIB)
         at = self.patient()
         shown = os.statvfs(at.path)
         self.assertEqual(shown.f_blocks * shown.f_frsize, 16 * MIB)
@@ -256,6 +292,23 @@ class Xfs(Quotas, Case):
     """Another filesystem with another way to keep them."""
 
     kind = "xfs"
+
+
+class Pretended(Quotas, Case):
+    """The same everywhere: the kernel's part is played by a library in the server."""
+
+    def setUp(self):
+        """An exported directory, not mounted yet."""
+        if not os.path.exists(PRETEND):
+            self.skipTest("not built: " + PRETEND)
+        self.start(PretendedDisk())
+
+    def server(self, **options):
+        """A server that believes in the quotas, and ends with the test."""
+        server = PretendingServer(self.disk, **options)
+        self.addCleanup(server.stop)
+        self._logs = getattr(self, "_logs", []) + [server.log]
+        return server
 
 
 class Unknown(Case):
@@ -300,6 +353,18 @@ class Unknown(Case):
         write(self.at.join("small/after"), b"goes on")
         flush(self.at.path)
         self.assertEqual(read(os.path.join(self.export, "small/after")), b"goes on")
+
+
+def load_tests(_loader, groups, _pattern):
+    """The kernel's quotas are no tests where it has none: Pretended shows the same."""
+    missing = set()
+    for case in (Ext4, Xfs) if os.path.isdir(BASE) and not LOCAL else ():
+        try:
+            if shutil.which(Disk.MAKE[case.kind][0][0]):
+                Disk(case.kind, 400 * MIB).end()
+        except unittest.SkipTest:
+            missing.add(case)
+    return unittest.TestSuite(test for group in groups for test in group if type(test) not in missing)
 
 
 if __name__ == "__main__":
