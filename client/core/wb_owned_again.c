@@ -217,7 +217,7 @@ static bool is_being_removed(const struct ph_wb *wb, uint64_t object)
     return false;
 }
 
-/* It has no name any more by the end of the list: what is not there need not be made. */
+/* It has no name any more by the end of the list: where it is not there, that is no loss. */
 static bool is_removed(const struct wb_owned_object *o)
 {
     return o->made ? o->names <= 0 : o->names < 0;
@@ -336,7 +336,8 @@ static void send_data(struct ph_wb *wb, struct ph_wb_actions *actions)
     wb_send(wb, call, PH_CMD_TRANSACT, &out->transact.base, actions);
 }
 
-/* The object was looked at. */
+/* The object was looked at. What is removed later is made, too: it may have survived without its id, and what
+ * it replaced as well. Both go then. */
 static void make(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
     struct wb_owned_object *o = target_of(wb);
@@ -348,8 +349,6 @@ static void make(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_act
     case PH_CMD_MKNOD:
         if (o->there)
             fill(wb, now, actions);
-        else if (is_removed(o))
-            next_change(wb, now, actions);
         else
             send_make(wb, actions);
         return;
@@ -489,6 +488,10 @@ static void changed(struct ph_wb *wb, const struct ph_reply *reply, const struct
     unsigned command = wb->owned->at->command;
     bool makes = command == PH_CMD_CREATE || command == PH_CMD_MKDIR || command == PH_CMD_SYMLINK ||
                  command == PH_CMD_MKNOD;
+    if (reply->status != PH_ST_OK && makes && is_removed(o)) {
+        next_change(wb, now, actions);
+        return;
+    }
     if (reply->status != PH_ST_OK && !was_done(command, reply->status)) {
         o->conflict = o->conflict || makes;
         give_up(wb, reply->status, now, actions);

@@ -1,5 +1,6 @@
 /* What the server applied is kept until it is stable: docs/decisions/0015-owned.md. */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "client/core/tests/wb_steps.h"
 
@@ -122,6 +123,109 @@ static void test_what_survived_is_not_changed(void)
     wb_world_lose(&steps.world);
     come_back(&steps, 2, 2);
     end_with_some(&steps);
+}
+
+/* The disk kept a file that was made, not its id, nor that it was removed. */
+static void test_what_was_removed_does_not_survive_without_its_id(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    make_some(&steps);
+    lose_power(&steps);
+    wb_model_survives(steps.world.server, WB_ROOT, "short", 1000, S_IFREG | 0644);
+    come_back(&steps, 2, 2);
+    end_with_some(&steps);
+}
+
+static void test_what_was_moved_and_removed_does_not_survive_without_its_id(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_rename(&steps, WB_ROOT, "f", "h"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "h"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    lose_power(&steps);
+    wb_model_survives(steps.world.server, WB_ROOT, "h", 1000, S_IFREG | 0644);
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    g_assert_false(has_name(&steps, WB_ROOT, "f"));
+    g_assert_false(has_name(&steps, WB_ROOT, "h"));
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    wb_steps_end(&steps);
+}
+
+/* What a file replaced, that was removed then, is not there again. */
+static void test_what_was_replaced_by_what_was_removed_is_gone(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "old", 10, 0), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    wb_world_tick(&steps.world, STABLE_MS);
+    wb_world_settle(&steps.world);
+    g_assert_cmpuint(unstable_bytes(&steps), ==, 0);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "new", 20, 0), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_rename(&steps, WB_ROOT, "new", "old"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "old"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    lose_power(&steps);
+    wb_model_survives(steps.world.server, WB_ROOT, "old", 10, S_IFREG | 0644);
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    g_assert_false(has_name(&steps, WB_ROOT, "old"));
+    g_assert_false(has_name(&steps, WB_ROOT, "new"));
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    wb_steps_end(&steps);
+}
+
+/* The disk kept its directory, too. */
+static void test_what_was_removed_with_its_directory_does_not_survive(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_mkdir(&steps, WB_ROOT, "d", 11), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_create(&steps, 11, "f", 12, 0), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_remove(&steps, 11, "f"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_rmdir(&steps, WB_ROOT, "d"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    lose_power(&steps);
+    wb_model_survives(steps.world.server, WB_ROOT, "d", 1000, S_IFDIR | 0755);
+    wb_model_survives(steps.world.server, 1000, "f", 1001, S_IFREG | 0644);
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    g_assert_false(has_name(&steps, WB_ROOT, "d"));
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    wb_steps_end(&steps);
+}
+
+/* A name that was given again survived as it was last. */
+static void test_a_removed_file_is_not_made_where_there_is_another_one(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "f"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 20, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 20, 1, 0, "second"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    wb_world_lose(&steps.world);
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    assert_text(&steps, 20, "second");
+    g_assert_true(has_name(&steps, WB_ROOT, "f"));
+    g_assert_null(wb_model_node(steps.world.server, 10));
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    wb_steps_end(&steps);
 }
 
 static void test_a_server_that_lost_nothing_is_sent_nothing(void)
@@ -305,6 +409,16 @@ int main(int argc, char **argv)
     g_test_add_func("/wb_owned/a second loss in the middle loses nothing",
                     test_a_second_loss_in_the_middle_loses_nothing);
     g_test_add_func("/wb_owned/what survived is not changed", test_what_survived_is_not_changed);
+    g_test_add_func("/wb_owned/what was removed does not survive without its id",
+                    test_what_was_removed_does_not_survive_without_its_id);
+    g_test_add_func("/wb_owned/what was moved and removed does not survive without its id",
+                    test_what_was_moved_and_removed_does_not_survive_without_its_id);
+    g_test_add_func("/wb_owned/what was replaced by what was removed is gone",
+                    test_what_was_replaced_by_what_was_removed_is_gone);
+    g_test_add_func("/wb_owned/what was removed with its directory does not survive",
+                    test_what_was_removed_with_its_directory_does_not_survive);
+    g_test_add_func("/wb_owned/a removed file is not made where there is another one",
+                    test_a_removed_file_is_not_made_where_there_is_another_one);
     g_test_add_func("/wb_owned/a server that lost nothing is sent nothing",
                     test_a_server_that_lost_nothing_is_sent_nothing);
     g_test_add_func("/wb_owned/what is stable is kept no longer", test_what_is_stable_is_kept_no_longer);

@@ -21,6 +21,7 @@ struct wb_node {
     uint64_t last_seq;
     uint64_t lease; /* EXCLUSIVE, of the one client; 0 for none */
     bool recalled;
+    bool found;                      /* its id is one that no client gave it */
     bool others;                     /* write it, too: it is granted in ranges only */
     uint64_t range_start, range_len; /* of the lease, while OTHERS */
 };
@@ -63,6 +64,10 @@ void wb_model_execute(struct wb_model *model, uint16_t command, const ProtobufCM
 void wb_model_reply_clear(struct wb_model_reply *reply);
 
 struct wb_node *wb_model_node(const struct wb_model *model, uint64_t id);
+
+/* NAME in DIRECTORY survived a loss of power, and its id did not: it is ID now. */
+void wb_model_survives(struct wb_model *model, uint64_t directory, const char *name, uint64_t id,
+                       uint32_t mode);
 
 /* All handles are closed, and all leases over. */
 void wb_model_end_session(struct wb_model *model);

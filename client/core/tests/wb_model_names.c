@@ -76,11 +76,33 @@ static struct wb_node *make(struct wb_execution *x, struct wb_node *d, const cha
     return node;
 }
 
-static uint32_t create_found(struct wb_execution *x, struct wb_node *node)
+void wb_model_survives(struct wb_model *model, uint64_t directory, const char *name, uint64_t id,
+                       uint32_t mode)
+{
+    wb_model_make(model, id, mode, directory)->found = true;
+    put(wb_model_node(model, directory), name, id);
+}
+
+/* R-9.15-4 */
+static bool adopt(struct wb_execution *x, struct wb_entry *entry, uint64_t id, uint64_t survivor)
+{
+    struct wb_node *node = wb_model_node(x->model, entry->id);
+    if (!node->found || node->version > survivor)
+        return false;
+    g_hash_table_steal(x->model->nodes, &node->id);
+    node->id = entry->id = id;
+    node->found = false;
+    g_hash_table_insert(x->model->nodes, &node->id, node);
+    say_attr(x, node, true);
+    return true;
+}
+
+static uint32_t create_found(struct wb_execution *x, struct wb_entry *entry)
 {
     const Pohmel__CreateRequest *request = x->message;
+    struct wb_node *node = wb_model_node(x->model, entry->id);
     if (request->exclusive)
-        return PH_ST_EXISTS;
+        return adopt(x, entry, request->object, request->survivor) ? PH_ST_OK : PH_ST_EXISTS;
     if (S_ISDIR(node->mode))
         return PH_ST_IS_DIRECTORY;
     if (!S_ISREG(node->mode))
@@ -103,9 +125,9 @@ static uint32_t create(struct wb_execution *x)
     uint32_t status = directory(x->model, request->parent, &d);
     if (status != PH_ST_OK)
         return status;
-    const struct wb_entry *entry = entry_of(d, name);
+    struct wb_entry *entry = entry_of(d, name);
     if (entry != NULL)
-        return create_found(x, wb_model_node(x->model, entry->id));
+        return create_found(x, entry);
     if (wb_model_node(x->model, request->object) != NULL)
         return PH_ST_INVALID;
     struct wb_node *node =
@@ -136,8 +158,11 @@ static uint32_t make_other(struct wb_execution *x)
                                                        : &mknod->name);
     struct wb_node *d;
     uint32_t status = directory(x->model, parent, &d);
-    if (status != PH_ST_OK || entry_of(d, name) != NULL)
-        return status != PH_ST_OK ? status : PH_ST_EXISTS;
+    if (status != PH_ST_OK)
+        return status;
+    struct wb_entry *entry = entry_of(d, name);
+    if (entry != NULL)
+        return is_mkdir && adopt(x, entry, object, mkdir->survivor) ? PH_ST_OK : PH_ST_EXISTS;
     if (wb_model_node(x->model, object) != NULL)
         return PH_ST_INVALID;
     struct wb_node *node = make(x, d, name, object, mode,

@@ -124,6 +124,15 @@ uint32_t wb_remove(struct wb_steps *steps, uint64_t parent, const char *name)
     return ask(steps, PH_CMD_REMOVE, &message, NULL);
 }
 
+uint32_t wb_rmdir(struct wb_steps *steps, uint64_t parent, const char *name)
+{
+    Pohmel__RmdirRequest message = POHMEL__RMDIR_REQUEST__INIT;
+    message.caller = &user;
+    message.parent = parent;
+    message.name = bytes(name);
+    return ask(steps, PH_CMD_RMDIR, &message, NULL);
+}
+
 uint32_t wb_rename(struct wb_steps *steps, uint64_t parent, const char *from, const char *to)
 {
     Pohmel__RenameRequest message = POHMEL__RENAME_REQUEST__INIT;

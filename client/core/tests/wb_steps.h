@@ -23,6 +23,7 @@ uint32_t wb_create(struct wb_steps *steps, uint64_t parent, const char *name, ui
 uint32_t wb_mkdir(struct wb_steps *steps, uint64_t parent, const char *name, uint64_t id);
 uint32_t wb_link(struct wb_steps *steps, uint64_t object, uint64_t parent, const char *name);
 uint32_t wb_remove(struct wb_steps *steps, uint64_t parent, const char *name);
+uint32_t wb_rmdir(struct wb_steps *steps, uint64_t parent, const char *name);
 uint32_t wb_rename(struct wb_steps *steps, uint64_t parent, const char *from, const char *to);
 uint32_t wb_write(struct wb_steps *steps, uint64_t id, uint64_t handle, uint64_t offset, const char *text);
 uint32_t wb_chmod(struct wb_steps *steps, uint64_t id, uint32_t mode);
