@@ -10,7 +10,7 @@ struct ph_wb;
 struct ph_writeback {
     struct ph_coherence *coherence;
     struct ph_stub stub;
-    struct ph_link *link;
+    struct ph_link *_Atomic link; /* NULL until it is given to us; its first session may be told before */
     struct ph_conflicts *conflicts;
     pthread_t thread;
     pthread_mutex_t mutex; /* guards what follows */
