@@ -327,11 +327,11 @@ class AnotherServer(Case):
         write(at.join("f"), b"before")
         flush(at.path)
         write(at.join("f"), b"behind")
+        fd = os.open(at.join("f"), os.O_RDONLY)
+        self.addCleanup(os.close, fd)
         one.kill()
         state, one.state = one.state, scratch("state", 0o700)
         one.start()
-        fd = os.open(at.join("f"), os.O_RDONLY)
-        self.addCleanup(os.close, fd)
         self.assertEqual(attempt(os.fsync, fd), "EIO")
         wait_for(lambda: "another volume" in str(status(at.path).get("trouble")), "the words")
         with open(at.log, encoding="utf-8") as file:
