@@ -27,14 +27,21 @@ static void reclaim_all(struct wb_steps *steps)
     ph_reclaim_clear(&reclaim);
 }
 
-/* A file that is open here and was written. */
-static void begin_written(struct wb_steps *steps)
+/* What was asked for goes on one by one, up to a COMMAND that is not answered yet. */
+static void deliver_until(struct wb_steps *steps, uint16_t command)
 {
-    wb_steps_begin(steps, PLENTY);
-    wb_steps_file(steps, "f", 10, "old");
-    g_assert_cmpuint(wb_open(steps, 10, 1), ==, UINT32_MAX);
+    while (wb_world_find(&steps->world, command) == NULL)
+        wb_world_deliver(&steps->world, g_ptr_array_index(steps->world.sent, 0));
+}
+
+/* All comes to its end, and fsync of the file says STATUS. */
+static void sync_answers(struct wb_steps *steps, uint32_t status)
+{
+    struct wb_asked *sync = wb_sync(steps, 10);
     wb_world_settle(&steps->world);
-    g_assert_cmpuint(wb_write(steps, 10, 1, 0, "new"), ==, PH_ST_OK);
+    g_assert_true(sync->done);
+    g_assert_cmpuint(sync->reply.status, ==, status);
+    wb_world_drop(sync);
 }
 
 /* Whoever gives a lease back that is being recalled may know it by the id that it had before the restart, or
@@ -43,7 +50,7 @@ static void test_reclaimed_under_recall(void)
 {
     for (int later = 0; later < 2; later++) {
         struct wb_steps steps;
-        begin_written(&steps);
+        wb_steps_begin_written(&steps, PLENTY);
         uint64_t lease = lease_of(&steps, 10);
         wb_world_recall(&steps.world, 10, lease);
         struct wb_asked *release = later ? NULL : wb_release(&steps, lease);
@@ -71,7 +78,7 @@ static void test_reclaimed_under_recall(void)
 static void test_recalled_under_an_id_not_told_yet(void)
 {
     struct wb_steps steps;
-    begin_written(&steps);
+    wb_steps_begin_written(&steps, PLENTY);
     uint64_t lease = lease_of(&steps, 10);
     struct wb_asked *early = wb_release(&steps, lease);
     wb_world_recall(&steps.world, 10, lease + LEASE_STEP);
@@ -92,19 +99,14 @@ static void test_recalled_under_an_id_not_told_yet(void)
 static void test_others_whose_clock_is_behind(void)
 {
     struct wb_steps steps;
-    begin_written(&steps);
+    wb_steps_begin_written(&steps, PLENTY);
     wb_world_flush(&steps.world, 0);
-    while (wb_world_find(&steps.world, PH_CMD_WRITE) == NULL)
-        wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+    deliver_until(&steps, PH_CMD_WRITE);
     wb_world_lose(&steps.world);
     wb_steps_other_writes(&steps, 10, "NEW");
     wb_model_node(steps.world.server, 10)->modified.seconds = 77;
     wb_world_open(&steps.world);
-    struct wb_asked *sync = wb_sync(&steps, 10);
-    wb_world_settle(&steps.world);
-    g_assert_true(sync->done);
-    g_assert_cmpuint(sync->reply.status, ==, PH_ST_STALE);
-    wb_world_drop(sync);
+    sync_answers(&steps, PH_ST_STALE);
     g_autofree char *text = wb_steps_text(&steps, 10);
     g_assert_cmpstr(text, ==, "NEW");
     wb_steps_end(&steps);
@@ -115,21 +117,16 @@ static void test_longer_then_shorter_is_ours(void)
 {
     enum { LONGER = 100, SHORTER = 50 };
     struct wb_steps steps;
-    begin_written(&steps);
+    wb_steps_begin_written(&steps, PLENTY);
     wb_steps_flush(&steps);
     g_assert_cmpuint(wb_cut(&steps, 10, 1, LONGER), ==, PH_ST_OK);
     wb_world_flush(&steps.world, 0);
-    while (wb_world_find(&steps.world, PH_CMD_SETATTR) == NULL)
-        wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+    deliver_until(&steps, PH_CMD_SETATTR);
     wb_world_execute(&steps.world, wb_world_find(&steps.world, PH_CMD_SETATTR));
     g_assert_cmpuint(wb_cut(&steps, 10, 1, SHORTER), ==, PH_ST_OK);
     wb_world_lose(&steps.world);
     wb_world_open(&steps.world);
-    struct wb_asked *sync = wb_sync(&steps, 10);
-    wb_world_settle(&steps.world);
-    g_assert_true(sync->done);
-    g_assert_cmpuint(sync->reply.status, ==, PH_ST_OK);
-    wb_world_drop(sync);
+    sync_answers(&steps, PH_ST_OK);
     g_assert_cmpuint(wb_model_node(steps.world.server, 10)->data->len, ==, SHORTER);
     wb_steps_end(&steps);
 }
@@ -138,21 +135,16 @@ static void test_longer_then_shorter_is_ours(void)
 static void test_empty_then_written_is_ours(void)
 {
     struct wb_steps steps;
-    begin_written(&steps);
+    wb_steps_begin_written(&steps, PLENTY);
     wb_steps_flush(&steps);
     g_assert_cmpuint(wb_cut(&steps, 10, 1, 0), ==, PH_ST_OK);
     g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "anew"), ==, PH_ST_OK);
     wb_world_flush(&steps.world, 0);
-    while (wb_world_find(&steps.world, PH_CMD_SETATTR) == NULL)
-        wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+    deliver_until(&steps, PH_CMD_SETATTR);
     wb_world_execute(&steps.world, wb_world_find(&steps.world, PH_CMD_SETATTR));
     wb_world_lose(&steps.world);
     wb_world_open(&steps.world);
-    struct wb_asked *sync = wb_sync(&steps, 10);
-    wb_world_settle(&steps.world);
-    g_assert_true(sync->done);
-    g_assert_cmpuint(sync->reply.status, ==, PH_ST_OK);
-    wb_world_drop(sync);
+    sync_answers(&steps, PH_ST_OK);
     g_autofree char *text = wb_steps_text(&steps, 10);
     g_assert_cmpstr(text, ==, "anew");
     wb_steps_end(&steps);
@@ -164,22 +156,17 @@ static void test_what_has_arrived_is_not_cut_off(void)
     enum { PIECE = 65536 };
     struct wb_steps steps;
     g_autofree char *more = g_strnfill(PIECE, 'm');
-    begin_written(&steps);
+    wb_steps_begin_written(&steps, PLENTY);
     wb_steps_flush(&steps);
     g_assert_cmpuint(wb_cut(&steps, 10, 1, 0), ==, PH_ST_OK);
     g_assert_cmpuint(wb_write(&steps, 10, 1, 0, more), ==, PH_ST_OK);
     g_assert_cmpuint(wb_write(&steps, 10, 1, PIECE, "end"), ==, PH_ST_OK);
     wb_world_flush(&steps.world, 0);
-    while (wb_world_find(&steps.world, PH_CMD_WRITE) == NULL)
-        wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+    deliver_until(&steps, PH_CMD_WRITE);
     wb_world_deliver(&steps.world, wb_world_find(&steps.world, PH_CMD_WRITE));
     wb_world_lose(&steps.world);
     wb_world_open(&steps.world);
-    struct wb_asked *sync = wb_sync(&steps, 10);
-    wb_world_settle(&steps.world);
-    g_assert_true(sync->done);
-    g_assert_cmpuint(sync->reply.status, ==, PH_ST_OK);
-    wb_world_drop(sync);
+    sync_answers(&steps, PH_ST_OK);
     g_autofree char *text = wb_steps_text(&steps, 10), *whole = g_strconcat(more, "end", NULL);
     g_assert_true(strcmp(text, whole) == 0);
     wb_steps_end(&steps);
@@ -191,7 +178,7 @@ static void test_what_was_refused_is_not_told(void)
     struct wb_steps steps;
     Pohmel__Caller caller = POHMEL__CALLER__INIT;
     Pohmel__GetattrRequest ask = POHMEL__GETATTR_REQUEST__INIT;
-    begin_written(&steps);
+    wb_steps_begin_written(&steps, PLENTY);
     g_assert_cmpuint(wb_chmod(&steps, 10, 0600), ==, PH_ST_OK);
     wb_world_lose(&steps.world);
     wb_steps_other_writes(&steps, 10, "longer than it was");
@@ -217,7 +204,7 @@ static void test_what_waits_for_nothing_goes(void)
     enum { OF_NOTHING_KNOWN = 5000 };
     struct wb_steps steps;
     Pohmel__LeaseReleaseRequest request = POHMEL__LEASE_RELEASE_REQUEST__INIT;
-    begin_written(&steps);
+    wb_steps_begin_written(&steps, PLENTY);
     uint64_t leases[] = {lease_of(&steps, 10), (UINT64_C(1) << 40) + OF_NOTHING_KNOWN};
     request.leases = leases;
     request.n_leases = G_N_ELEMENTS(leases);

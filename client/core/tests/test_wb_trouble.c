@@ -255,20 +255,10 @@ static void test_replaced_twice_is_replaced(void)
     wb_steps_end(&steps);
 }
 
-/* A file that is dirty here. */
-static void begin_written(struct wb_steps *steps)
-{
-    wb_steps_begin(steps, PLENTY);
-    wb_steps_file(steps, "f", 10, "old");
-    g_assert_cmpuint(wb_open(steps, 10, 1), ==, UINT32_MAX);
-    wb_world_settle(&steps->world);
-    g_assert_cmpuint(wb_write(steps, 10, 1, 0, "new"), ==, PH_ST_OK);
-}
-
 /* The same when the session is lost. */
 static void begin_lost(struct wb_steps *steps)
 {
-    begin_written(steps);
+    wb_steps_begin_written(steps, PLENTY);
     wb_world_lose(&steps->world);
 }
 
@@ -289,7 +279,7 @@ static void test_what_others_wrote_is_not_overwritten(void)
 {
     for (int sent = 0; sent < 2; sent++) {
         struct wb_steps steps;
-        begin_written(&steps);
+        wb_steps_begin_written(&steps, PLENTY);
         wb_world_flush(&steps.world, 0);
         while (sent && wb_world_find(&steps.world, PH_CMD_WRITE) == NULL)
             wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));

@@ -27,6 +27,15 @@ void wb_steps_begin(struct wb_steps *steps, uint64_t dirty_limit_bytes)
     wb_steps_begin_owned(steps, dirty_limit_bytes, 0);
 }
 
+void wb_steps_begin_written(struct wb_steps *steps, uint64_t dirty_limit_bytes)
+{
+    wb_steps_begin(steps, dirty_limit_bytes);
+    wb_steps_file(steps, "f", 10, "old");
+    g_assert_cmpuint(wb_open(steps, 10, 1), ==, UINT32_MAX);
+    wb_world_settle(&steps->world);
+    g_assert_cmpuint(wb_write(steps, 10, 1, 0, "new"), ==, PH_ST_OK);
+}
+
 void wb_steps_begin_owned(struct wb_steps *steps, uint64_t dirty_limit_bytes, uint64_t owned_limit_bytes)
 {
     Pohmel__LeaseAcquireRequest acquire = POHMEL__LEASE_ACQUIRE_REQUEST__INIT;

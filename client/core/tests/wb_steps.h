@@ -13,6 +13,8 @@ struct wb_steps {
 };
 
 void wb_steps_begin(struct wb_steps *steps, uint64_t dirty_limit_bytes);
+/* The same with file 10, "f", that is open as handle 1 and dirty: "new" over "old". */
+void wb_steps_begin_written(struct wb_steps *steps, uint64_t dirty_limit_bytes);
 /* The same, where what is not stable is kept. */
 void wb_steps_begin_owned(struct wb_steps *steps, uint64_t dirty_limit_bytes, uint64_t owned_limit_bytes);
 void wb_steps_end(struct wb_steps *steps);
