@@ -8,6 +8,8 @@
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
 
+enum { LIMIT_S = 20 };
+
 /* One answer waited for. */
 struct wait {
     pthread_mutex_t mutex;
@@ -188,7 +190,7 @@ static void test_patience_ends(void)
     getattr(link, 1, &wait);
     wait_for(&wait, 1);
     g_assert_cmpuint(wait.status, ==, PH_ST_IO_ERROR);
-    g_assert_cmpint(g_get_monotonic_time() - start, <, 3 * G_USEC_PER_SEC);
+    g_assert_cmpint(g_get_monotonic_time() - start, <, LIMIT_S * G_USEC_PER_SEC);
     ph_link_close(link);
     fake_server_stop(&server);
 }
@@ -355,7 +357,7 @@ static void test_close_without_server(void)
     getattr(link, 1, &wait);
     gint64 start = g_get_monotonic_time();
     ph_link_close(link);
-    g_assert_cmpint(g_get_monotonic_time() - start, <, 3 * G_USEC_PER_SEC);
+    g_assert_cmpint(g_get_monotonic_time() - start, <, LIMIT_S * G_USEC_PER_SEC);
     g_assert_cmpint(wait.answers, ==, 1);
     g_assert_cmpuint(wait.status, ==, PH_ST_IO_ERROR);
 }

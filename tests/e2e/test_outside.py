@@ -11,7 +11,7 @@ import time
 from calls import attempt, read, write
 from harness import LOCAL, SLOWER, Case, MountCase, flush, tail, wait_for
 
-SOON_S = 0.5 * SLOWER
+SOON_S = 1.0 * SLOWER
 LATE_S = 2.0 + SOON_S
 MOVES = 200
 ALICE = 4001

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 
-from harness import SLOWER, Case, flush
+from harness import PACE, SLOWER, Case, flush
 from power import Machine, why_not
 from trees import status
 
@@ -371,7 +371,7 @@ class Ext4Power(PowerCase):
                 workers.append(Worker(Promises(path, random.Random(self.chance.random()))))
             for worker in workers:
                 worker.start()
-            time.sleep(self.chance.uniform(0.05, 2.5) * SLOWER)
+            time.sleep(self.chance.uniform(0.05, 2.5) * PACE)
             machine.lose_power(mount.program.process.kill)
             for worker in workers:
                 worker.join(ROUND_S)
@@ -431,10 +431,10 @@ class Ext4Power(PowerCase):
             accepted = Accepted(mount.join("round%d" % round_), random.Random(self.chance.random()))
             worker = Worker(accepted)
             worker.start()
-            time.sleep(self.chance.uniform(0.1, 9) * SLOWER)
+            time.sleep(self.chance.uniform(0.1, 9) * PACE)
             machine.lose_power()
             self.restart(machine)
-            time.sleep(self.chance.uniform(0, 2) * SLOWER)
+            time.sleep(self.chance.uniform(0, 2) * PACE)
             worker.stop.set()
             worker.join(ROUND_S)
             self.assertIsNone(worker.error)

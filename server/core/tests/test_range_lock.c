@@ -424,15 +424,13 @@ static void test_limits(void)
     ph_locks_free(world.locks);
 }
 
-/* 10,000 locks of 10,000 owners on one file: a few microseconds each. */
+/* 10,000 locks of 10,000 owners on one file. */
 static void test_many_locks(void)
 {
     enum { MANY = 10000 };
     struct world world;
-    double seconds;
 
     world_init(&world, 1);
-    g_test_timer_start();
     for (uint64_t i = 0; i < MANY; i++) {
         const struct ph_lock_want want = {.object = 7, .start = 2 * i, .end = 2 * i + 1, .owner = i};
 
@@ -448,9 +446,6 @@ static void test_many_locks(void)
         g_assert_cmpuint(ph_locks_give(world.locks, &world.session[i % SESSIONS], &other, NULL), ==,
                          PH_ST_OK);
     }
-    seconds = g_test_timer_elapsed();
-    g_test_message("%d locks taken, tested and given back in %.3f s", MANY, seconds);
-    g_assert_cmpfloat(seconds, <, 5.0);
     ph_locks_free(world.locks);
 }
 
