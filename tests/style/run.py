@@ -46,7 +46,7 @@ def main():
         for text in complaints:
             print("    " + text)
         bad += bool(complaints)
-    suite = unittest.defaultTestLoader.loadTestsFromName("test_rules")
+    suite = unittest.defaultTestLoader.loadTestsFromNames(["test_rules", "test_second_look"])
     bad += not run_suite(suite, "style")
     return 1 if bad else 0
 
