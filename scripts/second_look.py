@@ -12,24 +12,23 @@ MOST = 2
 FINAL = {"coherence", "kills", "power", "quotas", "transactions", "txn", "nameless", "survival", "oracle",
          "simulator", "simulator mutants"}
 COMPLAINT = re.compile(r"Sanitizer|runtime error:|SIGSEGV|SIGBUS|signal 11|signal 7\b")
-E2E = re.compile(r"^FAIL (e2e) (\w+) (\S+\.\S+)")
-UNIT = re.compile(r"^FAIL (\w+) ([^:(]+?)(?::| \()")
+TEST = re.compile(r"^FAIL (?:(?P<kind>e2e) (?P<program>\w+) (?P<name>\S+\.\S+)|(?!e2e)(?P<build>\w+) (?P<unit>[^:(]+?)(?::| \())")
 
 
 class Failure:
     """A test that failed: KIND of build or e2e, its module or PROGRAM, its NAME, and what it said."""
 
     def __init__(self, line):
-        match = E2E.match(line) or UNIT.match(line)
+        found = TEST.match(line)
         self.line = line
-        self.kind, self.program = match.group(1, 2) if match else (None, None)
-        self.name = match.group(3) if match and self.kind == "e2e" else None
+        self.kind = (found["kind"] or found["build"]) if found else None
+        self.program = (found["program"] or found["unit"]) if found else None
+        self.name = found["name"] if found else None
         self.said = []
 
     def is_final(self):
         """Whether the first verdict stands."""
         return self.kind in (None, "style", "build") or self.program in FINAL or \
-            (self.kind == "e2e" and self.name is None) or \
             any(COMPLAINT.search(line) for line in [self.line] + self.said)
 
 
