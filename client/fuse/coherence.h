@@ -240,8 +240,16 @@ void ph_coherence_read_answering(struct ph_coherence *coherence, uint64_t object
 void ph_coherence_read_end(struct ph_coherence *coherence, uint64_t object, struct ph_busy_read *read,
                            uint64_t offset, uint64_t len);
 
-/* The same for a read whose data is at hand since ASK, under a lease and not changed; false when it is not
- * right any more, and the read goes the other way. */
+/* Whether what was read of OBJECT at ASK is what it holds now: under a lease, not changed since, and not
+ * stored into through a mapping of this mount unseen. */
+bool ph_coherence_is_unchanged(struct ph_coherence *coherence, uint64_t object,
+                               const struct ph_cache_ask *ask);
+
+/* Whether OBJECT is a file that is known, under a lease, to have nothing at OFFSET and behind. */
+bool ph_coherence_ends_before(struct ph_coherence *coherence, uint64_t object, uint64_t offset);
+
+/* As ph_coherence_read_begin for a read whose data is at hand since ASK, under a lease and not changed; false
+ * when it is not right any more, and the read goes the other way. */
 bool ph_coherence_read_at_hand(struct ph_coherence *coherence, uint64_t object,
                                const struct ph_cache_ask *ask, struct ph_busy_read *read);
 

@@ -1,4 +1,5 @@
 /* Pages: what the kernel may keep of the data of files. */
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/fuse/coherence_private.h"
@@ -90,14 +91,42 @@ void ph_coherence_read_uncovered(struct ph_coherence *coherence, uint64_t object
     pthread_mutex_unlock(&coherence->mutex);
 }
 
+/* Whether what was read at ASK of OBJECT is what it holds, and nobody here may store into its pages unseen.
+ * Mutex held. */
+static bool is_unchanged(struct ph_coherence *coherence, uint64_t object, const struct ph_cache_ask *ask,
+                         uint64_t now_ms)
+{
+    return ph_cache_unchanged(coherence->cache, object, ask, now_ms) &&
+           (!ph_cache_has_writers(coherence->cache, object) ||
+            ph_cache_is_exclusive(coherence->cache, object));
+}
+
+bool ph_coherence_is_unchanged(struct ph_coherence *coherence, uint64_t object,
+                               const struct ph_cache_ask *ask)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    bool unchanged = is_unchanged(coherence, object, ask, ph_coherence_now(coherence));
+    pthread_mutex_unlock(&coherence->mutex);
+    return unchanged;
+}
+
+bool ph_coherence_ends_before(struct ph_coherence *coherence, uint64_t object, uint64_t offset)
+{
+    struct ph_cached_attr attr;
+    uint64_t valid_ms = 0;
+    pthread_mutex_lock(&coherence->mutex);
+    bool ends = ph_cache_getattr(coherence->cache, object, ph_coherence_now(coherence), &attr, &valid_ms) &&
+                S_ISREG(attr.mode) && offset >= attr.size;
+    pthread_mutex_unlock(&coherence->mutex);
+    return ends;
+}
+
 bool ph_coherence_read_at_hand(struct ph_coherence *coherence, uint64_t object,
                                const struct ph_cache_ask *ask, struct ph_busy_read *read)
 {
     pthread_mutex_lock(&coherence->mutex);
     uint64_t now_ms = ph_coherence_now(coherence);
-    bool right =
-        ph_cache_unchanged(coherence->cache, object, ask, now_ms) &&
-        (!ph_cache_has_writers(coherence->cache, object) || ph_cache_is_exclusive(coherence->cache, object));
+    bool right = is_unchanged(coherence, object, ask, now_ms);
     if (right) {
         ph_busy_read_begin(coherence->busy, object, read);
         ph_busy_read_sent(coherence->busy, object, read, true);

@@ -11,6 +11,7 @@
 #include "client/core/versions.h"
 #include "client/link.h"
 
+struct ph_brought;
 struct ph_buffers;
 struct ph_coherence;
 struct ph_fresh;
@@ -29,6 +30,7 @@ struct ph_mount {
 
     struct ph_coherence *coherence;
     struct ph_writeback *writeback; /* NULL: changes go through */
+    struct ph_brought *brought;
     struct ph_buffers *buffers;
     struct ph_groups_cache *groups;
     struct ph_fresh *fresh;

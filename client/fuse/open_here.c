@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include "client/core/may.h"
+#include "client/fuse/brought.h"
 #include "client/fuse/coherence_listing.h"
 #include "client/fuse/coherence_open.h"
 #include "client/fuse/groups.h"
@@ -214,6 +215,7 @@ static void opened(void *data, const struct ph_reply *reply)
     } else if (reply->payload != NULL) {
         /* The attributes are not learned: the lane goes past write-back, which knows them better. */
         request->brought = ph_blob_ref(reply->payload);
+        ph_brought_missed(request->mount->brought);
         ph_open_keep_data(open, reply->payload, &request->ask);
     }
     if (!brief) /* else it stays open here only */

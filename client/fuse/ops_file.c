@@ -3,6 +3,7 @@
 #include <linux/falloc.h>
 #include <unistd.h>
 
+#include "client/fuse/brought.h"
 #include "client/fuse/buffers.h"
 #include "client/fuse/coherence.h"
 #include "client/fuse/coherence_look.h"
@@ -98,12 +99,27 @@ static void send_read(struct ph_request *request)
     ph_request_sent(request, ph_send_read(request->mount->stub, &message, NULL, read_done, request));
 }
 
+/* What came when the file was looked up, if that is still right. The rest of it is for the next reads. */
+static struct ph_blob *looked_up(struct ph_request *request)
+{
+    struct ph_mount *mount = request->mount;
+    struct ph_cache_ask ask;
+    struct ph_blob *data = ph_brought_take(mount->brought, request->object, &ask);
+    if (data != NULL && !ph_coherence_is_unchanged(mount->coherence, request->object, &ask))
+        g_clear_pointer(&data, ph_blob_unref);
+    if (data != NULL && request->offset + request->size < data->len)
+        ph_open_keep_data(request->open, data, &ask);
+    return data;
+}
+
 /* What is read is under a lease: it may be that it need not be opened at the server for that. */
 static void read_covered(struct ph_request *request)
 {
     struct ph_mount *mount = request->mount;
     if (request->open->handle == 0 && mount->writeback != NULL && request->brought == NULL)
         request->brought = ph_writeback_kept(mount->writeback, request->object);
+    if (request->open->handle == 0 && request->brought == NULL)
+        request->brought = looked_up(request);
     if (request->brought != NULL) {
         send_read(request);
         return;
@@ -118,7 +134,7 @@ static bool read_at_hand(struct ph_mount *mount, struct ph_open *open, fuse_req_
 {
     struct ph_cache_ask ask;
     struct ph_busy_read read = {.offset = (uint64_t) offset, .size = size};
-    struct ph_blob *data = open->direct ? NULL : ph_open_data(open, &ask);
+    struct ph_blob *data = ph_open_data(open, &ask);
     if (data == NULL)
         return false;
     ph_open_ref(open); /* once it is answered the kernel may close it */
@@ -133,6 +149,26 @@ static bool read_at_hand(struct ph_mount *mount, struct ph_open *open, fuse_req_
         ph_open_keep_data(open, NULL, NULL);
     ph_blob_unref(data);
     ph_open_unref(open);
+    return right;
+}
+
+/* The same for a read past the pages, of which the kernel keeps nothing: what came with the opening may be
+ * asked for again. And who reads on to the end of a file knows that end by its attributes. */
+static bool read_past_pages(struct ph_mount *mount, struct ph_open *open, fuse_req_t req, size_t size,
+                            off_t offset)
+{
+    struct ph_cache_ask ask;
+    struct ph_blob *data = ph_open_data(open, &ask);
+    bool right = data != NULL && ph_coherence_is_unchanged(mount->coherence, open->object, &ask);
+    if (right) {
+        size_t from = MIN((size_t) offset, data->len);
+        fuse_reply_buf(req, (const char *) data->data + from, MIN(size, data->len - from));
+    } else {
+        right = ph_coherence_ends_before(mount->coherence, open->object, (uint64_t) offset);
+        if (right)
+            fuse_reply_buf(req, NULL, 0);
+    }
+    ph_blob_unref(data);
     return right;
 }
 
@@ -168,7 +204,9 @@ static void go(struct ph_request *request, enum ph_read_way way)
 void ph_op_read(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset, struct fuse_file_info *info)
 {
     bool direct = ph_hook_note()->direct;
-    if (!direct && read_at_hand(ph_mount_of(req), ph_open_of(info), req, size, offset))
+    bool (*at_hand)(struct ph_mount *, struct ph_open *, fuse_req_t, size_t, off_t) =
+        direct ? read_past_pages : read_at_hand;
+    if (at_hand(ph_mount_of(req), ph_open_of(info), req, size, offset))
         return;
     struct ph_request *request = begin_open(req, info);
     if (request == NULL)

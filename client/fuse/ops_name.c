@@ -3,12 +3,14 @@
 #include <sys/stat.h>
 
 #include "client/fuse/attr.h"
+#include "client/fuse/brought.h"
 #include "client/fuse/coherence.h"
 #include "client/fuse/coherence_listing.h"
 #include "client/fuse/fresh.h"
 #include "client/fuse/names.h"
 #include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
+#include "client/fuse/writeback.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
@@ -75,6 +77,17 @@ static struct ph_request *begin_name(fuse_req_t req, fuse_ino_t parent, const ch
     return request;
 }
 
+/* DATA came with ATTR, under the lease on it that this reply named. What is dirty here is known better here.
+ */
+static void keep_data(struct ph_mount *mount, const Pohmel__Attr *attr, struct ph_blob *data)
+{
+    if (data == NULL || data->len != attr->size || !S_ISREG(attr->mode))
+        return;
+    struct ph_cache_ask ask = ph_coherence_ask(mount->coherence);
+    if (mount->writeback == NULL || !ph_writeback_is_dirty(mount->writeback, attr->object))
+        ph_brought_put(mount->brought, attr->object, data, &ask);
+}
+
 static void lookup_done(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
@@ -97,6 +110,8 @@ static void lookup_done(void *data, const struct ph_reply *reply)
         ph_link_learn(mount->link, attr->object, request->object, request->name, strlen(request->name));
     ph_coherence_learn_entry(mount->coherence, &request->ask, request->object, found->directory,
                              request->name, attr, &told);
+    if (attr != NULL && told.kept && attr->lease != 0)
+        keep_data(mount, attr, reply->payload);
     reply_told(request, &told);
 }
 
@@ -119,12 +134,15 @@ void ph_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     if (!ph_name_fits(req, name) || known(req, parent, name))
         return;
     struct ph_request *request = begin_name(req, parent, name);
+    const struct ph_mount *mount = request->mount;
     ProtobufCBinaryData names[] = {ph_name_bytes(name)};
     Pohmel__LookupRequest message = POHMEL__LOOKUP_REQUEST__INIT;
     message.caller = &request->caller;
     message.parent = parent;
     message.n_names = 1;
     message.names = names;
+    if (mount->caching && ph_link_info(mount->link)->acts_as_caller)
+        message.data_max = ph_brought_wanted(mount->brought);
     ph_request_sent(request, ph_send_lookup(request->mount->stub, &message, NULL, lookup_done, request));
 }
 

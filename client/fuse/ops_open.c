@@ -94,7 +94,7 @@ static void open_done(void *data, const struct ph_reply *reply)
     info.direct_io = S_ISREG(opened->attr->mode) && goes_direct(mount, opened->attr->object, request->flags);
     open->direct = info.direct_io;
     /* Under the lease that this reply names nothing changed since the file was opened. */
-    if (reply->payload != NULL && !open->direct && told.kept && opened->attr->lease != 0) {
+    if (reply->payload != NULL && told.kept && opened->attr->lease != 0) {
         struct ph_cache_ask ask = ph_coherence_ask(mount->coherence);
         ph_open_keep_data(open, reply->payload, &ask);
     }

@@ -10,6 +10,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "client/fuse/brought.h"
 #include "client/fuse/buffers.h"
 #include "client/fuse/coherence.h"
 #include "client/fuse/fresh.h"
@@ -142,6 +143,7 @@ static void init_mount(struct ph_mount *mount, struct ph_link *link, struct ph_c
     mount->link = link;
     mount->stub = writeback != NULL ? ph_writeback_stub(writeback) : ph_link_stub(link);
     size_t request_max = (size_t) KERNEL_PAGES_MAX * (size_t) getpagesize() + KERNEL_HEADER_BYTES;
+    mount->brought = ph_brought_new();
     mount->buffers = ph_buffers_new(request_max, BUFFERS_KEPT);
     mount->groups = ph_groups_cache_new();
     mount->fresh = ph_fresh_new();
@@ -159,6 +161,7 @@ static void clear_mount(struct ph_mount *mount)
     ph_lock_owners_free(mount->lock_owners);
     ph_fresh_free(mount->fresh);
     ph_groups_cache_free(mount->groups);
+    ph_brought_free(mount->brought);
     ph_buffers_unref(mount->buffers);
 }
 

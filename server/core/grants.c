@@ -169,6 +169,13 @@ static bool must_park(struct ph_server_call *call, struct places *places)
     return parked;
 }
 
+/* Data that no lease protects are of no use to who looks a name up. */
+static void drop_data(struct ph_server_call *call)
+{
+    ph_blob_unref(call->call.payload_out);
+    call->call.payload_out = NULL;
+}
+
 static bool grant_lookup(struct ph_server_call *call, Pohmel__LookupReply *reply)
 {
     struct places places = {0};
@@ -185,6 +192,8 @@ static bool grant_lookup(struct ph_server_call *call, Pohmel__LookupReply *reply
     if (reply->directory != NULL)
         add(&places, &reply->directory, 0);
     grant(call, &places, false);
+    if (reply->n_found == 0 || reply->found[reply->n_found - 1]->lease == 0)
+        drop_data(call);
     return true;
 }
 

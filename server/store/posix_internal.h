@@ -410,6 +410,11 @@ void ph_kept_take_up(struct ph_posix_store *store);
 void ph_kept_release(struct ph_posix_store *store);
 void ph_posix_claimed(void *self); /* as of struct ph_store */
 
+/* The payload of CALL becomes all data of OBJECT, a file that LOOKUP found last, where its caller may read it
+ * and it is not longer than `data_max`; else there is none. */
+void ph_posix_add_data(struct ph_posix_store *store, struct ph_call *call,
+                       const Pohmel__LookupRequest *lookup, struct ph_object *object);
+
 /* The commands. */
 uint32_t ph_posix_lookup(void *, struct ph_call *, const Pohmel__LookupRequest *, Pohmel__LookupReply *);
 uint32_t ph_posix_getattr(void *, struct ph_call *, const Pohmel__GetattrRequest *, Pohmel__GetattrReply *);

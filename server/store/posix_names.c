@@ -92,6 +92,13 @@ static uint32_t lookup_step(struct ph_posix_store *store, struct ph_call *call,
     return status;
 }
 
+/* Whether the data of what was found last are to go with the answer. */
+static bool wants_data(const Pohmel__LookupRequest *request, const Pohmel__LookupReply *reply)
+{
+    const Pohmel__Attr *last = reply->n_found > 0 ? reply->found[reply->n_found - 1] : NULL;
+    return last != NULL && S_ISREG(last->mode) && last->size > 0 && last->size <= request->data_max;
+}
+
 uint32_t ph_posix_lookup(void *self, struct ph_call *call, const Pohmel__LookupRequest *request,
                          Pohmel__LookupReply *reply)
 {
@@ -105,6 +112,8 @@ uint32_t ph_posix_lookup(void *self, struct ph_call *call, const Pohmel__LookupR
         status = PH_ST_NO_MEMORY;
     for (size_t i = 0; i < request->n_names && status == PH_ST_OK; i++)
         status = lookup_step(store, call, request, i, &at, reply);
+    if (status == PH_ST_OK && wants_data(request, reply))
+        ph_posix_add_data(store, call, request, at);
     ph_object_unref(store, at);
     /* That a name is not there is worth an answer: it tells of the directory. */
     bool absent = status == PH_ST_NOT_FOUND && reply->directory != NULL;

@@ -88,6 +88,23 @@ static void add_data(struct ph_call *call, const Pohmel__OpenRequest *request, c
     ph_blob_unref(blob);
 }
 
+void ph_posix_add_data(struct ph_posix_store *store, struct ph_call *call,
+                       const Pohmel__LookupRequest *lookup, struct ph_object *object)
+{
+    Pohmel__OpenRequest request = POHMEL__OPEN_REQUEST__INIT;
+    const struct ph_fault before = call->fault;
+    struct statx stx;
+    int fd = -1;
+    request.caller = lookup->caller;
+    request.access = ACCESS_READ;
+    request.data_max = lookup->data_max;
+    if (open_fd(store, call, &request, object, &fd) == PH_ST_OK && ph_statx(fd, "", &stx) == 0)
+        add_data(call, &request, &stx, fd);
+    if (fd >= 0)
+        close(fd);
+    call->fault = before; /* it is not what was asked for */
+}
+
 uint32_t ph_posix_open(void *self, struct ph_call *call, const Pohmel__OpenRequest *request,
                        Pohmel__OpenReply *reply)
 {

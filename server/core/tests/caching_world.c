@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "runtime/base/limits.h"
 #include "server/core/table.h"
 #include "server/core/tests/stepped.h"
 
@@ -35,6 +36,7 @@ static void take_frame(struct client *client, const struct ph_action *action)
     reply = g_new0(struct reply, 1);
     reply->status = action->header.status;
     reply->message = g_bytes_ref(bytes);
+    reply->payload = action->payload != NULL;
     g_assert_false(g_hash_table_contains(client->replies, GSIZE_TO_POINTER(action->header.id)));
     g_hash_table_insert(client->replies, GSIZE_TO_POINTER(action->header.id), reply);
 }
@@ -277,6 +279,13 @@ uint32_t client_status(struct client *client, uint64_t id)
     return reply == NULL ? PH_PENDING : reply->status;
 }
 
+bool client_brought(struct client *client, uint64_t id)
+{
+    struct reply *reply = g_hash_table_lookup(client->replies, GSIZE_TO_POINTER(id));
+
+    return reply != NULL && reply->payload;
+}
+
 ProtobufCMessage *client_message(struct client *client, uint64_t id, const ProtobufCMessageDescriptor *type)
 {
     struct reply *reply = g_hash_table_lookup(client->replies, GSIZE_TO_POINTER(id));
@@ -320,6 +329,7 @@ uint64_t client_lookup(struct client *client, const char *name, uint64_t *lease,
     ask.parent = PH_OBJECT_ROOT;
     ask.names = &bytes;
     ask.n_names = 1;
+    ask.data_max = PH_SMALL_FILE_MAX_BYTES;
     id = client_send(client, PH_CMD_LOOKUP, &ask.base);
     if (lease == NULL)
         return id;

@@ -33,6 +33,7 @@ struct client {
 struct reply {
     uint32_t status;
     GBytes *message;
+    bool payload;
 };
 
 void world_init(struct world *world);
@@ -85,6 +86,9 @@ uint32_t client_status(struct client *client, uint64_t id);
 
 /* The message of the answer to ID, which was OK; pohmel__..._free_unpacked by the caller. */
 ProtobufCMessage *client_message(struct client *client, uint64_t id, const ProtobufCMessageDescriptor *type);
+
+/* Whether the answer to ID brought a payload. */
+bool client_brought(struct client *client, uint64_t id);
 
 /* Shorthands. LEASE is filled with the lease in the answer. */
 uint64_t client_getattr(struct client *client, uint64_t object, uint64_t *lease);

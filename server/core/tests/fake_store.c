@@ -190,6 +190,8 @@ static uint32_t lookup(void *self, struct ph_call *call, const Pohmel__LookupReq
         reply->n_found = 1;
         reply->found[0] = PH_ARENA_NEW(call->arena, Pohmel__Attr);
         fill_attr(call->arena, reply->found[0], file->object, file);
+        if (request->data_max > 0)
+            call->payload_out = ph_blob_copy(file->data, file->len);
     }
     pthread_mutex_unlock(&fake->mutex);
     has_read(fake);

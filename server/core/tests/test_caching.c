@@ -52,6 +52,18 @@ static void test_granted_with_attributes(void)
     tear_down(&pair);
 }
 
+static void test_data_come_with_a_name_under_a_lease(void)
+{
+    struct pair pair;
+    uint64_t lease, root, id;
+
+    set_up(&pair, false);
+    id = client_lookup(&pair.one, "a", &lease, &root);
+    g_assert_cmpuint(lease, !=, 0);
+    g_assert_true(client_brought(&pair.one, id));
+    tear_down(&pair);
+}
+
 static void test_change_waits_and_goes_on(void)
 {
     struct pair pair;
@@ -380,6 +392,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/caching/granted-with-attributes", test_granted_with_attributes);
+    g_test_add_func("/caching/data-come-with-a-name", test_data_come_with_a_name_under_a_lease);
     g_test_add_func("/caching/a-change-waits-and-goes-on", test_change_waits_and_goes_on);
     g_test_add_func("/caching/own-change-keeps-own-lease", test_own_change_keeps_own_lease);
     g_test_add_func("/caching/a-removal-waits-for-what-the-name-stands-for",

@@ -169,6 +169,7 @@ static void test_a_lookup_is_told_as_well(void)
     g_assert_cmpuint(reply->found[0]->size, ==, SIZE);
     g_assert_cmpuint(reply->found[0]->lease, ==, 0);
     pohmel__lookup_reply__free_unpacked(reply, NULL);
+    g_assert_false(client_brought(&pair.reader, id)); /* the data are not those that it told of */
     g_assert_cmpuint(pair.writer.recalls->len, ==, 0);
     tear_down(&pair);
 }

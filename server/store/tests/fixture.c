@@ -128,6 +128,11 @@ static void take_payload(struct fixture *fx)
 
 uint32_t fx_lookup(struct fixture *fx, uint64_t parent, const char *name)
 {
+    return fx_lookup_data(fx, parent, name, 0);
+}
+
+uint32_t fx_lookup_data(struct fixture *fx, uint64_t parent, const char *name, uint32_t data_max)
+{
     COMMAND(Pohmel__LookupRequest, POHMEL__LOOKUP_REQUEST__INIT, Pohmel__LookupReply,
             POHMEL__LOOKUP_REPLY__INIT);
     ProtobufCBinaryData names[64];
@@ -136,6 +141,7 @@ uint32_t fx_lookup(struct fixture *fx, uint64_t parent, const char *name)
         names[request.n_names] = data(parts[request.n_names]);
     request.parent = parent;
     request.names = names;
+    request.data_max = data_max;
     uint32_t status = RUN(lookup);
     fx->attr = result.n_found == request.n_names ? result.found[result.n_found - 1] : NULL;
     fx->number = result.n_found;

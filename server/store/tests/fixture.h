@@ -43,6 +43,7 @@ char *fx_path(const struct fixture *fx, const char *name); /* on the disk; g_fre
 void fx_put(const struct fixture *fx, const char *name, const char *content);
 
 uint32_t fx_lookup(struct fixture *fx, uint64_t parent, const char *name);
+uint32_t fx_lookup_data(struct fixture *fx, uint64_t parent, const char *name, uint32_t data_max);
 uint32_t fx_getattr(struct fixture *fx, uint64_t object);
 uint32_t fx_create(struct fixture *fx, uint64_t parent, const char *name, uint32_t mode, uint64_t handle,
                    uint32_t access);

@@ -227,6 +227,33 @@ static void test_brief_openings_close_where_all_came(void)
     fx_teardown(&fx);
 }
 
+/* Whether a LOOKUP of NAME, which is there, brings data. */
+static bool brings(struct fixture *fx, const char *name, uint32_t data_max)
+{
+    fx_ok(fx, fx_lookup_data(fx, ROOT, name, data_max));
+    g_assert_nonnull(fx->attr);
+    return fx->call.payload_out != NULL;
+}
+
+static void test_lookups_bring_data_to_who_may_read_them(void)
+{
+    struct fixture fx;
+    fx_setup(&fx);
+    fx_ok(&fx, fx_create(&fx, ROOT, "f", 0600, 1, 3));
+    fx_ok(&fx, fx_write(&fx, fx.attr->object, 1, 0, "data", 4, false, false));
+    fx_ok(&fx, fx_mkdir(&fx, ROOT, "d", 0755));
+    fx_ok(&fx, fx_symlink(&fx, ROOT, "l", "f"));
+    g_assert_true(brings(&fx, "f", 4));
+    g_assert_cmpmem(fx.call.payload_out->data, fx.call.payload_out->len, "data", 4);
+    g_assert_false(brings(&fx, "f", 0)); /* nobody wants them */
+    g_assert_false(brings(&fx, "f", 3)); /* too large */
+    g_assert_false(brings(&fx, "d", 100));
+    g_assert_false(brings(&fx, "l", 100));
+    fx_as(&fx, BOB, BOB);
+    g_assert_false(brings(&fx, "f", 100)); /* found all the same */
+    fx_teardown(&fx);
+}
+
 static bool is_plain(struct fixture *fx, uint64_t object)
 {
     fx_ok(fx, fx_getattr(fx, object));
@@ -406,6 +433,7 @@ int main(int argc, char **argv)
     g_test_add_func("/store/write-back/write/time", test_writes_tell_their_time);
     g_test_add_func("/store/write-back/open/again", test_the_owner_opens_again_whatever_the_mode);
     g_test_add_func("/store/write-back/open/brief", test_brief_openings_close_where_all_came);
+    g_test_add_func("/store/write-back/lookup/data", test_lookups_bring_data_to_who_may_read_them);
     g_test_add_func("/store/write-back/plain", test_plain_is_what_mode_bits_say_all_about);
     g_test_add_func("/store/write-back/plain/anew", test_plain_is_found_out_anew_after_changes);
     g_test_add_func("/store/write-back/bare", test_bare_is_without_any_attribute);
