@@ -355,27 +355,28 @@ static void root_enter(struct ph_posix_store *store, const struct statx *stx)
 }
 
 /* What the last server was killed over is settled before anybody is served. */
-static void journal_open(struct ph_posix_store *store, const struct ph_posix_options *options)
+static bool journal_open(struct ph_posix_store *store, const struct ph_posix_options *options, GError **unfit)
 {
     g_autoptr(GError) error = NULL;
     if (store->read_only)
-        return;
-    store->undo = ph_undo_log_open(options->state_dir, &error);
-    if (error != NULL)
-        g_warning("%s", error->message);
-    g_clear_error(&error);
+        return true;
+    store->undo = ph_undo_log_open(options->state_dir, unfit);
+    if (store->undo == NULL)
+        return false;
     if (!options->no_journal)
         store->journal = ph_journal_open(options->state_dir, ph_state_db_volume(store->db), false, &error);
     if (error != NULL)
         g_warning("%s", error->message);
     ph_kept_take_up(store);
-    ph_several_recover(store);
+    if (!ph_several_recover(store, unfit))
+        return false;
     ph_store_recover(store);
     store->unbroken = ph_state_db_unbroken(store->db, ph_posix_continued(store));
     /* Nobody could say which transactions of earlier sessions happened. */
     if (!ph_posix_continued(store))
         ph_state_sessions_clear(store->session_list);
     ph_several_open(store, options->state_dir);
+    return true;
 }
 
 static bool store_start(struct ph_posix_store *store, const struct ph_posix_options *options, GError **error)
@@ -395,7 +396,8 @@ static bool store_start(struct ph_posix_store *store, const struct ph_posix_opti
         return false;
     if (!ph_hidden_open(store, error))
         return false;
-    journal_open(store, options);
+    if (!journal_open(store, options, error))
+        return false;
     ph_hidden_resume(store);
     return true;
 }

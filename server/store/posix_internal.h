@@ -23,6 +23,7 @@
 #include "server/store/posix_creds.h"
 #include "server/store/state_db.h"
 #include "server/store/store.h"
+#include "server/store/trouble.h"
 
 #define PH_HIDDEN_NAME ".pohmel" /* directory at the root of the export that nobody is shown */
 #define PH_STATX_MASK (STATX_BASIC_STATS | STATX_BTIME)

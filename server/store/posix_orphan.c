@@ -31,6 +31,8 @@ static int hidden_get(struct ph_posix_store *store, int *kept, const char *name)
             store->hidden_fd = hidden_sub(store->root_fd, PH_HIDDEN_NAME, true);
         if (store->hidden_fd >= 0)
             *kept = hidden_sub(store->hidden_fd, name, true);
+        if (*kept < 0)
+            ph_trouble_note(errno);
     }
     int fd = *kept;
     pthread_mutex_unlock(&store->hidden_lock);

@@ -46,6 +46,8 @@ int ph_statx(int dir, const char *name, struct statx *stx)
     uint64_t moment = ph_changes_made();
     int failed = statx(dir, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH, PH_STATX_MASK, stx);
     stx->stx_mnt_id = moment;
+    if (failed != 0)
+        ph_trouble_note(errno);
     return failed;
 }
 
@@ -103,6 +105,8 @@ static uint32_t dir_open(struct ph_posix_store *store, struct ph_object *object,
     struct statx stx;
     ph_creds_server();
     int fd = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        ph_trouble_note(errno);
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? PH_ST_STALE : ph_store_status(errno);
     struct ph_identity now = {0};
@@ -179,8 +183,10 @@ static uint32_t place_hidden(struct ph_posix_store *store, const struct ph_objec
 {
     int orphans = ph_orphans_fd(store);
     int fd = orphans >= 0 ? fcntl(orphans, F_DUPFD_CLOEXEC, 0) : -1;
-    if (fd < 0)
+    if (fd < 0) {
+        ph_trouble_note(errno);
         return PH_ST_STALE;
+    }
     place->dir = ph_fd_new(fd);
     ph_orphan_name(object->id, nameable, place->name);
     return PH_ST_OK;
@@ -245,6 +251,8 @@ uint32_t ph_object_fd(struct ph_posix_store *store, struct ph_object *object, st
         ph_creds_server();
         opened = openat(place.dir->fd, place.name, flags);
     }
+    if (opened < 0)
+        ph_trouble_note(errno);
     status = opened >= 0 ? PH_ST_OK : errno == ENOENT ? PH_ST_STALE : ph_store_status(errno);
     ph_place_clear(&place);
     if (opened < 0)

@@ -135,6 +135,15 @@ static uint32_t execute_all(struct several *several, const Pohmel__TransactReque
     return status;
 }
 
+/* What was done cannot be taken back now, and the gate is about to open: the next start, which finds the
+ * list, undoes the rest before anybody is served. */
+static void end_server(int failed)
+{
+    g_error("a transaction that failed cannot be undone: %s; the server ends, so that nobody sees a part of "
+            "it, and the next start undoes it",
+            g_strerror(failed));
+}
+
 /* Nothing has happened. The results of all commands but of the one that failed say that they were not run. */
 static void take_all_back(struct several *several, uint32_t status, Pohmel__TransactReply *reply)
 {
@@ -142,7 +151,9 @@ static void take_all_back(struct several *several, uint32_t status, Pohmel__Tran
     for (guint i = 0; i < several->handles->len; i++)
         ph_posix_close(several->undo.store, several->call->session,
                        g_array_index(several->handles, uint64_t, i));
-    ph_undo_back(several->undo.store);
+    int failed = ph_undo_back(several->undo.store);
+    if (failed != 0)
+        end_server(failed);
     reply->failed = several->done + 1;
     for (size_t i = 0; i < reply->n_results; i++) {
         pohmel__change_result__init(reply->results[i]);
@@ -204,6 +215,16 @@ static void pause_gone_ids(struct ph_posix_store *store, bool paused)
     pthread_mutex_unlock(&store->lock);
 }
 
+/* What was kept aside for the last one goes at its end; where that failed, now. */
+static uint32_t settle(struct ph_posix_store *store, struct ph_call *call)
+{
+    int failed = ph_undo_log_count(store->undo) > 0 ? ph_undo_finish(store) : 0;
+    return failed == 0 ? PH_ST_OK
+                       : ph_fault_set(&call->fault, ph_store_status(failed),
+                                      "the server cannot clear away what an earlier transaction left: %s",
+                                      g_strerror(failed));
+}
+
 uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_ops *ops, struct ph_call *call,
                           const Pohmel__TransactRequest *request, Pohmel__TransactReply *reply)
 {
@@ -217,6 +238,11 @@ uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_op
     if (status != PH_ST_OK)
         return status;
     pthread_mutex_lock(&store->several_lock);
+    status = settle(store, call);
+    if (status != PH_ST_OK) {
+        pthread_mutex_unlock(&store->several_lock);
+        return status;
+    }
     pause_gone_ids(store, true);
     ph_undo_begin(&several.undo, store, call);
     several.handles = g_array_new(FALSE, FALSE, sizeof(uint64_t));
@@ -295,19 +321,33 @@ static void answer_done(struct ph_posix_store *store, const struct ph_undo_entry
     ph_journal_answer(store->journal, record, (const uint8_t *) "", 0);
 }
 
-void ph_several_recover(struct ph_posix_store *store)
+static bool cannot_recover(GError **error, int failed)
+{
+    g_set_error(
+        error, G_FILE_ERROR, g_file_error_from_errno(failed),
+        "a transaction of several commands that the last server was in the middle of cannot be undone: "
+        "%s; nobody may see a part of it: start again when that is mended",
+        g_strerror(failed));
+    return false;
+}
+
+bool ph_several_recover(struct ph_posix_store *store, GError **error)
 {
     struct ph_undo_entry begin, last;
     size_t count = store->undo != NULL ? ph_undo_log_count(store->undo) : 0;
     if (count == 0)
-        return;
-    bool done = ph_undo_log_get(store->undo, count - 1, &last) && last.fixed.kind == PH_UNDO_DONE;
+        return true;
+    if (!ph_undo_log_get(store->undo, count - 1, &last))
+        return cannot_recover(error, EIO);
+    bool done = last.fixed.kind == PH_UNDO_DONE;
     if (done && ph_undo_log_get(store->undo, 0, &begin))
         answer_done(store, &begin);
     if (done)
-        ph_undo_finish(store);
-    else
-        ph_undo_back(store);
+        ph_undo_finish(store); /* what stays goes with the next one */
+    int failed = done ? 0 : ph_undo_back(store);
+    if (failed != 0)
+        return cannot_recover(error, failed);
     g_message("the last server did not end by itself: a transaction of several commands was %s",
               done ? "finished" : "undone; it is executed when it is sent again");
+    return true;
 }

@@ -52,11 +52,14 @@ void ph_undo_restore(struct ph_posix_store *store, const struct ph_undo_entry *e
 
 /* posix_undo_back.c */
 
-/* Everything in the log is undone, the last first. The log is empty afterwards. */
-void ph_undo_back(struct ph_posix_store *store);
+/* Everything in the log is undone, the last first. The log is empty afterwards; an errno where a step failed
+ * and has to be tried again: from there on it is as it was, and what is on the disk must be shown to nobody.
+ * 0: done, as far as what others did from outside left it possible. */
+int ph_undo_back(struct ph_posix_store *store);
 
-/* The transaction is over: what was kept aside goes, and the log is empty. */
-void ph_undo_finish(struct ph_posix_store *store);
+/* The transaction is over: what was kept aside goes, and the log is empty. An errno where something stayed:
+ * to be called once more, before the log is used again. */
+int ph_undo_finish(struct ph_posix_store *store);
 
 /* posix_several.c */
 
@@ -75,7 +78,7 @@ void ph_posix_drop_staged(void *self, struct ph_call *call, uint64_t transaction
 void ph_several_open(struct ph_posix_store *store, const char *state_dir);
 
 /* What a killed server was in the middle of is undone or, past its end mark, finished and answered. Nobody
- * else uses the store yet. */
-void ph_several_recover(struct ph_posix_store *store);
+ * else uses the store yet. False with ERROR in words where it cannot be undone: nobody may see it then. */
+bool ph_several_recover(struct ph_posix_store *store, GError **error);
 
 #endif

@@ -74,6 +74,8 @@ static bool is_empty(const struct ph_named *named)
     bool empty = true;
     for (struct dirent *entry; stream != NULL && empty && (entry = readdir(stream)) != NULL;)
         empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    if (stream == NULL)
+        ph_trouble_note(errno);
     if (stream != NULL)
         closedir(stream);
     else if (fd >= 0)
@@ -146,6 +148,8 @@ static void purge_file(struct ph_posix_store *store, const struct ph_undo_entry 
         ph_victim_keep(store, &named, &victim);
     ph_creds_server();
     bool gone = unlinkat(aside, entry->to_name, 0) == 0;
+    if (!gone)
+        ph_trouble_note(errno);
     if (victim.object == NULL && gone && stx->stx_nlink <= 1)
         ph_state_db_remove(store->db, entry->fixed.object);
     ph_victim_end(store, &named, &victim, gone);
@@ -158,6 +162,8 @@ static void purge_directory(struct ph_posix_store *store, const struct ph_undo_e
     int fd = openat(aside, entry->to_name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     bool gone = unlinkat(aside, entry->to_name, AT_REMOVEDIR) == 0 ||
                 ph_trash_move(store, aside, entry->to_name) == 0;
+    if (!gone)
+        ph_trouble_note(errno);
     struct ph_fd *pin = fd >= 0 ? ph_fd_new(fd) : NULL;
     if (gone && object != NULL)
         ph_object_tree_removed(store, object, g_steal_pointer(&pin));
@@ -197,11 +203,13 @@ void ph_undo_restore(struct ph_posix_store *store, const struct ph_undo_entry *e
     if (ph_statx(dir, entry->name, &there) == 0) {
         struct ph_identity one = ph_identity_of(&kept), other = ph_identity_of(&there);
         if (ph_identity_same(&one, &other)) { /* it had not lost its name yet */
-            unlinkat(aside, entry->to_name, 0);
+            if (unlinkat(aside, entry->to_name, 0) != 0)
+                ph_trouble_note(errno);
             return;
         }
     }
     if (rename_free(aside, entry->to_name, dir, entry->name) != 0) {
+        ph_trouble_note(errno);
         g_warning(
             "what a transaction had removed as %s cannot have its name back: %s; it is kept as %s/undo/%s",
             entry->name, g_strerror(errno), PH_HIDDEN_NAME, entry->to_name);

@@ -8,6 +8,14 @@
 
 #include "server/store/posix_undo.h"
 
+/* A step of it is not done: it must be done before anybody sees what is there, unless somebody has made it
+ * impossible from outside. */
+static void cannot(const char *what)
+{
+    ph_trouble_note(errno);
+    g_warning("a transaction cannot be undone altogether: %s: %s", what, g_strerror(errno));
+}
+
 /* ---- Names ---- */
 
 /* NAME below PARENT as it is now. */
@@ -57,8 +65,7 @@ static void take_away(struct ph_posix_store *store, struct spot *spot, bool keep
     int directory = S_ISDIR(victim.stx.stx_mode) ? AT_REMOVEDIR : 0;
     bool gone = unlinkat(spot->named.dir->fd, spot->named.name, directory) == 0;
     if (!gone)
-        g_warning("a transaction cannot be undone altogether: %s stays: %s", spot->named.name,
-                  g_strerror(errno));
+        cannot(spot->named.name);
     ph_victim_end(store, &spot->named, &victim, gone);
     ph_dir_changed(store, spot->named.parent, spot->named.dir->fd);
 }
@@ -146,8 +153,7 @@ static void move_back(struct ph_posix_store *store, const struct ph_undo_entry *
     if (failed != 0 && errno == EINVAL && !exchanged)
         failed = renameat(at, to->named.name, back, from->named.name);
     if (failed != 0)
-        g_warning("a transaction cannot be undone altogether: %s cannot be moved back to %s: %s",
-                  to->named.name, from->named.name, g_strerror(errno));
+        cannot(to->named.name);
     follow(store, from);
     follow(store, to);
 }
@@ -164,11 +170,6 @@ static void undo_moved(struct ph_posix_store *store, const struct ph_undo_entry 
 
 /* ---- Objects ---- */
 
-static void cannot_set(const char *what)
-{
-    g_warning("a transaction cannot be undone altogether: the %s of an object: %s", what, g_strerror(errno));
-}
-
 static void bytes_back(const struct ph_undo_entry *entry, const char *path)
 {
     const struct ph_undo_fixed *fixed = &entry->fixed;
@@ -178,12 +179,14 @@ static void bytes_back(const struct ph_undo_entry *entry, const char *path)
         ssize_t got = pwrite(fd, entry->data + done, fixed->data_len - done, (off_t) (fixed->number + done));
         if (got < 0 && errno == EINTR)
             continue;
-        if (got <= 0)
+        if (got <= 0) {
+            errno = got == 0 ? ENOSPC : errno;
             break;
+        }
         done += (size_t) got;
     }
     if (fd < 0 || done < fixed->data_len || ftruncate(fd, (off_t) fixed->size) != 0)
-        cannot_set("data");
+        cannot("data");
     if (fd >= 0)
         close(fd);
 }
@@ -197,11 +200,11 @@ static void attributes_back(const struct ph_undo_fixed *fixed, int fd, const cha
     struct statx now;
     if (ph_statx(fd, "", &now) != 0 || ((now.stx_uid != fixed->uid || now.stx_gid != fixed->gid) &&
                                         fchownat(fd, "", fixed->uid, fixed->gid, AT_EMPTY_PATH) != 0))
-        cannot_set("owner");
+        cannot("owner");
     if (!S_ISLNK(fixed->mode) && chmod(path, fixed->mode & 07777) != 0)
-        cannot_set("mode");
+        cannot("mode");
     if (utimensat(fd, "", times, AT_EMPTY_PATH) != 0)
-        cannot_set("times");
+        cannot("times");
 }
 
 static void xattr_back(const struct ph_undo_entry *entry, const char *path)
@@ -212,7 +215,7 @@ static void xattr_back(const struct ph_undo_entry *entry, const char *path)
                : setxattr(path, entry->name, entry->fixed.data_len > 0 ? (const void *) entry->data : "",
                           entry->fixed.data_len, 0);
     if (failed != 0 && !(absent && errno == ENODATA))
-        cannot_set("extended attribute");
+        cannot("extended attribute");
 }
 
 static void undo_changed(struct ph_posix_store *store, const struct ph_undo_entry *entry)
@@ -268,21 +271,32 @@ static void undo_one(struct ph_posix_store *store, const struct ph_undo_entry *e
     }
 }
 
-void ph_undo_back(struct ph_posix_store *store)
+int ph_undo_back(struct ph_posix_store *store)
 {
     struct ph_undo_entry entry;
-    for (size_t count; (count = ph_undo_log_count(store->undo)) > 0;) {
-        if (ph_undo_log_get(store->undo, count - 1, &entry))
+    ph_trouble_clear();
+    for (size_t count; ph_trouble() == 0 && (count = ph_undo_log_count(store->undo)) > 0;) {
+        if (!ph_undo_log_get(store->undo, count - 1, &entry))
+            ph_trouble_note(EIO);
+        else
             undo_one(store, &entry);
-        ph_undo_log_drop_last(store->undo);
+        if (ph_trouble() == 0 && !ph_undo_log_drop_last(store->undo))
+            ph_trouble_note(EIO);
     }
+    return ph_trouble();
 }
 
-void ph_undo_finish(struct ph_posix_store *store)
+int ph_undo_finish(struct ph_posix_store *store)
 {
     struct ph_undo_entry entry;
-    for (size_t i = 0; i < ph_undo_log_count(store->undo); i++)
-        if (ph_undo_log_get(store->undo, i, &entry) && entry.fixed.kind == PH_UNDO_TAKEN)
+    ph_trouble_clear();
+    for (size_t i = 0; i < ph_undo_log_count(store->undo); i++) {
+        if (!ph_undo_log_get(store->undo, i, &entry))
+            ph_trouble_note(EIO);
+        else if (entry.fixed.kind == PH_UNDO_TAKEN)
             ph_undo_purge(store, &entry);
-    ph_undo_log_clear(store->undo);
+    }
+    if (ph_trouble() == 0 && !ph_undo_log_clear(store->undo))
+        ph_trouble_note(EIO);
+    return ph_trouble();
 }

@@ -18,11 +18,27 @@ enum {
 
 #define CAPABILITY "security.capability"
 
+/* What could not be seen for another reason than not being there might have to be undone as well. */
+static uint32_t seen_well(struct ph_undo *undo, uint32_t status)
+{
+    if (status != PH_ST_OK || ph_trouble() == 0)
+        return status;
+    errno = ph_trouble();
+    status = ph_store_errno(undo->call, "look at what a transaction is about to change");
+    return status != PH_ST_OK ? status : PH_ST_IO_ERROR;
+}
+
 uint32_t ph_undo_note(struct ph_undo *undo, struct ph_undo_entry *entry)
 {
     const struct ph_undo_fixed *fixed = &entry->fixed;
     const uint64_t ids[] = {fixed->object, fixed->parent, fixed->to_parent};
     struct timespec now;
+    /* Undoing a part of what a command did is as bad as undoing nothing of it. */
+    if (fixed->kind != PH_UNDO_BEGIN && fixed->kind != PH_UNDO_DONE) {
+        uint32_t status = seen_well(undo, PH_ST_OK);
+        if (status != PH_ST_OK)
+            return status;
+    }
     ph_objects_remember(undo->store, ids, G_N_ELEMENTS(ids));
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
     entry->fixed.time_ns = (uint64_t) now.tv_sec * 1000000000u + (uint64_t) now.tv_nsec;
@@ -106,6 +122,8 @@ static uint32_t keep_xattr(struct ph_undo *undo, uint64_t id, const char *name, 
     ph_proc_path(fd->fd, path);
     ssize_t len = getxattr(path, entry.name, value, PH_XATTR_MAX_BYTES);
     int failed = errno;
+    if (len < 0)
+        ph_trouble_note(failed);
     ph_fd_unref(fd);
     if (len < 0 && (failed != ENODATA || present))
         return PH_ST_OK; /* where it cannot be read it cannot be set either */
@@ -228,7 +246,8 @@ static uint32_t keep_free(struct ph_undo *undo, enum ph_undo_kind kind, uint64_t
     struct ph_fd *fd = NULL;
     struct statx stx;
     uint32_t status = PH_ST_OK;
-    if (look_at(undo, parent, name, &named) && ph_statx(named.dir->fd, named.name, &stx) != 0) {
+    if (look_at(undo, parent, name, &named) && ph_statx(named.dir->fd, named.name, &stx) != 0 &&
+        errno == ENOENT) {
         g_strlcpy(entry.name, named.name, sizeof entry.name);
         status = keep_attributes(undo, parent);
         if (kind == PH_UNDO_LINKED && reach(undo, id, &fd, &stx)) {
@@ -345,6 +364,7 @@ static uint32_t execute_rename(struct ph_undo *undo, const struct ph_store_ops *
     if (look_at(undo, over.old_parent, &over.old_name, &move.from) &&
         look_at(undo, over.new_parent, &over.new_name, &move.to))
         status = keep_move(undo, &move, &over);
+    status = seen_well(undo, status);
     ph_victim_end(undo->store, &move.from, &move.moved, false);
     ph_victim_end(undo->store, &move.to, &move.replaced, false);
     ph_named_end(undo->store, &move.from);
@@ -369,7 +389,7 @@ static uint32_t take(struct ph_undo *undo, const Pohmel__Caller *caller, uint64_
     else
         return status;
     if (status == PH_ST_OK)
-        status = ph_undo_take(undo, caller, &named, expected, tree, names);
+        status = seen_well(undo, ph_undo_take(undo, caller, &named, expected, tree, names));
     if (status == PH_ST_OK)
         *version = ph_dir_changed(undo->store, named.parent, named.dir->fd);
     ph_named_end(undo->store, &named);
@@ -498,6 +518,7 @@ static uint32_t keep(struct ph_undo *undo, const Pohmel__Change *change)
 uint32_t ph_undo_execute(struct ph_undo *undo, const struct ph_store_ops *ops, Pohmel__Change *change,
                          Pohmel__ChangeResult *result)
 {
+    ph_trouble_clear();
     if (change->command_case == POHMEL__CHANGE__COMMAND_RMDIR)
         return execute_rmdir(undo, change->rmdir, result);
     if (change->command_case == POHMEL__CHANGE__COMMAND_RMTREE)
@@ -507,6 +528,6 @@ uint32_t ph_undo_execute(struct ph_undo *undo, const struct ph_store_ops *ops, P
                                                        : execute_rename(undo, ops, change, result);
     if (change->command_case == POHMEL__CHANGE__COMMAND_WRITE && change->write->laundered)
         return refuse(undo, "WRITE of mapped pages");
-    uint32_t status = keep(undo, change);
+    uint32_t status = seen_well(undo, keep(undo, change));
     return status == PH_ST_OK ? ph_dispatch_change(ops, undo->store, undo->call, change, result) : status;
 }

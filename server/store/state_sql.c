@@ -1,10 +1,12 @@
 #include "server/store/state_sql.h"
 
+#include <errno.h>
 #include <sqlite3.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "server/store/state_recent.h"
+#include "server/store/trouble.h"
 
 enum { SCHEMA_VERSION = 1, BUSY_TIMEOUT_MS = 10000 };
 
@@ -227,6 +229,7 @@ static bool fetch(struct ph_state_sql *sql, enum statement which, struct ph_stat
         row->name[name != NULL ? len : 0] = '\0';
     } else if (step != SQLITE_DONE) {
         complain(sql, "look up an object");
+        ph_trouble_note(EIO);
     }
     sqlite3_reset(statement);
     return step == SQLITE_ROW;

@@ -34,10 +34,13 @@ struct ph_undo_log {
 
 static bool read_all(int fd, void *bytes, size_t len, uint64_t at)
 {
+    errno = 0; /* too short is no error */
     for (size_t done = 0; done < len;) {
         ssize_t got = pread(fd, (uint8_t *) bytes + done, len - done, (off_t) (at + done));
-        if (got < 0 && errno == EINTR)
+        if (got < 0 && errno == EINTR) {
+            errno = 0;
             continue;
+        }
         if (got <= 0)
             return false;
         done += (size_t) got;
@@ -52,8 +55,8 @@ static bool body_read(struct ph_undo_log *log, const struct span *span)
     return read_all(log->fd, log->buffer->data, span->len, span->at + sizeof(struct head));
 }
 
-/* Finds the entries; what follows a torn one is not there. */
-static void scan(struct ph_undo_log *log)
+/* Finds the entries; what follows a torn one is not there. False with errno where it cannot be read. */
+static bool scan(struct ph_undo_log *log)
 {
     struct head head;
     while (read_all(log->fd, &head, sizeof head, log->end) && head.magic == MAGIC &&
@@ -64,6 +67,7 @@ static void scan(struct ph_undo_log *log)
         g_array_append_val(log->spans, span);
         log->end += sizeof head + head.len;
     }
+    return errno == 0;
 }
 
 struct ph_undo_log *ph_undo_log_open(const char *directory, GError **error)
@@ -72,16 +76,19 @@ struct ph_undo_log *ph_undo_log_open(const char *directory, GError **error)
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
     if (fd < 0) {
         g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
-                    "cannot open %s: %s; transactions of several commands are refused", path,
-                    g_strerror(errno));
+                    "cannot open %s: %s; a transaction may have to be undone", path, g_strerror(errno));
         return NULL;
     }
     struct ph_undo_log *log = g_new0(struct ph_undo_log, 1);
     log->fd = fd;
     log->spans = g_array_new(FALSE, FALSE, sizeof(struct span));
     log->buffer = g_byte_array_new();
-    scan(log);
-    return log;
+    if (scan(log))
+        return log;
+    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
+                "cannot read %s: %s; a transaction may have to be undone", path, g_strerror(errno));
+    ph_undo_log_close(log);
+    return NULL;
 }
 
 void ph_undo_log_close(struct ph_undo_log *log)
@@ -147,27 +154,32 @@ bool ph_undo_log_get(struct ph_undo_log *log, size_t index, struct ph_undo_entry
     return true;
 }
 
-/* What stands behind END is of no use; where it cannot be cut off it is overwritten, or torn. */
-static void cut(struct ph_undo_log *log, uint64_t end)
+/* What stood behind END would be undone at the next start. */
+static bool cut(struct ph_undo_log *log, uint64_t end)
 {
-    log->end = end;
-    if (ftruncate(log->fd, (off_t) end) != 0)
+    if (log->end > end && ftruncate(log->fd, (off_t) end) != 0) {
         g_warning("cannot cut the list of what is to be undone: %s", g_strerror(errno));
+        return false;
+    }
+    log->end = end;
+    return true;
 }
 
-void ph_undo_log_drop_last(struct ph_undo_log *log)
+bool ph_undo_log_drop_last(struct ph_undo_log *log)
 {
     if (log->spans->len == 0)
-        return;
-    uint64_t end = g_array_index(log->spans, struct span, log->spans->len - 1).at;
+        return true;
+    if (!cut(log, g_array_index(log->spans, struct span, log->spans->len - 1).at))
+        return false;
     g_array_set_size(log->spans, log->spans->len - 1);
-    cut(log, end);
+    return true;
 }
 
-void ph_undo_log_clear(struct ph_undo_log *log)
+bool ph_undo_log_clear(struct ph_undo_log *log)
 {
+    if (!cut(log, 0))
+        return false;
     g_array_set_size(log->spans, 0);
     g_byte_array_set_size(log->buffer, 0);
-    if (log->end > 0)
-        cut(log, 0);
+    return true;
 }

@@ -65,10 +65,10 @@ size_t ph_undo_log_count(const struct ph_undo_log *log);
 /* The entry INDEX. False where it cannot be read. */
 bool ph_undo_log_get(struct ph_undo_log *log, size_t index, struct ph_undo_entry *entry);
 
-/* The last entry goes: its effect was undone. */
-void ph_undo_log_drop_last(struct ph_undo_log *log);
+/* The last entry goes: its effect was undone. False, and it stays, where it cannot be cut off. */
+bool ph_undo_log_drop_last(struct ph_undo_log *log);
 
-/* All of them go. */
-void ph_undo_log_clear(struct ph_undo_log *log);
+/* All of them go. False, and they stay, where they cannot be cut off. */
+bool ph_undo_log_clear(struct ph_undo_log *log);
 
 #endif

@@ -2,18 +2,14 @@
  * is answered OK has happened; the server goes on, and starts again. A child opens the store and makes the
  * change; it is traced, and its Nth system call is not made but fails. */
 #include <errno.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
-#include <sys/syscall.h>
-#include <sys/user.h>
-#include <sys/wait.h>
 #include <sys/xattr.h>
 
 #include "ph_commands.h"
+#include "server/store/tests/fail_call.h"
 #include "server/store/tests/killed_run.h"
 
-enum { STEPS_MAX = 400, CANNOT_TRACE = 77, ATTRIBUTE_BYTES = 256 };
+enum { STEPS_MAX = 400, ATTRIBUTE_BYTES = 256 };
 
 /* ---- What is on the disk ---- */
 
@@ -73,23 +69,6 @@ static char *look(const struct scene *scene)
 
 /* ---- One step ---- */
 
-/* Memory and threads are not what this is about (docs/decisions/0023-what-fails.md), and these tell no
- * failure. */
-static bool may_fail(unsigned long number)
-{
-    static const unsigned long never[] = {
-        SYS_mmap,     SYS_munmap,    SYS_mremap,       SYS_mprotect,      SYS_madvise,
-        SYS_brk,      SYS_futex,     SYS_clone,        SYS_rt_sigaction,  SYS_rt_sigprocmask,
-        SYS_gettid,   SYS_getpid,    SYS_tgkill,       SYS_clock_gettime, SYS_setfsuid,
-        SYS_setfsgid, SYS_setgroups, SYS_sched_yield,  SYS_umask,         SYS_geteuid,
-        SYS_getegid,  SYS_close,     SYS_rt_sigreturn, SYS_exit_group,    SYS_getuid,
-        SYS_fcntl};
-    for (size_t i = 0; i < G_N_ELEMENTS(never); i++)
-        if (number == never[i])
-            return false;
-    return true;
-}
-
 struct outcome {
     uint32_t status;
     char words[256];
@@ -104,81 +83,14 @@ static pid_t child_start(struct scene *scene, struct outcome *outcome)
     fx_open(&scene->fx);
     scene_find(scene);
     scene_open(scene);
-    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
-        _exit(CANNOT_TRACE);
-    raise(SIGSTOP);
+    fail_call_begin();
     outcome->status = scene_send(scene, 1);
-    raise(SIGUSR1); /* from here on nothing fails */
+    fail_call_end();
     if (outcome->status == PH_ST_OK)
         outcome->status = scene->reply.results[0]->status;
     g_strlcpy(outcome->words, scene->fx.call.fault.text, sizeof outcome->words);
     fx_close(&scene->fx);
     _exit(0);
-}
-
-#ifdef __x86_64__
-static unsigned long number_of(pid_t child)
-{
-    struct user_regs_struct registers;
-    g_assert_cmpint(ptrace(PTRACE_GETREGS, child, NULL, &registers), ==, 0);
-    return registers.orig_rax;
-}
-
-/* The child is stopped before a system call: it makes another one, which is none, and is told ERROR. */
-static void fail_it(pid_t child, int error)
-{
-    struct user_regs_struct registers;
-    int status;
-    g_assert_cmpint(ptrace(PTRACE_GETREGS, child, NULL, &registers), ==, 0);
-    registers.orig_rax = (unsigned long) -1;
-    g_assert_cmpint(ptrace(PTRACE_SETREGS, child, NULL, &registers), ==, 0);
-    g_assert_cmpint(ptrace(PTRACE_SYSCALL, child, NULL, NULL), ==, 0);
-    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
-    g_assert_cmpint(ptrace(PTRACE_GETREGS, child, NULL, &registers), ==, 0);
-    registers.rax = (unsigned long) -error;
-    g_assert_cmpint(ptrace(PTRACE_SETREGS, child, NULL, &registers), ==, 0);
-}
-#else
-static unsigned long number_of(pid_t child)
-{
-    return SYS_exit_group;
-}
-
-static void fail_it(pid_t child, int error)
-{
-}
-#endif
-
-/* Lets the child make STEPS system calls that may fail, and fails the next. *NUMBER: which that was. True
- * when it had come to its end before. */
-static bool child_fail(pid_t child, int steps, int error, unsigned long *number)
-{
-    int status = 0, made = 0;
-    bool ended = false, before = true, failed = false;
-    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT_TRACE)
-        return g_test_skip("needs the right to trace"), true;
-    g_assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
-    while (!ended && !failed) {
-        g_assert_cmpint(ptrace(PTRACE_SYSCALL, child, NULL, NULL), ==, 0);
-        g_assert_cmpint(waitpid(child, &status, 0), ==, child);
-        g_assert_true(WIFSTOPPED(status));
-        ended = WSTOPSIG(status) == SIGUSR1;
-        *number = before && !ended ? number_of(child) : *number;
-        failed = before && !ended && may_fail(*number) && made++ == steps;
-        before = !before;
-    }
-    if (failed)
-        fail_it(child, error);
-    g_assert_cmpint(ptrace(PTRACE_CONT, child, NULL, NULL), ==, 0);
-    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
-    while (WIFSTOPPED(status) && WSTOPSIG(status) == SIGUSR1) {
-        g_assert_cmpint(ptrace(PTRACE_CONT, child, NULL, NULL), ==, 0);
-        g_assert_cmpint(waitpid(child, &status, 0), ==, child);
-    }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        g_error("system call %lu that fails at step %d ends the server (%x)", *number, steps, status);
-    return ended;
 }
 
 /* ---- The sweep ---- */
@@ -230,11 +142,15 @@ static void fail_at(const struct killed_test *test, int steps, int error, const 
     struct scene scene;
     struct outcome *outcome =
         mmap(NULL, sizeof *outcome, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    unsigned long number = 0;
     g_assert_true(outcome != MAP_FAILED);
     scene_begin(&scene, test->request);
     g_autofree char *before = look(&scene);
-    *ended = child_fail(child_start(&scene, outcome), steps, error, &number);
+    struct fail_call child = fail_call_run(child_start(&scene, outcome), steps, error);
+    unsigned long number = child.number;
+    *ended = child.ended;
+    if (child.aborted)
+        g_error("%s: step %d (system call %lu) failed with %s: the server ended itself", test->name, steps,
+                number, g_strerror(error));
     fx_open(&scene.fx); /* whatever failed, the server starts again */
     g_autofree char *found = look(&scene);
     bool done = strcmp(found, wanted) == 0, nothing = strcmp(found, before) == 0;
@@ -257,10 +173,8 @@ static void sweep(gconstpointer given)
 {
     static const int errors[] = {EIO, ENOSPC, EMFILE, ENOMEM, EDQUOT};
     const struct killed_test *test = given;
-#ifndef __x86_64__
-    g_test_skip("system calls can be made to fail on x86-64 only");
-    return;
-#endif
+    if (!fail_call_possible())
+        return;
     guint handler = g_log_set_handler(NULL, G_LOG_LEVEL_MESSAGE | G_LOG_LEVEL_WARNING | G_LOG_LEVEL_CRITICAL,
                                       quiet, NULL);
     g_log_set_always_fatal(G_LOG_LEVEL_ERROR);
