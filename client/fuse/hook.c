@@ -1,10 +1,13 @@
 #include "client/fuse/hook.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
 #include "client/fuse/kernel_abi.h"
+
+enum { TRIES = 50, PAUSE_US = 10 * 1000 };
 
 static _Thread_local struct ph_hook_note own_note;
 
@@ -87,9 +90,54 @@ void ph_hook_init_reply(void *body, size_t len, uint64_t offered)
     }
 }
 
+/* What passes: the same call may succeed in a moment. */
+static bool passes(int error)
+{
+    return error == EINTR || error == EAGAIN || error == ENOMEM || error == ENOBUFS || error == EIO;
+}
+
+/* Whether it is to be tried again; pauses. */
+static bool try_again(int error, unsigned tries)
+{
+    if (!passes(error) || tries >= TRIES)
+        return false;
+    if (error != EINTR)
+        g_usleep(PAUSE_US);
+    return true;
+}
+
+/* Without an answer whoever asked would wait for ever. */
+static void answer_failed(int fd, const struct fuse_out_header *header, ph_hook_put_fn *put)
+{
+    struct fuse_out_header instead = {.len = sizeof instead, .error = -EIO, .unique = header->unique};
+    struct iovec part = {.iov_base = &instead, .iov_len = sizeof instead};
+    for (unsigned tries = 0; put(fd, &part, 1) < 0; tries++) {
+        if (errno == ENOENT || errno == ENODEV)
+            return;
+        if (!try_again(errno, tries))
+            g_error("the kernel cannot be answered: %s", g_strerror(errno));
+    }
+}
+
+ssize_t ph_hook_answer(int fd, const struct iovec *parts, int count, ph_hook_put_fn *put)
+{
+    const struct fuse_out_header *header = parts[0].iov_base;
+    ssize_t done;
+    for (unsigned tries = 0; (done = put(fd, parts, count)) < 0 && try_again(errno, tries); tries++)
+        continue;
+    int error = errno;
+    if (done < 0 && header->unique != 0 && error != ENOENT && error != ENODEV)
+        answer_failed(fd, header, put);
+    errno = error;
+    return done;
+}
+
 static ssize_t hook_read(int fd, void *buffer, size_t size, void *data)
 {
-    ssize_t got = read(fd, buffer, size);
+    ssize_t got;
+    for (unsigned tries = 0; (got = read(fd, buffer, size)) < 0 && errno != EINTR && errno != EAGAIN; tries++)
+        if (!try_again(errno, tries))
+            break;
     if (got <= 0)
         return got;
     uint64_t unique = ph_hook_request(buffer, (size_t) got, &own_note);
@@ -109,7 +157,7 @@ static ssize_t hook_writev(int fd, struct iovec *iov, int count, void *data)
         ph_hook_init_reply(iov[1].iov_base, iov[1].iov_len, atomic_load(&init_offered));
         atomic_store(&init_unique, 0);
     }
-    return writev(fd, iov, count);
+    return ph_hook_answer(fd, iov, count, writev);
 }
 
 int ph_hook_install(struct fuse_session *session)

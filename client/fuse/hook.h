@@ -36,6 +36,15 @@ uint64_t ph_hook_request(void *request, size_t len, struct ph_hook_note *note);
 /* Adds to the answer to INIT (header and body, apart) what libfuse left out. */
 void ph_hook_init_reply(void *body, size_t len, uint64_t offered);
 
+/* writev(2), or what stands for it. */
+typedef ssize_t ph_hook_put_fn(int fd, const struct iovec *parts, int count);
+
+/* Gives the kernel an answer, or a notification, by PUT. What fails is tried again for half a second where
+ * that may help; a request whose answer cannot be given is answered with EIO, for nobody else would ever end
+ * it. What PUT returned for the answer itself, with errno. Ends the program where the kernel takes no answer
+ * at all. */
+ssize_t ph_hook_answer(int fd, const struct iovec *parts, int count, ph_hook_put_fn *put);
+
 /* Flags that the kernel offered in an INIT request. */
 uint64_t ph_hook_init_offered(const void *request, size_t len);
 

@@ -1,4 +1,5 @@
 /* What the hook tells the kernel, and hears from it, beyond libfuse. */
+#include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
 #include <string.h>
@@ -119,6 +120,61 @@ static void test_short(void)
     g_assert_cmpuint(ph_hook_request(&request, 4, &note), ==, 0);
 }
 
+/* ---- Answers ---- */
+
+static int failures, failure, made, told;
+
+/* Stands for writev(2): fails FAILURES times. */
+static ssize_t put(int fd, const struct iovec *parts, int count)
+{
+    const struct fuse_out_header *header = parts[0].iov_base;
+    ssize_t whole = 0;
+    made++;
+    if (failures > 0) {
+        failures--;
+        errno = failure;
+        return -1;
+    }
+    told = header->error;
+    for (int i = 0; i < count; i++)
+        whole += (ssize_t) parts[i].iov_len;
+    return whole;
+}
+
+static ssize_t answer(uint64_t unique, int times, int error)
+{
+    char body[] = "what was asked for";
+    struct fuse_out_header header = {.len = sizeof header + sizeof body, .unique = unique};
+    const struct iovec parts[] = {{&header, sizeof header}, {body, sizeof body}};
+    failures = times;
+    failure = error;
+    made = 0;
+    told = 1;
+    return ph_hook_answer(-1, parts, 2, put);
+}
+
+/* An answer that fails in passing arrives; in whose place none can be given, one that says so. */
+static void test_answered(void)
+{
+    const int passing[] = {EINTR, EAGAIN, ENOMEM, EIO};
+    for (size_t i = 0; i < G_N_ELEMENTS(passing); i++) {
+        g_assert_cmpint(answer(42, 2, passing[i]), >, 0);
+        g_assert_cmpint(told, ==, 0);
+    }
+    g_assert_cmpint(answer(42, 1, EINVAL), ==, -1);
+    g_assert_cmpint(errno, ==, EINVAL);
+    g_assert_cmpint(told, ==, -EIO);
+}
+
+/* Who does not wait any more is told nothing; a notification is nobody's answer. */
+static void test_not_answered(void)
+{
+    g_assert_cmpint(answer(42, 1, ENOENT), ==, -1);
+    g_assert_cmpint(made, ==, 1);
+    g_assert_cmpint(answer(0, 1, EINVAL), ==, -1);
+    g_assert_cmpint(made, ==, 1);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -128,5 +184,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hook/kill bits are seen for their own request only", test_kill_bits);
     g_test_add_func("/hook/requests unknown to libfuse become those they resemble", test_rewritten);
     g_test_add_func("/hook/short requests are not looked into", test_short);
+    g_test_add_func("/hook/a-request-is-answered-whatever-fails", test_answered);
+    g_test_add_func("/hook/nobody-is-answered-who-does-not-wait", test_not_answered);
     return g_test_run();
 }

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "ph_commands.h"
@@ -74,6 +73,17 @@ static bool nothing_left(const struct play *play)
     return st.st_size == 0 && (dir == NULL || g_dir_read_name(dir) == NULL);
 }
 
+/* HIDDEN: a name in the hidden directory may stay for a while, and is a link more. */
+static bool same(const char *one, const char *other, bool hidden)
+{
+    if (!hidden)
+        return strcmp(one, other) == 0;
+    g_autoptr(GRegex) links = g_regex_new(" x\\d+", 0, 0, NULL);
+    g_autofree char *bare = g_regex_replace_literal(links, one, -1, 0, "", 0, NULL),
+                    *also_bare = g_regex_replace_literal(links, other, -1, 0, "", 0, NULL);
+    return strcmp(bare, also_bare) == 0;
+}
+
 static struct outcome *outcome_new(void)
 {
     struct outcome *outcome =
@@ -126,10 +136,7 @@ static bool fail_at(const struct script *script, bool fails, int steps, int erro
     g_assert_true(outcome->answered != child.aborted);
     for (int started = 0; started <= 1; started++) {
         g_autofree char *found = play_look(&play, true), *plain = play_look(&play, false);
-        bool done = !fails && strcmp(plain, wanted) == 0;
-        /* The hidden name of a file that had none may stay until the next start. */
-        if (!started && script->unnamed && child.number == SYS_unlinkat)
-            done = true;
+        bool done = !fails && same(plain, wanted, !started);
         if (outcome->answered && outcome->status == PH_ST_OK && !done)
             broken("%s: OK was answered:\n%s\nwanted:\n%s", where, found, wanted);
         if ((started || !child.aborted) && !done && strcmp(found, before) != 0)
