@@ -9,6 +9,7 @@
 #include "client/link_private.h"
 #include "ph_commands.h"
 #include "runtime/base/limits.h"
+#include "runtime/io/thread.h"
 #include "runtime/io/turn.h"
 
 enum { LINK_DRAIN_MS = 1000 }; /* for the last bytes of a connection that is being closed */
@@ -185,7 +186,7 @@ struct ph_link *ph_link_open(const struct ph_link_options *options, GError **err
         return NULL;
     }
     struct ph_link *link = link_new(options);
-    int failed = pthread_create(&link->thread, NULL, run, link);
+    int failed = ph_thread_start(&link->thread, NULL, run, link);
     if (failed) {
         g_set_error(error, domain, PH_ST_NO_MEMORY, "cannot start a thread: %s", g_strerror(failed));
         link_free(link);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "runtime/base/control_socket.h"
+#include "runtime/io/thread.h"
 #include "server/control_answer.h"
 #include "server/log.h"
 
@@ -228,7 +229,7 @@ struct ph_control_socket *ph_control_socket_new(const struct ph_config *config,
     control->stop = eventfd(0, EFD_CLOEXEC);
     for (guint i = 0; i < control->count; i++)
         open_one(&control->own[i], config->exports->pdata[i]);
-    control->started = control->stop >= 0 && pthread_create(&control->thread, NULL, run, control) == 0;
+    control->started = control->stop >= 0 && ph_thread_start(&control->thread, NULL, run, control) == 0;
     if (!control->started)
         ph_log("pohmelctl cannot ask: the system gives no thread for it");
     return control;

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "runtime/io/thread.h"
 #include "runtime/io/turn.h"
 
 enum {
@@ -204,7 +205,7 @@ struct ph_loops *ph_loops_new(unsigned count, struct ph_pool *pool, void (*run)(
         g_queue_init(&loop->calls);
         start_driver(loop, 0);
     }
-    if (pthread_create(&loops->watch, NULL, watch, loops) != 0)
+    if (ph_thread_start(&loops->watch, NULL, watch, loops) != 0)
         g_error("cannot start a thread");
     return loops;
 }

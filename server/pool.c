@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <time.h>
 
+#include "runtime/io/thread.h"
 #include "server/log.h"
 
 enum { IDLE_SECONDS = 30 };
@@ -92,7 +93,8 @@ static void start_thread(struct ph_pool *pool)
 
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    error = pthread_create(&thread, &attributes, run_thread, pool);
+    error = pool->threads == 0 ? ph_thread_start(&thread, &attributes, run_thread, pool)
+                               : pthread_create(&thread, &attributes, run_thread, pool);
     pthread_attr_destroy(&attributes);
     if (error == 0)
         pool->threads++;

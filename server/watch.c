@@ -14,6 +14,7 @@
 #include <sys/fanotify.h>
 #include <unistd.h>
 
+#include "runtime/io/thread.h"
 #include "server/log.h"
 #include "server/store/posix.h"
 #include "server/watch_event.h"
@@ -392,7 +393,7 @@ void ph_watch_start(struct ph_watch *watch)
         any = any || watch->exports[i].active;
     if (!any)
         return;
-    watch->running = pthread_create(&watch->thread, NULL, watch_run, watch) == 0;
+    watch->running = ph_thread_start(&watch->thread, NULL, watch_run, watch) == 0;
     if (!watch->running)
         end_watching(watch, "no thread could be started");
 }

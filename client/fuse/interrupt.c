@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/io/thread.h"
+
 enum {
     LOOK_AGAIN_MS = 1000, /* how soon a wait that goes on is looked at again */
     TICKET_SOON_MS = 10,  /* the sender is about to store the ticket */
@@ -251,7 +253,7 @@ struct ph_interrupts *ph_interrupts_new(struct ph_mount *mount)
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&interrupts->wake, &clock);
     pthread_condattr_destroy(&clock);
-    int error = pthread_create(&interrupts->thread, NULL, run, interrupts);
+    int error = ph_thread_start(&interrupts->thread, NULL, run, interrupts);
     if (error != 0)
         g_error("cannot start a thread: %s", g_strerror(error));
     return interrupts;

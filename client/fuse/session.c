@@ -24,6 +24,7 @@
 #include "client/fuse/ops.h"
 #include "client/fuse/ops_txn.h"
 #include "client/fuse/writeback.h"
+#include "runtime/io/thread.h"
 
 enum {
     READERS = 2,
@@ -181,7 +182,7 @@ static void start_threads(struct ph_session *session)
     ph_coherence_use_kernel(session->mount.coherence, session->mount.notifier, session->mount.workers,
                             session->mount.attempts);
     for (; session->running < READERS; session->running++) {
-        int error = pthread_create(&session->readers[session->running], NULL, run_reader, session);
+        int error = ph_thread_start(&session->readers[session->running], NULL, run_reader, session);
         if (error != 0)
             g_error("cannot start a thread: %s", g_strerror(error));
     }

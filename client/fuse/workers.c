@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "runtime/io/thread.h"
+
 enum { STUCK_S = 10 };
 
 struct job {
@@ -104,7 +106,9 @@ void ph_workers_run(struct ph_workers *workers, void (*fn)(void *data), void *da
     workers->queued++;
     /* At the end the thread that hands it out does it itself. */
     if (workers->idle < workers->queued && workers->threads < workers->max && !workers->stop) {
-        int error = pthread_create(&workers->ids[workers->threads], NULL, run, workers);
+        pthread_t *id = &workers->ids[workers->threads];
+        int error = workers->threads == 0 ? ph_thread_start(id, NULL, run, workers)
+                                          : pthread_create(id, NULL, run, workers);
         if (error == 0)
             workers->threads++;
         else if (workers->threads == 0)

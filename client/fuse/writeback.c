@@ -14,6 +14,7 @@
 #include "client/fuse/writeback_private.h"
 #include "ph_commands.h"
 #include "runtime/base/limits.h"
+#include "runtime/io/thread.h"
 #include "runtime/wire/command.h"
 
 enum { LOOK_EVERY_MS = 100, IN_FLIGHT_MAX = 64, SAY_AFTER_S = 2 };
@@ -488,7 +489,7 @@ struct ph_writeback *ph_writeback_new(const struct ph_writeback_options *options
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&writeback->wake, &clock);
     pthread_condattr_destroy(&clock);
-    int error = pthread_create(&writeback->thread, NULL, look, writeback);
+    int error = ph_thread_start(&writeback->thread, NULL, look, writeback);
     if (error != 0)
         g_error("cannot start a thread: %s", g_strerror(error));
     return writeback;

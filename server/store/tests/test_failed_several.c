@@ -78,7 +78,7 @@ static bool same(const char *one, const char *other, bool hidden)
 {
     if (!hidden)
         return strcmp(one, other) == 0;
-    g_autoptr(GRegex) links = g_regex_new(" x\\d+", 0, 0, NULL);
+    g_autoptr(GRegex) links = g_regex_new(" x\\d+", G_REGEX_RAW, 0, NULL);
     g_autofree char *bare = g_regex_replace_literal(links, one, -1, 0, "", 0, NULL),
                     *also_bare = g_regex_replace_literal(links, other, -1, 0, "", 0, NULL);
     return strcmp(bare, also_bare) == 0;
