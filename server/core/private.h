@@ -148,6 +148,7 @@ struct ph_server_call {
     unsigned attempts;                 /* times that a name belonged to another object than expected */
     bool in_grace;                     /* it waits for the end of the grace; guard */
     bool inside, at_gate;              /* it is counted there; it waits for it; guard */
+    bool stable;                       /* what was there before it came is */
     bool plain_rename;                 /* the store cannot be told that a name must be free */
     bool parked;                       /* it is to be executed again */
     bool waits;                        /* until its claim goes; guard */

@@ -221,6 +221,8 @@ static void store_free(struct ph_posix_store *store, bool stable)
     ph_hidden_close(store);
     ph_sync_all_clear(store);
     ph_objects_clear(store);
+    if (store->several_fd >= 0)
+        close(store->several_fd);
     if (store->root_fd >= 0)
         close(store->root_fd);
     ph_state_sessions_close(store->session_list);
@@ -360,6 +362,9 @@ static bool journal_open(struct ph_posix_store *store, const struct ph_posix_opt
     g_autoptr(GError) error = NULL;
     if (store->read_only)
         return true;
+    store->several_fd = openat(store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (store->several_fd < 0)
+        return failed(unfit, "cannot open %s: %s", options->directory, g_strerror(errno));
     store->undo = ph_undo_log_open(options->state_dir, unfit);
     if (store->undo == NULL)
         return false;
@@ -411,7 +416,7 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
     store->acts_as_caller = ph_creds_capable();
     if (store->acts_as_caller)
         ph_creds_narrow();
-    store->root_fd = store->state_lock_fd = -1;
+    store->root_fd = store->several_fd = store->state_lock_fd = -1;
     pthread_mutex_init(&store->several_lock, NULL);
     ph_hidden_init(store);
     ph_objects_init(store);
@@ -429,6 +434,7 @@ struct ph_store *ph_posix_store_open(const struct ph_posix_options *options, GEr
         .now = posix_now,
         .transact = posix_transact,
         .several = true,
+        .settle = ph_posix_settle,
         .stage = ph_posix_stage,
         .staged = ph_posix_staged,
         .drop_staged = ph_posix_drop_staged,

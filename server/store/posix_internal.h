@@ -121,6 +121,7 @@ struct ph_posix_store {
     struct ph_undo_log *undo; /* of the transaction of several commands under way; NULL: these are refused */
     struct ph_stage *staged;  /* parts of large ones; NULL: there can be none */
     pthread_mutex_t several_lock; /* one of them at a time */
+    int several_fd;               /* the root, by which they make the export stable; -1: they are refused */
     int state_lock_fd;
     struct ph_object *root;
     int root_fd;
@@ -352,7 +353,11 @@ uint32_t ph_attr_set(struct ph_posix_store *store, struct ph_call *call,
                      const Pohmel__SetattrRequest *request, int fd, const struct ph_handle *handle);
 
 /* posix_plain.c. */
-bool ph_syncs_in_order(int fd);   /* whether its filesystem has one journal, whose order is that of changes */
+bool ph_syncs_in_order(int fd); /* whether its filesystem has one journal, whose order is that of changes */
+/* Whether the file has its data on another device than its filesystem's journal; true where nobody knows. */
+bool ph_is_realtime(int fd);
+/* The filesystem of FD, if an fsync of it flushes its whole device; else 0. */
+dev_t ph_fsync_flushes(int fd);
 bool ph_plain_filesystem(int fd); /* whether its filesystem is one that is known to be ordinary */
 /* Sets plain and bare of ATTR, that of OBJECT, of which STX was told. FD has it open (not as a path only)
  * where that is at hand; else -1. The thread goes on acting as whom it does. */

@@ -82,6 +82,18 @@ bool ph_syncs_in_order(int fd)
            ((unsigned long) fs.f_type == EXT4_SUPER_MAGIC && has_journal(fd));
 }
 
+bool ph_is_realtime(int fd)
+{
+    struct fsxattr attributes;
+    return ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0 || (attributes.fsx_xflags & FS_XFLAG_REALTIME) != 0;
+}
+
+dev_t ph_fsync_flushes(int fd)
+{
+    struct stat st;
+    return ph_syncs_in_order(fd) && fstat(fd, &st) == 0 && !ph_is_realtime(fd) ? st.st_dev : 0;
+}
+
 static bool is_absent(ssize_t len)
 {
     return len < 0 && (errno == ENODATA || errno == EOPNOTSUPP);

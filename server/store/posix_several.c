@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ph_commands.h"
 #include "runtime/wire/frame.h"
@@ -10,7 +11,6 @@
 #include "server/store/posix_undo.h"
 
 enum {
-    CLIENT_BYTES = 16,
     SCRATCH_BYTES = 64 * 1024, /* for the result of a command that nobody is told */
 };
 
@@ -23,11 +23,15 @@ void ph_undo_begin(struct ph_undo *undo, struct ph_posix_store *store, struct ph
         .made = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL),
         .seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL),
         .sizes = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free),
+        .others = g_array_new(FALSE, FALSE, sizeof(struct ph_undo_other)),
     };
 }
 
 void ph_undo_end(struct ph_undo *undo)
 {
+    for (guint i = 0; i < undo->others->len; i++)
+        close(g_array_index(undo->others, struct ph_undo_other, i).fd);
+    g_array_unref(undo->others);
     g_hash_table_unref(undo->made);
     g_hash_table_unref(undo->seen);
     g_hash_table_unref(undo->sizes);
@@ -39,30 +43,46 @@ struct several {
     struct ph_undo undo;
     const struct ph_store_ops *ops;
     struct ph_call *call;
+    struct ph_undo_name name;
     struct ph_journal_record *record; /* NULL where nothing is recorded */
     GArray *handles;                  /* uint64_t, that it opened */
     uint32_t done;                    /* commands */
+    bool begun;
 };
 
-static uint32_t note_begin(struct several *several)
+static void name_put(const struct ph_call *call, struct ph_undo_name *name)
 {
-    const struct ph_call *call = several->call;
-    struct ph_undo_entry entry = {.fixed = {.kind = PH_UNDO_BEGIN,
-                                            .number = call->session_number,
-                                            .mode = call->slot,
-                                            .uid = call->sequence,
-                                            .gid = call->request_crc}};
-    if (call->in_slot && call->client != NULL) {
-        entry.data = call->client;
-        entry.fixed.data_len = CLIENT_BYTES;
-    }
+    if (!call->in_slot || call->client == NULL)
+        return;
+    memcpy(name->client, call->client, sizeof name->client);
+    name->session = call->session_number;
+    name->slot = call->slot;
+    name->sequence = call->sequence;
+    name->request_crc = call->request_crc;
+}
+
+/* What was there before is stable, and the list knows of which transaction it is. */
+static uint32_t begin(struct several *several)
+{
+    struct ph_undo_entry entry = {.fixed = {.kind = PH_UNDO_BEGIN, .data_len = sizeof several->name},
+                                  .data = (const uint8_t *) &several->name};
+    uint32_t status = ph_undo_settle(&several->undo);
+    if (status != PH_ST_OK)
+        return status;
+    if (!ph_undo_log_begin(several->undo.log))
+        return ph_store_errno(several->call, "make room for what undoes the transaction");
+    several->begun = true;
     return ph_undo_note(&several->undo, &entry);
 }
 
-static uint32_t note_done(struct several *several)
+/* All that was done is stable, and then the mark that it is. */
+static uint32_t end(struct several *several)
 {
-    struct ph_undo_entry entry = {.fixed = {.kind = PH_UNDO_DONE}};
-    return ph_undo_note(&several->undo, &entry);
+    uint32_t status = ph_undo_settle(&several->undo);
+    if (status == PH_ST_OK && !ph_undo_mark(several->undo.store, true, &several->name))
+        status = ph_fault_set(&several->call->fault, PH_ST_IO_ERROR,
+                              "the server cannot write down that the transaction is done");
+    return status;
 }
 
 static void opened_put(struct several *several, const Pohmel__Change *change)
@@ -82,10 +102,13 @@ static uint32_t name_failed(struct several *several, uint32_t status, const Pohm
                         before.text[0] != '\0' ? before.text : ph_status_text(status));
 }
 
-static uint32_t execute_one(struct several *several, Pohmel__Change *change, Pohmel__ChangeResult *result)
+static uint32_t execute_one(struct several *several, Pohmel__Change *change, const struct ph_undo_step *step,
+                            Pohmel__ChangeResult *result)
 {
     pohmel__change_result__init(result);
-    uint32_t status = ph_undo_execute(&several->undo, several->ops, change, result);
+    uint32_t status = step->status != PH_ST_OK
+                          ? step->status
+                          : ph_undo_act(&several->undo, several->ops, change, step, result);
     result->status = status;
     if (status != PH_ST_OK) {
         result->result_case = POHMEL__CHANGE_RESULT__RESULT__NOT_SET;
@@ -96,7 +119,52 @@ static uint32_t execute_one(struct several *several, Pohmel__Change *change, Poh
     return status;
 }
 
-/* Those that were staged: nobody is told their results. */
+/* Of the COUNT commands at CHANGES as many as can be are prepared; *MANY of them, at least one unless that
+ * cannot be executed. What undoes them is stable afterwards, and files are kept aside. */
+static uint32_t prepare(struct several *several, Pohmel__Change **changes, size_t count,
+                        struct ph_undo_step *steps, size_t *many)
+{
+    struct ph_undo *undo = &several->undo;
+    uint32_t status = PH_ST_OK;
+    count = ph_undo_run(changes, count, steps);
+    for (*many = 0; *many < count && status == PH_ST_OK; *many += status == PH_ST_OK)
+        status = ph_undo_prepare(undo, changes[*many], &steps[*many]);
+    if (*many == 0)
+        return status;
+    several->call->fault = (struct ph_fault){0}; /* it is met again, when those before it are done */
+    status = ph_undo_secure(undo);
+    bool aside = false;
+    for (size_t i = 0; i < *many && status == PH_ST_OK; i++) {
+        steps[i].status = ph_undo_set_aside(undo, changes[i], &steps[i]);
+        aside |= steps[i].aside[0] != '\0' && !steps[i].directory;
+    }
+    if (status == PH_ST_OK && aside && !undo->store->syncs_in_order)
+        status = ph_undo_settle(undo);
+    return status;
+}
+
+/* REPLY: where the results go; NULL: nobody is told them, and the arena is for one command. */
+static uint32_t execute_list(struct several *several, Pohmel__Change **changes, size_t count,
+                             Pohmel__TransactReply *reply)
+{
+    g_autofree struct ph_undo_step *steps = g_new(struct ph_undo_step, MAX(count, (size_t) 1));
+    Pohmel__ChangeResult scratch;
+    uint32_t status = PH_ST_OK;
+    for (size_t i = 0, many; i < count && status == PH_ST_OK; i += many) {
+        status = prepare(several, changes + i, count - i, steps, &many);
+        if (status != PH_ST_OK)
+            return name_failed(several, status, changes[i]);
+        for (size_t k = 0; k < many && status == PH_ST_OK; k++) {
+            if (reply == NULL)
+                ph_arena_reset(several->call->arena, SCRATCH_BYTES);
+            status = execute_one(several, changes[i + k], &steps[k],
+                                 reply != NULL ? reply->results[i + k] : &scratch);
+        }
+    }
+    return status;
+}
+
+/* Those that were staged. */
 static uint32_t execute_staged(struct several *several, const struct ph_staged *staged)
 {
     struct ph_call *call = several->call;
@@ -108,11 +176,7 @@ static uint32_t execute_staged(struct several *several, const struct ph_staged *
         const struct ph_staged_part *part = &staged->part[i];
         call->payload_in = part->payload;
         call->payload_used = 0;
-        for (size_t k = 0; k < part->request->n_changes && status == PH_ST_OK; k++) {
-            Pohmel__ChangeResult result;
-            ph_arena_reset(call->arena, SCRATCH_BYTES);
-            status = execute_one(several, part->request->changes[k], &result);
-        }
+        status = execute_list(several, part->request->changes, part->request->n_changes, NULL);
     }
     ph_arena_free(call->arena);
     call->arena = own;
@@ -125,14 +189,12 @@ static uint32_t execute_all(struct several *several, const Pohmel__TransactReque
                             Pohmel__TransactReply *reply)
 {
     const struct ph_staged *staged = several->call->staged;
-    uint32_t status = note_begin(several);
+    uint32_t status = begin(several);
     if (status == PH_ST_OK && staged != NULL)
         status = execute_staged(several, staged);
-    for (size_t i = 0; i < request->n_changes && status == PH_ST_OK; i++)
-        status = execute_one(several, request->changes[i], reply->results[i]);
     if (status == PH_ST_OK)
-        status = note_done(several);
-    return status;
+        status = execute_list(several, request->changes, request->n_changes, reply);
+    return status == PH_ST_OK ? end(several) : status;
 }
 
 /* What was done cannot be taken back now, and the gate is about to open: the next start, which finds the
@@ -151,7 +213,7 @@ static void take_all_back(struct several *several, uint32_t status, Pohmel__Tran
     for (guint i = 0; i < several->handles->len; i++)
         ph_posix_close(several->undo.store, several->call->session,
                        g_array_index(several->handles, uint64_t, i));
-    int failed = ph_undo_back(several->undo.store);
+    int failed = several->begun ? ph_undo_back(several->undo.store, &several->name) : 0;
     if (failed != 0)
         end_server(failed);
     reply->failed = several->done + 1;
@@ -216,7 +278,7 @@ static void pause_gone_ids(struct ph_posix_store *store, bool paused)
 }
 
 /* What was kept aside for the last one goes at its end; where that failed, now. */
-static uint32_t settle(struct ph_posix_store *store, struct ph_call *call)
+static uint32_t clear_away(struct ph_posix_store *store, struct ph_call *call)
 {
     int failed = ph_undo_log_count(store->undo) > 0 ? ph_undo_finish(store) : 0;
     return failed == 0 ? PH_ST_OK
@@ -238,19 +300,22 @@ uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_op
     if (status != PH_ST_OK)
         return status;
     pthread_mutex_lock(&store->several_lock);
-    status = settle(store, call);
+    status = clear_away(store, call);
     if (status != PH_ST_OK) {
         pthread_mutex_unlock(&store->several_lock);
         return status;
     }
     pause_gone_ids(store, true);
     ph_undo_begin(&several.undo, store, call);
+    name_put(call, &several.name);
     several.handles = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     several.record = record_begin(store, call);
     call->record = NULL; /* the commands record nothing for themselves */
     status = execute_all(&several, request, reply);
     if (status != PH_ST_OK)
         take_all_back(&several, status, reply);
+    else
+        reply->stable = call->sequence;
     record_end(store, several.record, status, reply);
     if (status == PH_ST_OK)
         ph_undo_finish(store);
@@ -259,6 +324,14 @@ uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_op
     pause_gone_ids(store, false);
     pthread_mutex_unlock(&store->several_lock);
     return status;
+}
+
+uint32_t ph_posix_settle(void *self, struct ph_call *call)
+{
+    struct ph_posix_store *store = self;
+    return store->read_only || store->undo == NULL || ph_undo_sync_export(store)
+               ? PH_ST_OK
+               : ph_store_errno(call, "make the export stable");
 }
 
 /* ---- Parts that were staged ---- */
@@ -304,18 +377,17 @@ void ph_several_open(struct ph_posix_store *store, const char *state_dir)
 /* ---- After a kill ---- */
 
 /* It had come to its end: when it is sent again it is answered so. */
-static void answer_done(struct ph_posix_store *store, const struct ph_undo_entry *begin)
+static void answer_done(struct ph_posix_store *store, const struct ph_undo_name *name)
 {
-    const struct ph_undo_fixed *fixed = &begin->fixed;
     struct ph_journal_intent intent;
     const uint8_t *bytes;
     size_t len;
-    if (store->journal == NULL || !ph_journal_continued(store->journal) || fixed->data_len != CLIENT_BYTES)
+    if (store->journal == NULL || !ph_journal_continued(store->journal))
         return;
     struct ph_journal_record *record =
-        ph_journal_find(store->journal, begin->data, fixed->number, fixed->mode);
+        ph_journal_find(store->journal, name->client, name->session, name->slot);
     if (record == NULL || !ph_journal_intent(record, &intent) || intent.command != PH_CMD_TRANSACT ||
-        intent.sequence != fixed->uid || intent.request_crc != fixed->gid ||
+        intent.sequence != name->sequence || intent.request_crc != name->request_crc ||
         ph_journal_answered(record, &bytes, &len))
         return;
     ph_journal_answer(store->journal, record, (const uint8_t *) "", 0);
@@ -333,18 +405,20 @@ static bool cannot_recover(GError **error, int failed)
 
 bool ph_several_recover(struct ph_posix_store *store, GError **error)
 {
-    struct ph_undo_entry begin, last;
-    size_t count = store->undo != NULL ? ph_undo_log_count(store->undo) : 0;
-    if (count == 0)
+    struct ph_undo_entry begin;
+    struct ph_undo_name name = {0};
+    if (ph_undo_log_count(store->undo) == 0)
         return true;
-    if (!ph_undo_log_get(store->undo, count - 1, &last))
+    if (!ph_undo_log_get(store->undo, 0, &begin))
         return cannot_recover(error, EIO);
-    bool done = last.fixed.kind == PH_UNDO_DONE;
-    if (done && ph_undo_log_get(store->undo, 0, &begin))
-        answer_done(store, &begin);
-    if (done)
+    if (begin.fixed.data_len == sizeof name)
+        memcpy(&name, begin.data, sizeof name);
+    bool done = ph_undo_log_is_done(store->undo);
+    if (done) {
+        answer_done(store, &name);
         ph_undo_finish(store); /* what stays goes with the next one */
-    int failed = done ? 0 : ph_undo_back(store);
+    }
+    int failed = done ? 0 : ph_undo_back(store, &name);
     if (failed != 0)
         return cannot_recover(error, failed);
     g_message("the last server did not end by itself: a transaction of several commands was %s",

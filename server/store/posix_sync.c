@@ -1,7 +1,5 @@
 /* SYNC: data, names and ids that survive the loss of power. */
 #include <errno.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,10 +44,8 @@ struct sync {
  */
 static dev_t flushed_with(const struct ph_posix_store *store, int fd)
 {
-    struct fsxattr attributes;
     struct stat st;
-    if (!store->syncs_in_order || fstat(fd, &st) != 0 || st.st_dev != store->dev ||
-        ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0 || (attributes.fsx_xflags & FS_XFLAG_REALTIME) != 0)
+    if (!store->syncs_in_order || fstat(fd, &st) != 0 || st.st_dev != store->dev || ph_is_realtime(fd))
         return 0;
     return st.st_dev;
 }

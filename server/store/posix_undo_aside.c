@@ -9,25 +9,10 @@
 #include "server/store/posix_undo.h"
 
 /* A name that nothing has had in the hidden directory: by the number of this start, and a count. */
-static void aside_name(struct ph_posix_store *store, char name[PH_NAME_MAX_BYTES + 1])
+static void aside_name(struct ph_posix_store *store, char name[PH_UNDO_ASIDE_BYTES])
 {
-    snprintf(name, PH_NAME_MAX_BYTES + 1, "%llx-%llx", (unsigned long long) ph_state_db_epoch(store->db),
+    snprintf(name, PH_UNDO_ASIDE_BYTES, "%llx-%llx", (unsigned long long) ph_state_db_epoch(store->db),
              (unsigned long long) atomic_fetch_add(&store->trash_names, 1));
-}
-
-static void taken_put(struct ph_undo_entry *entry, struct ph_posix_store *store, const struct ph_named *named,
-                      const struct ph_victim *victim)
-{
-    struct ph_identity identity = ph_identity_of(&victim->stx);
-    entry->fixed.kind = PH_UNDO_TAKEN;
-    entry->fixed.object = victim->object->id;
-    entry->fixed.parent = named->parent->id;
-    entry->fixed.mode = victim->stx.stx_mode;
-    entry->fixed.dev = identity.dev;
-    entry->fixed.ino = identity.ino;
-    entry->fixed.btime_ns = identity.btime_ns;
-    g_strlcpy(entry->name, named->name, sizeof entry->name);
-    aside_name(store, entry->to_name);
 }
 
 static uint32_t cannot_keep(struct ph_call *call)
@@ -38,31 +23,47 @@ static uint32_t cannot_keep(struct ph_call *call)
                           : ph_store_errno(call, "keep aside what a transaction removes");
 }
 
-static bool is_made(const struct ph_undo *undo, uint64_t id)
+static uint32_t note_taken(struct ph_undo *undo, const struct ph_named *named, const struct ph_victim *victim,
+                           uint16_t flags, struct ph_undo_step *step)
 {
-    return g_hash_table_contains(undo->made, &id);
+    struct ph_identity identity = ph_identity_of(&victim->stx);
+    struct ph_undo_entry entry = {.fixed = {.kind = PH_UNDO_TAKEN,
+                                            .flags = flags,
+                                            .object = victim->object->id,
+                                            .parent = named->parent->id,
+                                            .mode = victim->stx.stx_mode,
+                                            .dev = identity.dev,
+                                            .ino = identity.ino,
+                                            .btime_ns = identity.btime_ns}};
+    aside_name(undo->store, step->aside);
+    step->directory = flags & PH_UNDO_DIRECTORY;
+    g_strlcpy(entry.name, named->name, sizeof entry.name);
+    g_strlcpy(entry.to_name, step->aside, sizeof entry.to_name);
+    return ph_undo_fd(undo->store) < 0 ? cannot_keep(undo->call) : ph_undo_note(undo, &entry);
 }
 
-uint32_t ph_undo_keep_file(struct ph_undo *undo, const struct ph_named *named, bool replaced)
+uint32_t ph_undo_note_taken(struct ph_undo *undo, const struct ph_named *named, uint16_t flags,
+                            struct ph_undo_step *step)
 {
-    struct ph_posix_store *store = undo->store;
-    struct ph_undo_entry entry = {.fixed.flags = replaced ? PH_UNDO_REPLACED : 0};
     struct ph_victim victim;
-    int aside = ph_undo_fd(store);
-    if (ph_victim_find(store, undo->call, named, 0, &victim) != PH_ST_OK) {
+    uint32_t status = PH_ST_OK;
+    if (ph_victim_find(undo->store, undo->call, named, 0, &victim) != PH_ST_OK) {
         undo->call->fault = (struct ph_fault){0};
         return PH_ST_OK;
     }
-    uint32_t status = PH_ST_OK;
-    if (!S_ISDIR(victim.stx.stx_mode) && !is_made(undo, victim.object->id)) {
-        taken_put(&entry, store, named, &victim);
-        status = aside < 0 ? cannot_keep(undo->call) : ph_undo_note(undo, &entry);
-        ph_creds_server();
-        if (status == PH_ST_OK && linkat(named->dir->fd, named->name, aside, entry.to_name, 0) != 0)
-            status = cannot_keep(undo->call);
-    }
-    ph_victim_end(store, named, &victim, false);
+    bool made = g_hash_table_contains(undo->made, &victim.object->id);
+    if ((flags & PH_UNDO_DIRECTORY) || (!S_ISDIR(victim.stx.stx_mode) && !made))
+        status = note_taken(undo, named, &victim, flags, step);
+    ph_victim_end(undo->store, named, &victim, false);
     return status;
+}
+
+uint32_t ph_undo_keep_file(struct ph_undo *undo, const struct ph_named *named, const char *aside)
+{
+    int dir = ph_undo_fd(undo->store);
+    ph_creds_server();
+    return dir < 0 || linkat(named->dir->fd, named->name, dir, aside, 0) != 0 ? cannot_keep(undo->call)
+                                                                              : PH_ST_OK;
 }
 
 /* ---- Directories ---- */
@@ -83,24 +84,21 @@ static bool is_empty(const struct ph_named *named)
     return empty;
 }
 
-static uint32_t move_away(struct ph_undo *undo, const struct ph_named *named, struct ph_victim *victim)
+static uint32_t move_away(struct ph_undo *undo, const struct ph_named *named, const char *name,
+                          struct ph_victim *victim)
 {
-    struct ph_posix_store *store = undo->store;
-    struct ph_undo_entry entry = {.fixed.flags = PH_UNDO_DIRECTORY};
-    int aside = ph_undo_fd(store);
-    taken_put(&entry, store, named, victim);
-    uint32_t status = aside < 0 ? cannot_keep(undo->call) : ph_undo_note(undo, &entry);
+    int aside = ph_undo_fd(undo->store);
     ph_creds_server();
-    if (status != PH_ST_OK)
-        return status;
-    if (renameat(named->dir->fd, named->name, aside, entry.to_name) != 0)
+    if (name[0] == '\0') /* it was not there when everything was looked at */
+        return ph_store_stale(undo->call, victim->object->id);
+    if (aside < 0 || renameat(named->dir->fd, named->name, aside, name) != 0)
         return cannot_keep(undo->call);
-    ph_object_unname(store, victim->object, named->parent, named->name, NULL);
+    ph_object_unname(undo->store, victim->object, named->parent, named->name, NULL);
     return PH_ST_OK;
 }
 
 uint32_t ph_undo_take(struct ph_undo *undo, const Pohmel__Caller *caller, const struct ph_named *named,
-                      uint64_t expected, bool tree, uint64_t *names)
+                      const char *aside, uint64_t expected, bool tree, uint64_t *names)
 {
     struct ph_posix_store *store = undo->store;
     struct ph_victim victim;
@@ -116,7 +114,7 @@ uint32_t ph_undo_take(struct ph_undo *undo, const Pohmel__Caller *caller, const 
     else
         status = ph_tree_inspect(store, undo->call, caller, named, names);
     if (status == PH_ST_OK)
-        status = move_away(undo, named, &victim);
+        status = move_away(undo, named, aside, &victim);
     ph_victim_end(store, named, &victim, false);
     return status;
 }

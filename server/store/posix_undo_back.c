@@ -64,6 +64,11 @@ static void take_away(struct ph_posix_store *store, struct spot *spot, bool keep
     ph_creds_server();
     int directory = S_ISDIR(victim.stx.stx_mode) ? AT_REMOVEDIR : 0;
     bool gone = unlinkat(spot->named.dir->fd, spot->named.name, directory) == 0;
+    /* What is below it has no entry that survived the loss of power: it was made with it. */
+    int failed = !gone && directory != 0 ? ph_trash_move(store, spot->named.dir->fd, spot->named.name) : 0;
+    if (failed != 0)
+        errno = failed;
+    gone = gone || (directory != 0 && failed == 0);
     if (!gone)
         cannot(spot->named.name);
     ph_victim_end(store, &spot->named, &victim, gone);
@@ -266,23 +271,26 @@ static void undo_one(struct ph_posix_store *store, const struct ph_undo_entry *e
         undo_changed(store, entry);
         break;
     case PH_UNDO_BEGIN:
-    case PH_UNDO_DONE:
         break;
     }
 }
 
-int ph_undo_back(struct ph_posix_store *store)
+/* Until all of it is undone, and stable, the list stays as it is: after the loss of power nobody knows which
+ * of these steps were lost, and each of them can be made again. */
+int ph_undo_back(struct ph_posix_store *store, const struct ph_undo_name *name)
 {
     struct ph_undo_entry entry;
     ph_trouble_clear();
-    for (size_t count; ph_trouble() == 0 && (count = ph_undo_log_count(store->undo)) > 0;) {
-        if (!ph_undo_log_get(store->undo, count - 1, &entry))
-            ph_trouble_note(EIO);
-        else
+    for (size_t i = ph_undo_log_count(store->undo); i > 0 && ph_trouble() == 0; i--) {
+        if (ph_undo_log_get(store->undo, i - 1, &entry))
             undo_one(store, &entry);
-        if (ph_trouble() == 0 && !ph_undo_log_drop_last(store->undo))
+        else
             ph_trouble_note(EIO);
     }
+    if (ph_trouble() == 0 && (!ph_undo_sync_export(store) || !ph_undo_mark(store, false, name)))
+        ph_trouble_note(EIO);
+    if (ph_trouble() == 0)
+        ph_undo_log_clear(store->undo);
     return ph_trouble();
 }
 
@@ -296,7 +304,7 @@ int ph_undo_finish(struct ph_posix_store *store)
         else if (entry.fixed.kind == PH_UNDO_TAKEN)
             ph_undo_purge(store, &entry);
     }
-    if (ph_trouble() == 0 && !ph_undo_log_clear(store->undo))
-        ph_trouble_note(EIO);
+    if (ph_trouble() == 0)
+        ph_undo_log_clear(store->undo);
     return ph_trouble();
 }

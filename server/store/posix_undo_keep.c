@@ -18,8 +18,7 @@ enum {
 
 #define CAPABILITY "security.capability"
 
-/* What could not be seen for another reason than not being there might have to be undone as well. */
-static uint32_t seen_well(struct ph_undo *undo, uint32_t status)
+uint32_t ph_undo_seen_well(struct ph_undo *undo, uint32_t status)
 {
     if (status != PH_ST_OK || ph_trouble() == 0)
         return status;
@@ -28,32 +27,49 @@ static uint32_t seen_well(struct ph_undo *undo, uint32_t status)
     return status != PH_ST_OK ? status : PH_ST_IO_ERROR;
 }
 
+static bool is_made(const struct ph_undo *undo, uint64_t id)
+{
+    return g_hash_table_contains(undo->made, &id);
+}
+
+/* Whether the effect is to be undone by itself after the loss of power: what happens below a directory that
+ * this transaction made goes with it. A file that gets a second name there is known by it, and has to be
+ * known by the first one again. */
+static bool is_outside(const struct ph_undo *undo, const struct ph_undo_fixed *fixed)
+{
+    switch ((enum ph_undo_kind) fixed->kind) {
+    case PH_UNDO_BEGIN:
+        return false;
+    case PH_UNDO_MADE:
+        return !is_made(undo, fixed->parent);
+    case PH_UNDO_LINKED:
+        return !is_made(undo, fixed->parent) || fixed->to_parent != 0;
+    default:
+        return true;
+    }
+}
+
 uint32_t ph_undo_note(struct ph_undo *undo, struct ph_undo_entry *entry)
 {
     const struct ph_undo_fixed *fixed = &entry->fixed;
     const uint64_t ids[] = {fixed->object, fixed->parent, fixed->to_parent};
     struct timespec now;
     /* Undoing a part of what a command did is as bad as undoing nothing of it. */
-    if (fixed->kind != PH_UNDO_BEGIN && fixed->kind != PH_UNDO_DONE) {
-        uint32_t status = seen_well(undo, PH_ST_OK);
-        if (status != PH_ST_OK)
-            return status;
-    }
+    uint32_t status = fixed->kind != PH_UNDO_BEGIN ? ph_undo_seen_well(undo, PH_ST_OK) : PH_ST_OK;
+    if (status != PH_ST_OK)
+        return status;
     ph_objects_remember(undo->store, ids, G_N_ELEMENTS(ids));
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
     entry->fixed.time_ns = (uint64_t) now.tv_sec * 1000000000u + (uint64_t) now.tv_nsec;
-    if (ph_undo_log_add(undo->log, entry))
+    if (ph_undo_log_add(undo->log, entry)) {
+        undo->unsafe |= is_outside(undo, fixed);
         return PH_ST_OK;
+    }
     int failed = errno;
     return ph_fault_set(&undo->call->fault, failed == ENOSPC ? PH_ST_NO_SPACE : PH_ST_IO_ERROR,
                         "the server cannot write down how the transaction is undone: %s; is there space left "
                         "in its state directory?",
                         g_strerror(failed));
-}
-
-static bool is_made(const struct ph_undo *undo, uint64_t id)
-{
-    return g_hash_table_contains(undo->made, &id);
 }
 
 static void add_id(GHashTable *table, uint64_t id)
@@ -90,6 +106,8 @@ static bool reach(struct ph_undo *undo, uint64_t id, struct ph_fd **fd, struct s
     ph_object_unref(undo->store, object);
     if (!there)
         ph_fd_unref(g_steal_pointer(fd));
+    else
+        ph_undo_concerns(undo, ph_identity_of(stx).dev, (*fd)->fd);
     return there;
 }
 
@@ -207,18 +225,19 @@ static uint32_t keep_written(struct ph_undo *undo, uint64_t id, uint64_t at, uin
 
 /* ---- Names ---- */
 
-/* A directory and a name in it, looked at as the server. False where it cannot be: the command will say so.
- */
-static bool look_at(struct ph_undo *undo, uint64_t parent, const ProtobufCBinaryData *name,
-                    struct ph_named *named)
+bool ph_undo_look(struct ph_undo *undo, uint64_t parent, const ProtobufCBinaryData *name,
+                  struct ph_named *named)
 {
     memset(named, 0, sizeof *named);
     if (!ph_store_name(name, named->name))
         return false;
     named->parent = ph_object_by_id(undo->store, parent);
     ph_creds_server();
-    return named->parent != NULL && !ph_store_hidden(undo->store, named->parent, named->name) &&
-           ph_dir_fd(undo->store, named->parent, &named->dir) == PH_ST_OK;
+    if (named->parent == NULL || ph_store_hidden(undo->store, named->parent, named->name) ||
+        ph_dir_fd(undo->store, named->parent, &named->dir) != PH_ST_OK)
+        return false;
+    ph_undo_concerns(undo, named->parent->identity.dev, named->dir->fd);
+    return true;
 }
 
 /* The name by which the table knows the object. */
@@ -236,60 +255,100 @@ static void known_name_put(struct ph_posix_store *store, uint64_t id, struct ph_
     ph_object_unref(store, object);
 }
 
-/* The name is about to be given to the object ID, of TYPE. Where it is taken nothing is noted. */
-static uint32_t keep_free(struct ph_undo *undo, enum ph_undo_kind kind, uint64_t parent,
-                          const ProtobufCBinaryData *name, uint64_t id, uint32_t type)
+/* Whether what undoes giving a name to the object ID could meet what has that name now, WHAT, and is to lose
+ * it. */
+static bool may_be_mistaken(struct ph_undo *undo, enum ph_undo_kind kind, uint64_t id,
+                            const struct statx *what)
 {
-    struct ph_undo_entry entry = {
-        .fixed = {.kind = (uint16_t) kind, .object = id, .parent = parent, .mode = type}};
-    struct ph_named named;
+    struct ph_identity there = ph_identity_of(what);
+    struct ph_object *object = ph_object_by_id(undo->store, id);
+    bool may = object != NULL && (kind == PH_UNDO_MADE || ph_identity_same(&object->identity, &there));
+    ph_object_unref(undo->store, object);
+    return may;
+}
+
+static uint32_t note_free(struct ph_undo *undo, const struct ph_named *named, struct ph_undo_entry *entry)
+{
+    struct ph_undo_fixed *fixed = &entry->fixed;
     struct ph_fd *fd = NULL;
     struct statx stx;
+    g_strlcpy(entry->name, named->name, sizeof entry->name);
+    uint32_t status = keep_attributes(undo, fixed->parent);
+    if (fixed->kind == PH_UNDO_LINKED && reach(undo, fixed->object, &fd, &stx)) {
+        attributes_put(fixed, &stx);
+        known_name_put(undo->store, fixed->object, entry);
+    }
+    ph_fd_unref(fd);
+    if (status == PH_ST_OK)
+        status = ph_undo_note(undo, entry);
+    if (fixed->kind == PH_UNDO_MADE)
+        add_id(undo->made, fixed->object);
+    return status;
+}
+
+/* The name is about to be given to the object of ENTRY. Where it is taken, and will be still, nothing is
+ * noted. */
+static uint32_t keep_free(struct ph_undo *undo, struct ph_undo_entry *entry, const ProtobufCBinaryData *name,
+                          const struct ph_undo_step *step)
+{
+    struct ph_named named;
+    struct statx stx;
     uint32_t status = PH_ST_OK;
-    if (look_at(undo, parent, name, &named) && ph_statx(named.dir->fd, named.name, &stx) != 0 &&
-        errno == ENOENT) {
-        g_strlcpy(entry.name, named.name, sizeof entry.name);
-        status = keep_attributes(undo, parent);
-        if (kind == PH_UNDO_LINKED && reach(undo, id, &fd, &stx)) {
-            attributes_put(&entry.fixed, &stx);
-            known_name_put(undo->store, id, &entry);
-        }
-        ph_fd_unref(fd);
-        if (status == PH_ST_OK)
-            status = ph_undo_note(undo, &entry);
-        if (kind == PH_UNDO_MADE)
-            add_id(undo->made, id);
+    if (ph_undo_look(undo, entry->fixed.parent, name, &named)) {
+        bool taken = ph_statx(named.dir->fd, named.name, &stx) == 0 || errno != ENOENT;
+        if (taken && step->freed && may_be_mistaken(undo, entry->fixed.kind, entry->fixed.object, &stx))
+            status = PH_ST_BUSY; /* not before the name is free */
+        else if (!taken || step->freed)
+            status = note_free(undo, &named, entry);
     }
     ph_named_end(undo->store, &named);
     return status;
 }
 
-static uint32_t keep_create(struct ph_undo *undo, const Pohmel__CreateRequest *create)
+static uint32_t keep_made(struct ph_undo *undo, uint64_t parent, const ProtobufCBinaryData *name, uint64_t id,
+                          uint32_t type, const struct ph_undo_step *step)
+{
+    struct ph_undo_entry entry = {
+        .fixed = {.kind = PH_UNDO_MADE, .object = id, .parent = parent, .mode = type}};
+    return keep_free(undo, &entry, name, step);
+}
+
+static uint32_t keep_link(struct ph_undo *undo, const Pohmel__LinkRequest *link,
+                          const struct ph_undo_step *step)
+{
+    struct ph_undo_entry entry = {
+        .fixed = {.kind = PH_UNDO_LINKED, .object = link->object, .parent = link->parent}};
+    return keep_free(undo, &entry, &link->name, step);
+}
+
+static uint32_t keep_create(struct ph_undo *undo, const Pohmel__CreateRequest *create,
+                            const struct ph_undo_step *step)
 {
     struct ph_named named;
     struct ph_victim victim = {0};
     uint32_t status = PH_ST_OK;
-    if (create->truncate && !create->exclusive && look_at(undo, create->parent, &create->name, &named)) {
+    if (create->truncate && !create->exclusive && !step->freed &&
+        ph_undo_look(undo, create->parent, &create->name, &named)) {
         if (ph_victim_find(undo->store, undo->call, &named, 0, &victim) == PH_ST_OK)
             status = keep_written(undo, victim.object->id, 0, UINT64_MAX);
         ph_victim_end(undo->store, &named, &victim, false);
         undo->call->fault = status == PH_ST_OK ? (struct ph_fault){0} : undo->call->fault;
         ph_named_end(undo->store, &named);
     }
-    return status == PH_ST_OK
-               ? keep_free(undo, PH_UNDO_MADE, create->parent, &create->name, create->object, S_IFREG)
-               : status;
+    return status == PH_ST_OK ? keep_made(undo, create->parent, &create->name, create->object, S_IFREG, step)
+                              : status;
 }
 
-/* What has the name, but for a directory, is about to lose it. */
-static uint32_t keep_removed(struct ph_undo *undo, uint64_t parent, const ProtobufCBinaryData *name)
+/* What has the name is about to lose it. */
+static uint32_t keep_removed(struct ph_undo *undo, uint64_t parent, const ProtobufCBinaryData *name,
+                             uint16_t flags, struct ph_undo_step *step)
 {
     struct ph_named named;
     uint32_t status = PH_ST_OK;
-    if (look_at(undo, parent, name, &named)) {
+    if (ph_undo_look(undo, parent, name, &named)) {
         status = keep_attributes(undo, parent);
         if (status == PH_ST_OK)
-            status = ph_undo_keep_file(undo, &named, false);
+            status = ph_undo_note_taken(undo, &named, flags, step);
     }
     ph_named_end(undo->store, &named);
     return status;
@@ -304,21 +363,16 @@ struct move {
     struct ph_victim moved, replaced;
 };
 
-/* What the new name stands for goes aside, where it can be replaced; *OVER is the request for what remains to
- * be done then. */
-static uint32_t keep_replaced(struct ph_undo *undo, struct move *move, Pohmel__RenameRequest *over)
+/* What the new name stands for goes aside, where it can be replaced. */
+static uint32_t keep_replaced(struct ph_undo *undo, struct move *move, struct ph_undo_step *step)
 {
     bool moves_directory = S_ISDIR(move->moved.stx.stx_mode),
          onto_directory = S_ISDIR(move->replaced.stx.stx_mode);
-    uint64_t names, id = move->replaced.object->id;
     if (moves_directory != onto_directory)
         return PH_ST_OK; /* it will be refused */
-    if (move->request->replaced != 0 && move->request->replaced != id)
+    if (move->request->replaced != 0 && move->request->replaced != move->replaced.object->id)
         return PH_ST_OK;
-    if (!onto_directory)
-        return ph_undo_keep_file(undo, &move->to, true);
-    over->replaced = 0;
-    return ph_undo_take(undo, move->request->caller, &move->to, id, false, &names);
+    return ph_undo_note_taken(undo, &move->to, onto_directory ? PH_UNDO_DIRECTORY : PH_UNDO_REPLACED, step);
 }
 
 static uint32_t note_move(struct ph_undo *undo, const struct move *move)
@@ -335,7 +389,7 @@ static uint32_t note_move(struct ph_undo *undo, const struct move *move)
     return ph_undo_note(undo, &entry);
 }
 
-static uint32_t keep_move(struct ph_undo *undo, struct move *move, Pohmel__RenameRequest *over)
+static uint32_t keep_move(struct ph_undo *undo, struct move *move, struct ph_undo_step *step)
 {
     uint32_t flags = move->request->flags;
     struct ph_posix_store *store = undo->store;
@@ -350,78 +404,25 @@ static uint32_t keep_move(struct ph_undo *undo, struct move *move, Pohmel__Renam
     if (status == PH_ST_OK)
         status = keep_attributes(undo, move->request->new_parent);
     if (status == PH_ST_OK && taken && !(flags & RENAME_EXCHANGE))
-        status = keep_replaced(undo, move, over);
+        status = keep_replaced(undo, move, step);
     return status == PH_ST_OK ? note_move(undo, move) : status;
 }
 
-static uint32_t execute_rename(struct ph_undo *undo, const struct ph_store_ops *ops, Pohmel__Change *change,
-                               Pohmel__ChangeResult *result)
+static uint32_t keep_rename(struct ph_undo *undo, const Pohmel__RenameRequest *rename,
+                            struct ph_undo_step *step)
 {
-    struct move move = {.request = change->rename};
-    Pohmel__RenameRequest over = *change->rename;
-    Pohmel__Change instead = *change;
+    struct move move = {.request = rename};
     uint32_t status = PH_ST_OK;
-    if (look_at(undo, over.old_parent, &over.old_name, &move.from) &&
-        look_at(undo, over.new_parent, &over.new_name, &move.to))
-        status = keep_move(undo, &move, &over);
-    status = seen_well(undo, status);
+    if (ph_undo_look(undo, rename->old_parent, &rename->old_name, &move.from) &&
+        ph_undo_look(undo, rename->new_parent, &rename->new_name, &move.to))
+        status = keep_move(undo, &move, step);
     ph_victim_end(undo->store, &move.from, &move.moved, false);
     ph_victim_end(undo->store, &move.to, &move.replaced, false);
     ph_named_end(undo->store, &move.from);
     ph_named_end(undo->store, &move.to);
-    if (status != PH_ST_OK)
-        return status;
-    undo->call->fault = (struct ph_fault){0};
-    instead.rename = &over;
-    return ph_dispatch_change(ops, undo->store, undo->call, &instead, result);
-}
-
-/* ---- RMDIR, RMTREE: moved away instead ---- */
-
-static uint32_t take(struct ph_undo *undo, const Pohmel__Caller *caller, uint64_t parent,
-                     const ProtobufCBinaryData *name, uint64_t expected, bool tree, uint64_t *names,
-                     uint64_t *version)
-{
-    struct ph_named named;
-    uint32_t status = keep_attributes(undo, parent);
     if (status == PH_ST_OK)
-        status = ph_named_begin(undo->store, undo->call, caller, parent, name, PH_ST_NOT_FOUND, &named);
-    else
-        return status;
-    if (status == PH_ST_OK)
-        status = seen_well(undo, ph_undo_take(undo, caller, &named, expected, tree, names));
-    if (status == PH_ST_OK)
-        *version = ph_dir_changed(undo->store, named.parent, named.dir->fd);
-    ph_named_end(undo->store, &named);
+        undo->call->fault = (struct ph_fault){0};
     return status;
-}
-
-static uint32_t execute_rmdir(struct ph_undo *undo, const Pohmel__RmdirRequest *rmdir,
-                              Pohmel__ChangeResult *result)
-{
-    Pohmel__NameResult *answer = PH_ARENA_NEW(undo->call->arena, Pohmel__NameResult);
-    uint64_t names;
-    if (answer == NULL)
-        return PH_ST_NO_MEMORY;
-    pohmel__name_result__init(answer);
-    result->result_case = POHMEL__CHANGE_RESULT__RESULT_RMDIR;
-    result->rmdir = answer;
-    return take(undo, rmdir->caller, rmdir->parent, &rmdir->name, rmdir->object, false, &names,
-                &answer->directory_version);
-}
-
-static uint32_t execute_rmtree(struct ph_undo *undo, const Pohmel__RmtreeRequest *rmtree,
-                               Pohmel__ChangeResult *result)
-{
-    Pohmel__RmtreeResult *answer = PH_ARENA_NEW(undo->call->arena, Pohmel__RmtreeResult);
-    uint64_t version;
-    if (answer == NULL)
-        return PH_ST_NO_MEMORY;
-    pohmel__rmtree_result__init(answer);
-    result->result_case = POHMEL__CHANGE_RESULT__RESULT_RMTREE;
-    result->rmtree = answer;
-    return take(undo, rmtree->caller, rmtree->parent, &rmtree->name, rmtree->object, true, &answer->removed,
-                &version);
 }
 
 /* ---- All of them ---- */
@@ -442,25 +443,31 @@ static uint32_t keep_setattr(struct ph_undo *undo, const Pohmel__SetattrRequest 
                : status;
 }
 
-static uint32_t keep_name(struct ph_undo *undo, const Pohmel__Change *change)
+static uint32_t keep_name(struct ph_undo *undo, const Pohmel__Change *change, struct ph_undo_step *step)
 {
     switch ((int) change->command_case) {
     case PH_CMD_CREATE:
-        return keep_create(undo, change->create);
+        return keep_create(undo, change->create, step);
     case PH_CMD_MKDIR:
-        return keep_free(undo, PH_UNDO_MADE, change->mkdir->parent, &change->mkdir->name,
-                         change->mkdir->object, S_IFDIR);
+        return keep_made(undo, change->mkdir->parent, &change->mkdir->name, change->mkdir->object, S_IFDIR,
+                         step);
     case PH_CMD_SYMLINK:
-        return keep_free(undo, PH_UNDO_MADE, change->symlink->parent, &change->symlink->name,
-                         change->symlink->object, S_IFLNK);
+        return keep_made(undo, change->symlink->parent, &change->symlink->name, change->symlink->object,
+                         S_IFLNK, step);
     case PH_CMD_MKNOD:
-        return keep_free(undo, PH_UNDO_MADE, change->mknod->parent, &change->mknod->name,
-                         change->mknod->object, change->mknod->mode & S_IFMT);
+        return keep_made(undo, change->mknod->parent, &change->mknod->name, change->mknod->object,
+                         change->mknod->mode & S_IFMT, step);
     case PH_CMD_LINK:
-        return keep_free(undo, PH_UNDO_LINKED, change->link->parent, &change->link->name,
-                         change->link->object, 0);
+        return keep_link(undo, change->link, step);
+    case PH_CMD_RMDIR:
+        return keep_removed(undo, change->rmdir->parent, &change->rmdir->name, PH_UNDO_DIRECTORY, step);
+    case PH_CMD_RMTREE:
+        return keep_removed(undo, change->rmtree->parent, &change->rmtree->name, PH_UNDO_DIRECTORY, step);
+    case PH_CMD_RENAME:
+        return change->rename->flags & RENAME_WHITEOUT ? refuse(undo, "RENAME that leaves a whiteout")
+                                                       : keep_rename(undo, change->rename, step);
     default:
-        return keep_removed(undo, change->remove->parent, &change->remove->name);
+        return keep_removed(undo, change->remove->parent, &change->remove->name, 0, step);
     }
 }
 
@@ -471,6 +478,8 @@ static uint32_t keep_data(struct ph_undo *undo, const Pohmel__Change *change)
     const Pohmel__Range *range;
     switch ((int) change->command_case) {
     case PH_CMD_WRITE:
+        if (write->laundered)
+            return refuse(undo, "WRITE of mapped pages");
         return write->append ? keep_written(undo, write->object, UINT64_MAX, 0)
                              : keep_written(undo, write->object, write->offset, write->length);
     case PH_CMD_ALLOCATE:
@@ -488,7 +497,7 @@ static uint32_t keep_xattrs(struct ph_undo *undo, uint64_t id, const ProtobufCBi
     return status == PH_ST_OK ? keep_xattr(undo, id, (const char *) name->data, name->len, false) : status;
 }
 
-static uint32_t keep(struct ph_undo *undo, const Pohmel__Change *change)
+static uint32_t keep(struct ph_undo *undo, const Pohmel__Change *change, struct ph_undo_step *step)
 {
     switch ((int) change->command_case) {
     case PH_CMD_CREATE:
@@ -497,7 +506,10 @@ static uint32_t keep(struct ph_undo *undo, const Pohmel__Change *change)
     case PH_CMD_MKNOD:
     case PH_CMD_LINK:
     case PH_CMD_REMOVE:
-        return keep_name(undo, change);
+    case PH_CMD_RMDIR:
+    case PH_CMD_RMTREE:
+    case PH_CMD_RENAME:
+        return keep_name(undo, change, step);
     case PH_CMD_SETATTR:
         return keep_setattr(undo, change->setattr);
     case PH_CMD_WRITE:
@@ -515,19 +527,12 @@ static uint32_t keep(struct ph_undo *undo, const Pohmel__Change *change)
     }
 }
 
-uint32_t ph_undo_execute(struct ph_undo *undo, const struct ph_store_ops *ops, Pohmel__Change *change,
-                         Pohmel__ChangeResult *result)
+uint32_t ph_undo_prepare(struct ph_undo *undo, const Pohmel__Change *change, struct ph_undo_step *step)
 {
+    uint64_t kept = undo->kept;
     ph_trouble_clear();
-    if (change->command_case == POHMEL__CHANGE__COMMAND_RMDIR)
-        return execute_rmdir(undo, change->rmdir, result);
-    if (change->command_case == POHMEL__CHANGE__COMMAND_RMTREE)
-        return execute_rmtree(undo, change->rmtree, result);
-    if (change->command_case == POHMEL__CHANGE__COMMAND_RENAME)
-        return change->rename->flags & RENAME_WHITEOUT ? refuse(undo, "RENAME that leaves a whiteout")
-                                                       : execute_rename(undo, ops, change, result);
-    if (change->command_case == POHMEL__CHANGE__COMMAND_WRITE && change->write->laundered)
-        return refuse(undo, "WRITE of mapped pages");
-    uint32_t status = seen_well(undo, keep(undo, change));
-    return status == PH_ST_OK ? ph_dispatch_change(ops, undo->store, undo->call, change, result) : status;
+    uint32_t status = ph_undo_seen_well(undo, keep(undo, change, step));
+    if (status != PH_ST_OK)
+        undo->kept = kept;
+    return status;
 }

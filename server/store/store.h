@@ -60,6 +60,10 @@ struct ph_store {
     /* Whether `transact` takes more than one command. */
     bool several;
 
+    /* Told before anything is kept from others for a transaction of several commands: makes stable what there
+     * is, so that little is left to be made stable while it is executed. NULL for a store that need not. */
+    uint32_t (*settle)(void *self, struct ph_call *call);
+
     /* Keeps a part of a transaction of CALL's session: MESSAGE is the encoded REQUEST, the payload is CALL's.
      * INVALID where another one has its number; LIMIT; NO_SPACE. NULL, like the next two, for a store that
      * keeps none. */

@@ -8,17 +8,35 @@
 #include <unistd.h>
 
 #include "runtime/wire/frame.h"
+#include "server/store/posix_internal.h"
 
 enum {
     FILE_MODE = 0600,
+    SECTOR_BYTES = 512, /* what a disk writes whole or not at all */
+    ENTRIES_AT = PH_UNDO_MARKS * SECTOR_BYTES,
+    ROOM_BYTES = 256 * 1024,           /* for entries, that is there from the start: no metadata change */
+    KEPT_BYTES = 4 * 1024 * 1024,      /* that the file may keep */
     ENTRY_MAX_BYTES = 2 * 1024 * 1024, /* more than any entry takes */
+    ZEROS_BYTES = 64 * 1024
 };
 
-#define MAGIC UINT32_C(0x6f646e75) /* "undo" */
+#define MAGIC UINT32_C(0x32646e75)      /* "und2" */
+#define MARK_MAGIC UINT32_C(0x6b72616d) /* "mark" */
+#define OLD_MAGIC UINT32_C(0x6f646e75)  /* "undo": of lists without marks */
 
 struct head {
-    uint32_t magic, crc, len, spare; /* LEN bytes follow, of which CRC is */
+    uint32_t magic, crc, len, spare; /* LEN bytes follow, of which, and of the number, CRC is */
+    uint64_t transaction;
 };
+
+enum { DONE = 1, UNDONE };
+
+struct mark {
+    uint32_t magic, crc, kind, spare;
+    uint64_t transaction;
+    struct ph_undo_name name;
+};
+G_STATIC_ASSERT(sizeof(struct mark) <= SECTOR_BYTES);
 
 struct span {
     uint64_t at;
@@ -26,9 +44,13 @@ struct span {
 };
 
 struct ph_undo_log {
-    int fd;
+    int fd, dir;
+    bool ready;           /* the file has its marks, and room */
+    dev_t flushes;        /* 0: not known */
+    uint64_t transaction; /* of the entries; or of the last that is over */
     uint64_t end;
-    GArray *spans; /* of struct span */
+    struct mark mark[PH_UNDO_MARKS]; /* as they are in the file */
+    GArray *spans;                   /* of struct span */
     GByteArray *buffer;
 };
 
@@ -55,38 +77,117 @@ static bool body_read(struct ph_undo_log *log, const struct span *span)
     return read_all(log->fd, log->buffer->data, span->len, span->at + sizeof(struct head));
 }
 
-/* Finds the entries; what follows a torn one is not there. False with errno where it cannot be read. */
+static uint32_t mark_crc(const struct mark *mark)
+{
+    return ph_crc32c(0, (const uint8_t *) &mark->kind, sizeof *mark - offsetof(struct mark, kind));
+}
+
+static uint32_t entry_crc(uint64_t transaction, const uint8_t *bytes, size_t len)
+{
+    return ph_crc32c(ph_crc32c(0, (const uint8_t *) &transaction, sizeof transaction), bytes, len);
+}
+
+static struct mark *mark_of(struct ph_undo_log *log, uint64_t transaction)
+{
+    return &log->mark[transaction % PH_UNDO_MARKS];
+}
+
+/* False with errno where they cannot be read. */
+static bool marks_read(struct ph_undo_log *log)
+{
+    uint8_t sector[SECTOR_BYTES];
+    for (uint64_t i = 0; i < PH_UNDO_MARKS; i++) {
+        struct mark *mark = &log->mark[i];
+        if (!read_all(log->fd, sector, sizeof sector, i * SECTOR_BYTES))
+            return false;
+        memcpy(mark, sector, sizeof *mark);
+        if (mark->magic != MARK_MAGIC || mark->crc != mark_crc(mark))
+            memset(mark, 0, sizeof *mark);
+        log->transaction = MAX(log->transaction, mark->transaction);
+    }
+    return true;
+}
+
+/* Finds the entries of the last transaction, unless they mean nothing any more; what follows a torn one is
+ * not there, nor what an earlier transaction left. False with errno where they
+ * cannot be read. */
 static bool scan(struct ph_undo_log *log)
 {
     struct head head;
+    uint64_t over = log->transaction;
+    log->end = ENTRIES_AT;
     while (read_all(log->fd, &head, sizeof head, log->end) && head.magic == MAGIC &&
-           head.len >= sizeof(struct ph_undo_fixed) && head.len <= ENTRY_MAX_BYTES) {
+           head.len >= sizeof(struct ph_undo_fixed) && head.len <= ENTRY_MAX_BYTES &&
+           (log->spans->len == 0 || head.transaction == log->transaction)) {
         struct span span = {log->end, head.len};
-        if (!body_read(log, &span) || ph_crc32c(0, log->buffer->data, head.len) != head.crc)
+        if (head.transaction < over || (head.transaction == over && mark_of(log, over)->kind != DONE) ||
+            !body_read(log, &span) || entry_crc(head.transaction, log->buffer->data, head.len) != head.crc)
             break;
+        log->transaction = head.transaction;
         g_array_append_val(log->spans, span);
         log->end += sizeof head + head.len;
     }
     return errno == 0;
 }
 
+/* Zeros, so that blocks are there and have data, and all of it stable. What was there was of no use. */
+static bool make_room(struct ph_undo_log *log)
+{
+    g_autofree uint8_t *zeros = g_malloc0(ZEROS_BYTES);
+    if (ftruncate(log->fd, 0) != 0)
+        return false;
+    for (off_t at = 0; at < ENTRIES_AT + ROOM_BYTES; at += ZEROS_BYTES) {
+        ssize_t got = pwrite(log->fd, zeros, ZEROS_BYTES, at);
+        if (got != ZEROS_BYTES) {
+            errno = got < 0 ? errno : ENOSPC;
+            return false;
+        }
+    }
+    log->ready = fsync(log->fd) == 0 && fsync(log->dir) == 0;
+    return log->ready;
+}
+
+/* False with ERROR where the list cannot be known. */
+static bool list_read(struct ph_undo_log *log, const char *path, GError **error)
+{
+    struct stat st;
+    uint32_t magic = 0;
+    bool good = fstat(log->fd, &st) == 0 && (read_all(log->fd, &magic, sizeof magic, 0) || errno == 0);
+    log->ready = good && st.st_size >= ENTRIES_AT + ROOM_BYTES;
+    if (good && magic != OLD_MAGIC && (!log->ready || (marks_read(log) && scan(log))))
+        return true;
+    if (magic == OLD_MAGIC)
+        g_set_error(
+            error, G_FILE_ERROR, G_FILE_ERROR_INVAL,
+            "%s was left in the middle of a transaction by an earlier version of pohmel-server: start "
+            "that version once, which undoes it",
+            path);
+    else
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
+                    "cannot read %s: %s; a transaction may have to be undone", path, g_strerror(errno));
+    return false;
+}
+
 struct ph_undo_log *ph_undo_log_open(const char *directory, GError **error)
 {
     g_autofree char *path = g_build_filename(directory, "undo", NULL);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
-    if (fd < 0) {
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE),
+        dir = fd >= 0 ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (dir < 0) {
         g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
                     "cannot open %s: %s; a transaction may have to be undone", path, g_strerror(errno));
+        if (fd >= 0)
+            close(fd);
         return NULL;
     }
     struct ph_undo_log *log = g_new0(struct ph_undo_log, 1);
     log->fd = fd;
+    log->dir = dir;
+    log->flushes = ph_fsync_flushes(fd);
     log->spans = g_array_new(FALSE, FALSE, sizeof(struct span));
     log->buffer = g_byte_array_new();
-    if (scan(log))
+    if (list_read(log, path, error))
         return log;
-    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
-                "cannot read %s: %s; a transaction may have to be undone", path, g_strerror(errno));
     ph_undo_log_close(log);
     return NULL;
 }
@@ -96,9 +197,19 @@ void ph_undo_log_close(struct ph_undo_log *log)
     if (log == NULL)
         return;
     close(log->fd);
+    close(log->dir);
     g_array_unref(log->spans);
     g_byte_array_unref(log->buffer);
     g_free(log);
+}
+
+bool ph_undo_log_begin(struct ph_undo_log *log)
+{
+    if (!log->ready && !make_room(log))
+        return false;
+    log->transaction++;
+    log->end = ENTRIES_AT;
+    return true;
 }
 
 bool ph_undo_log_add(struct ph_undo_log *log, struct ph_undo_entry *entry)
@@ -106,13 +217,14 @@ bool ph_undo_log_add(struct ph_undo_log *log, struct ph_undo_entry *entry)
     struct ph_undo_fixed *fixed = &entry->fixed;
     fixed->name_len = (uint16_t) strlen(entry->name);
     fixed->to_name_len = (uint16_t) strlen(entry->to_name);
-    struct head head = {.magic = MAGIC};
+    struct head head = {.magic = MAGIC, .transaction = log->transaction};
     struct iovec part[] = {{&head, sizeof head},
                            {fixed, sizeof *fixed},
                            {entry->name, fixed->name_len},
                            {entry->to_name, fixed->to_name_len},
                            {(void *) entry->data, fixed->data_len}};
     size_t whole = sizeof head;
+    head.crc = ph_crc32c(0, (const uint8_t *) &head.transaction, sizeof head.transaction);
     for (size_t i = 1; i < G_N_ELEMENTS(part); i++) {
         if (part[i].iov_len > 0)
             head.crc = ph_crc32c(head.crc, part[i].iov_base, part[i].iov_len);
@@ -128,6 +240,16 @@ bool ph_undo_log_add(struct ph_undo_log *log, struct ph_undo_entry *entry)
     g_array_append_val(log->spans, span);
     log->end += whole;
     return true;
+}
+
+bool ph_undo_log_sync(struct ph_undo_log *log)
+{
+    return fdatasync(log->fd) == 0;
+}
+
+dev_t ph_undo_log_flushes(const struct ph_undo_log *log)
+{
+    return log->flushes;
 }
 
 size_t ph_undo_log_count(const struct ph_undo_log *log)
@@ -154,32 +276,65 @@ bool ph_undo_log_get(struct ph_undo_log *log, size_t index, struct ph_undo_entry
     return true;
 }
 
-/* What stood behind END would be undone at the next start. */
-static bool cut(struct ph_undo_log *log, uint64_t end)
+static bool mark_write(struct ph_undo_log *log, const struct mark *mark)
 {
-    if (log->end > end && ftruncate(log->fd, (off_t) end) != 0) {
-        g_warning("cannot cut the list of what is to be undone: %s", g_strerror(errno));
-        return false;
-    }
-    log->end = end;
-    return true;
+    uint8_t sector[SECTOR_BYTES] = {0};
+    memcpy(sector, mark, sizeof *mark);
+    ssize_t got =
+        pwrite(log->fd, sector, sizeof sector, (off_t) (log->transaction % PH_UNDO_MARKS * SECTOR_BYTES));
+    if (got >= 0 && got != SECTOR_BYTES)
+        errno = ENOSPC;
+    return got == SECTOR_BYTES;
 }
 
-bool ph_undo_log_drop_last(struct ph_undo_log *log)
+bool ph_undo_log_mark(struct ph_undo_log *log, bool done, const struct ph_undo_name *name)
 {
-    if (log->spans->len == 0)
+    struct mark *mark = mark_of(log, log->transaction);
+    *mark = (struct mark){
+        .magic = MARK_MAGIC, .kind = done ? DONE : UNDONE, .transaction = log->transaction, .name = *name};
+    mark->crc = mark_crc(mark);
+    if (mark_write(log, mark) && fdatasync(log->fd) == 0)
         return true;
-    if (!cut(log, g_array_index(log->spans, struct span, log->spans->len - 1).at))
-        return false;
-    g_array_set_size(log->spans, log->spans->len - 1);
-    return true;
+    int failed = errno;
+    /* It must not be found while what it says is not so any more. */
+    memset(mark, 0, sizeof *mark);
+    if (!mark_write(log, mark))
+        g_error(
+            "whether a transaction is done cannot be written down: %s; the server ends, and the next start "
+            "finds out",
+            g_strerror(errno));
+    errno = failed;
+    return false;
 }
 
-bool ph_undo_log_clear(struct ph_undo_log *log)
+bool ph_undo_log_is_done(const struct ph_undo_log *log)
 {
-    if (!cut(log, 0))
-        return false;
+    const struct mark *mark = &log->mark[log->transaction % PH_UNDO_MARKS];
+    return mark->transaction == log->transaction && mark->kind == DONE;
+}
+
+bool ph_undo_log_knows(const struct ph_undo_log *log, const struct ph_undo_name *name)
+{
+    for (size_t i = 0; i < PH_UNDO_MARKS; i++) {
+        const struct mark *mark = &log->mark[i];
+        if (mark->kind == DONE && memcmp(mark->name.client, name->client, sizeof name->client) == 0 &&
+            mark->name.session == name->session && mark->name.slot == name->slot &&
+            mark->name.sequence == name->sequence && mark->name.request_crc == name->request_crc)
+            return true;
+    }
+    return false;
+}
+
+/* That the entries mean nothing any more says their mark; what is done here spares the next start a look at
+ * them, and disks space. */
+void ph_undo_log_clear(struct ph_undo_log *log)
+{
+    static const struct head none;
+    bool failed = log->spans->len > 0 && pwrite(log->fd, &none, sizeof none, ENTRIES_AT) != sizeof none;
+    failed |= log->end > KEPT_BYTES && ftruncate(log->fd, ENTRIES_AT + ROOM_BYTES) != 0;
+    if (failed)
+        g_warning("cannot clear the list of what is to be undone: %s", g_strerror(errno));
     g_array_set_size(log->spans, 0);
     g_byte_array_set_size(log->buffer, 0);
-    return true;
+    log->end = ENTRIES_AT;
 }

@@ -1,7 +1,10 @@
 /* The list of what it takes to undo the transaction of several commands that is being executed: a file in the
- * state directory ("undo"), to which an entry is added before each effect. A server that is killed finds it
- * at its next start; a torn entry at its end is of an effect that had not begun. One transaction at a time.
- * What the entries mean is up to posix_undo.h. docs/decisions/0016-several-commands.md. */
+ * state directory ("undo"), to which an entry is added before each effect, and which is stable before that
+ * effect where the loss of power would need it. A server that comes after one that was killed, or after the
+ * loss of power, finds it; a torn entry at its end is of an effect that had not begun. One transaction at a
+ * time. Before the list stand the marks of those that are over: one sector for each, which is written whole
+ * or not at all; a transaction is done, or undone, when its mark is stable, and its entries mean nothing
+ * then. What the entries mean is up to posix_undo.h. docs/decisions/0016-several-commands.md. */
 #ifndef PH_SERVER_STORE_UNDO_LOG_H
 #define PH_SERVER_STORE_UNDO_LOG_H
 
@@ -9,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "runtime/base/limits.h"
 
@@ -21,7 +25,6 @@ enum ph_undo_kind {
     PH_UNDO_DATA,       /* old bytes and size of a file */
     PH_UNDO_ATTRIBUTES, /* mode, owner, times */
     PH_UNDO_XATTR,      /* value of an extended attribute, or that there was none */
-    PH_UNDO_DONE,       /* the end mark: nothing is to be undone any more */
 };
 
 /* Bits of `flags`. */
@@ -50,14 +53,34 @@ struct ph_undo_entry {
     const uint8_t *data; /* DATA_LEN bytes; of an entry that was read: good until the next one is */
 };
 
+/* Of which client's it was. */
+struct ph_undo_name {
+    uint8_t client[PH_CLIENT_ID_BYTES]; /* all 0: of nobody who could ask for it again */
+    uint64_t session;                   /* its number at the client */
+    uint32_t slot, sequence, request_crc;
+};
+
+enum { PH_UNDO_MARKS = 512 }; /* transactions of which is known that they are over */
+
 struct ph_undo_log;
 
 /* Opens DIRECTORY/undo, made where it is missing, with what is in it. NULL with ERROR in words. */
 struct ph_undo_log *ph_undo_log_open(const char *directory, GError **error);
 void ph_undo_log_close(struct ph_undo_log *log); /* NULL is fine */
 
+/* A new transaction, the list being empty: it is given the next number. False with errno where the disk has
+ * no room for the list. */
+bool ph_undo_log_begin(struct ph_undo_log *log);
+
 /* Puts ENTRY at the end. False with errno; nothing was added then. */
 bool ph_undo_log_add(struct ph_undo_log *log, struct ph_undo_entry *entry);
+
+/* All entries are stable; and what was written before to other files of the state directory's filesystem, as
+ * `flushes` says. False with errno. */
+bool ph_undo_log_sync(struct ph_undo_log *log);
+
+/* The filesystem whose disk writes out its cache with `sync`; 0 where that is not known. */
+dev_t ph_undo_log_flushes(const struct ph_undo_log *log);
 
 /* Entries in it. */
 size_t ph_undo_log_count(const struct ph_undo_log *log);
@@ -65,10 +88,16 @@ size_t ph_undo_log_count(const struct ph_undo_log *log);
 /* The entry INDEX. False where it cannot be read. */
 bool ph_undo_log_get(struct ph_undo_log *log, size_t index, struct ph_undo_entry *entry);
 
-/* The last entry goes: its effect was undone. False, and it stays, where it cannot be cut off. */
-bool ph_undo_log_drop_last(struct ph_undo_log *log);
+/* The transaction, that of NAME, is over: DONE, or undone. Stable when it returns true; false with errno. */
+bool ph_undo_log_mark(struct ph_undo_log *log, bool done, const struct ph_undo_name *name);
 
-/* All of them go. False, and they stay, where they cannot be cut off. */
-bool ph_undo_log_clear(struct ph_undo_log *log);
+/* Whether the transaction whose entries were found has the mark of one that is done. */
+bool ph_undo_log_is_done(const struct ph_undo_log *log);
+
+/* Whether that of NAME is among the last ones that were done. */
+bool ph_undo_log_knows(const struct ph_undo_log *log, const struct ph_undo_name *name);
+
+/* All entries go. The transaction has its mark. */
+void ph_undo_log_clear(struct ph_undo_log *log);
 
 #endif

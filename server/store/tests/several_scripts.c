@@ -10,6 +10,8 @@ static const uint8_t client[16] = "a client of test";
 enum {
     SESSION_NUMBER = 5,
     SLOT = 3,
+    SEQUENCE = 1,
+    CHECKSUM = 4711,
     LARGE_BYTES = 100 * 1024,
     UNNAMED_ID = SCRIPT_IDS - 1,
     UNNAMED_HANDLE = 90
@@ -261,6 +263,22 @@ static void fill_mixed(struct play *play)
     set(play, play->first_id, PH_SET_MODE);
 }
 
+/* Files in the place of others, and one in its own. */
+static void fill_replaced(struct play *play)
+{
+    Pohmel__CreateRequest *request;
+    give_link(play, play->file, play->dir, "second");
+    take_name(play, "other");
+    request = create(play, play->dir, "other", 0);
+    request->length = 50;
+    add_bytes(play, 50, 'r');
+    take_name(play, "twice");
+    give_link(play, play->file, play->dir, "twice");
+    set(play, play->first_id, PH_SET_MODE);
+    take_name(play, "second");
+    give_link(play, play->file, play->dir, "second");
+}
+
 /* A file without a name is given one. */
 static void fill_unnamed(struct play *play)
 {
@@ -274,8 +292,13 @@ static void fill_unnamed(struct play *play)
 }
 
 const struct script scripts[] = {
-    {"made", fill_made},       {"removed", fill_removed}, {"moved", fill_moved},
-    {"changed", fill_changed}, {"mixed", fill_mixed},     {"unnamed", fill_unnamed, true},
+    {"made", fill_made},
+    {"removed", fill_removed},
+    {"moved", fill_moved},
+    {"changed", fill_changed},
+    {"mixed", fill_mixed},
+    {"replaced", fill_replaced},
+    {"unnamed", fill_unnamed, true},
 };
 const size_t scripts_count = G_N_ELEMENTS(scripts);
 
@@ -375,6 +398,13 @@ static uint32_t send(struct play *play, Pohmel__Change **changes, size_t count, 
     return status;
 }
 
+void play_name(const struct play *play, struct ph_undo_name *name)
+{
+    *name = (struct ph_undo_name){
+        .session = SESSION_NUMBER, .slot = SLOT, .sequence = SEQUENCE, .request_crc = CHECKSUM};
+    memcpy(name->client, play->fx.call.client, sizeof name->client);
+}
+
 uint32_t play_send(struct play *play)
 {
     struct fixture *fx = &play->fx;
@@ -382,8 +412,8 @@ uint32_t play_send(struct play *play)
     fx_begin(fx);
     fx->call.slot = SLOT;
     fx->call.in_slot = true;
-    fx->call.sequence = 1;
-    fx->call.request_crc = 4711;
+    fx->call.sequence = SEQUENCE;
+    fx->call.request_crc = CHECKSUM;
     uint32_t status = send(play, play->changes, play->count, payload);
     fx->call.in_slot = false;
     ph_blob_unref(payload);

@@ -65,12 +65,13 @@ static char *expected(const struct script *script)
 /* Nothing is to be undone, and nothing is kept aside. */
 static bool nothing_left(const struct play *play)
 {
-    struct stat st;
-    g_autofree char *log = g_build_filename(play->fx.state, "undo", NULL),
-                    *aside = fx_path(&play->fx, ".pohmel/undo");
-    g_assert_cmpint(stat(log, &st), ==, 0);
+    struct ph_undo_log *log = ph_undo_log_open(play->fx.state, NULL);
+    g_autofree char *aside = fx_path(&play->fx, ".pohmel/undo");
+    g_assert_nonnull(log);
+    bool empty = ph_undo_log_count(log) == 0;
+    ph_undo_log_close(log);
     g_autoptr(GDir) dir = g_dir_open(aside, 0, NULL);
-    return st.st_size == 0 && (dir == NULL || g_dir_read_name(dir) == NULL);
+    return empty && (dir == NULL || g_dir_read_name(dir) == NULL);
 }
 
 /* HIDDEN: a name in the hidden directory may stay for a while, and is a link more. */

@@ -1,14 +1,12 @@
 /* Transactions of several commands: all or nothing, exactly once, whenever the server is killed. */
-#include <errno.h>
-#include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
 
 #include "ph_commands.h"
-#include "server/store/tests/several_scripts.h"
+#include "server/store/tests/stepped.h"
+#include "server/store/undo_log.h"
 
-enum { STEPS_MAX = 4000, CANNOT_TRACE = 77 };
+enum { STEPS_MAX = 4000 };
 
 /* The machine goes on when a server is killed: what the kernel was told need not reach a disk here, and
  * thousands of servers are started. */
@@ -17,8 +15,15 @@ int fsync(int fd)
     return 0;
 }
 
+static unsigned list_flushes; /* of the list of undoing; only transactions of several commands do that */
+
 int fdatasync(int fd)
 {
+    char link[32], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, path, sizeof path - 1);
+    path[MAX(len, 0)] = '\0';
+    list_flushes += g_str_has_suffix(path, "/undo");
     return 0;
 }
 
@@ -30,10 +35,6 @@ int msync(void *at, size_t len, int flags)
 int syncfs(int fd)
 {
     return 0;
-}
-
-static void quiet(const char *domain, GLogLevelFlags level, const char *message, gpointer ignored)
-{
 }
 
 /* What is there when the commands are executed one by one. */
@@ -51,11 +52,11 @@ static char *expected(const struct script *script)
 /* Nothing is kept aside, and nothing is to be undone. */
 static void expect_nothing_left(const struct play *play)
 {
-    struct stat st;
-    g_autofree char *log = g_build_filename(play->fx.state, "undo", NULL),
-                    *aside = fx_path(&play->fx, ".pohmel/undo");
-    g_assert_cmpint(stat(log, &st), ==, 0);
-    g_assert_cmpint(st.st_size, ==, 0);
+    struct ph_undo_log *log = ph_undo_log_open(play->fx.state, NULL);
+    g_autofree char *aside = fx_path(&play->fx, ".pohmel/undo");
+    g_assert_nonnull(log);
+    g_assert_cmpuint(ph_undo_log_count(log), ==, 0);
+    ph_undo_log_close(log);
     g_autoptr(GDir) dir = g_dir_open(aside, 0, NULL);
     g_assert_true(dir == NULL || g_dir_read_name(dir) == NULL);
 }
@@ -72,8 +73,31 @@ static void test_done(gconstpointer given)
     g_assert_cmpstr(now, ==, wanted);
     g_assert_cmpuint(play.reply.n_results, ==, play.count);
     g_assert_cmpuint(play.reply.failed, ==, 0);
+    g_assert_cmpuint(play.reply.stable, ==, play.fx.call.sequence);
     expect_nothing_left(&play);
     play_teardown(&play);
+}
+
+/* What undoes commands that do not meet is made stable at once, and what is below a new directory not at all;
+ * then the mark. */
+static void test_flushes(void)
+{
+    static const struct {
+        const char *name;
+        unsigned flushes;
+    } expectations[] = {{"made", 3}, {"removed", 5}, {"changed", 2}, {"replaced", 4}};
+    for (size_t i = 0; i < G_N_ELEMENTS(expectations); i++) {
+        struct play play;
+        size_t which = 0;
+        while (strcmp(scripts[which].name, expectations[i].name) != 0)
+            which++;
+        play_setup(&play, &scripts[which], false);
+        play_open(&play);
+        list_flushes = 0;
+        fx_ok(&play.fx, play_send(&play));
+        g_assert_cmpuint(list_flushes, ==, expectations[i].flushes);
+        play_teardown(&play);
+    }
 }
 
 /* The last command fails: everything is as it was, and the server knows it so. */
@@ -108,66 +132,21 @@ static void test_undone(gconstpointer given)
 
 /* ---- Killed ---- */
 
-/* Lets the child make STEPS system calls, and kills it. True when it came to its end before. */
-static bool child_step(pid_t child, int steps)
+/* Lets a child that does ACT make STEPS system calls, and kills it. True when it came to its end before. */
+static bool child_step(struct play *play, bool (*act)(struct play *play), int steps)
 {
-    int status = 0, stops = 0;
-    bool ended = false;
-    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT_TRACE)
-        return g_test_skip("needs the right to trace"), true;
-    g_assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
-    for (; stops < 2 * steps && !ended; stops++) { /* a call begins and ends */
-        g_assert_cmpint(ptrace(PTRACE_SYSCALL, child, NULL, NULL), ==, 0);
-        g_assert_cmpint(waitpid(child, &status, 0), ==, child);
-        g_assert_true(WIFSTOPPED(status));
-        ended = WSTOPSIG(status) == SIGUSR1; /* not of a system call: it is done */
-    }
-    kill(child, SIGKILL);
-    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    pid_t child = stepped_start(play, act);
+    if (child == 0)
+        return true;
+    bool ended = stepped_go(child, steps);
+    stepped_kill(child);
     return ended;
-}
-
-static pid_t child_start(struct play *play, bool (*act)(struct play *play))
-{
-    pid_t child = fork();
-    g_assert_cmpint(child, >=, 0);
-    if (child != 0)
-        return child;
-    if (act == NULL) { /* the start of a server, after another one was killed */
-        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
-            _exit(CANNOT_TRACE);
-        raise(SIGSTOP);
-        fx_open(&play->fx);
-        raise(SIGUSR1);
-        _exit(1);
-    }
-    play_open(play);
-    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
-        _exit(CANNOT_TRACE);
-    raise(SIGSTOP);
-    raise(act(play) ? SIGUSR1 : SIGABRT);
-    _exit(1);
-}
-
-static bool act_well(struct play *play)
-{
-    uint32_t status = play_send(play);
-    if (status != PH_ST_OK)
-        g_printerr("%s %s\n", ph_status_name(status), play->fx.call.fault.text);
-    return status == PH_ST_OK;
-}
-
-static bool act_in_vain(struct play *play)
-{
-    return play_send(play) == PH_ST_NOT_FOUND;
 }
 
 /* Steps from one kill to the next: with PH_KILL_EVERY=1 and USUAL 1 every one. */
 static int stride(int usual)
 {
-    const char *text = g_getenv("PH_KILL_EVERY");
-    return usual * (text != NULL ? (int) strtol(text, NULL, 10) : 1);
+    return usual * stepped_number("PH_KILL_EVERY", 1);
 }
 
 /* Where not every step is taken, others are in each run. */
@@ -180,7 +159,7 @@ static int first_step(int usual)
 static void test_killed(gconstpointer given)
 {
     const struct script *script = given;
-    guint handler = g_log_set_handler(NULL, G_LOG_LEVEL_MESSAGE, quiet, NULL);
+    guint handler = stepped_quiet();
     g_autofree char *wanted = expected(script);
     bool ended = false;
     int replays = 0;
@@ -189,7 +168,7 @@ static void test_killed(gconstpointer given)
         g_assert_cmpint(steps, <, STEPS_MAX);
         play_setup(&play, script, false);
         g_autofree char *before = play_look(&play, true);
-        ended = child_step(child_start(&play, act_well), steps);
+        ended = child_step(&play, stepped_well, steps);
         fx_open(&play.fx);
         g_autofree char *found = play_look(&play, true);
         g_autofree char *plain = play_look(&play, false);
@@ -215,13 +194,13 @@ static void test_killed(gconstpointer given)
 static void test_killed_undoing(gconstpointer given)
 {
     const struct script *script = given;
-    guint handler = g_log_set_handler(NULL, G_LOG_LEVEL_MESSAGE, quiet, NULL);
+    guint handler = stepped_quiet();
     bool ended = false;
     for (int steps = first_step(3); !ended; steps += stride(3)) {
         struct play play;
         play_setup(&play, script, true);
         g_autofree char *before = play_look(&play, true);
-        ended = child_step(child_start(&play, act_in_vain), steps);
+        ended = child_step(&play, stepped_in_vain, steps);
         fx_open(&play.fx);
         g_autofree char *found = play_look(&play, true);
         g_assert_cmpstr(found, ==, before);
@@ -236,7 +215,7 @@ static void test_killed_undoing(gconstpointer given)
 static void test_killed_recovering(gconstpointer given)
 {
     const struct script *script = given;
-    guint handler = g_log_set_handler(NULL, G_LOG_LEVEL_MESSAGE, quiet, NULL);
+    guint handler = stepped_quiet();
     g_autofree char *wanted = expected(script);
     bool ended = false;
     for (int steps = first_step(11); !ended; steps += stride(11)) {
@@ -245,8 +224,8 @@ static void test_killed_recovering(gconstpointer given)
             struct play play;
             play_setup(&play, script, false);
             g_autofree char *before = play_look(&play, true);
-            ended = child_step(child_start(&play, act_well), steps);
-            recovered = child_step(child_start(&play, NULL), again);
+            ended = child_step(&play, stepped_well, steps);
+            recovered = child_step(&play, NULL, again);
             fx_open(&play.fx);
             g_autofree char *found = play_look(&play, true), *plain = play_look(&play, false);
             if (strcmp(plain, wanted) != 0)
@@ -272,6 +251,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     add("the-same-as-one-by-one", test_done);
+    g_test_add_func("/several/stable-together", test_flushes);
     add("nothing-when-one-fails", test_undone);
     add("once-whatever-step", test_killed);
     add("nothing-whatever-step-of-one-that-fails", test_killed_undoing);
