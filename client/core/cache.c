@@ -5,6 +5,10 @@
 #include "runtime/base/mutant.h"
 #include "runtime/base/zeroed.h"
 
+enum {
+    UNTOLD_S = 10
+}; /* for which an answer may lie unread, at most: whoever waits for it is not let run so long */
+
 struct ph_cache *ph_cache_new(size_t objects_max, size_t leases_max)
 {
     struct ph_cache *cache = calloc(1, sizeof(*cache));
@@ -238,6 +242,19 @@ bool ph_cache_take_attr_told(struct ph_cache *cache, uint64_t object)
     if (told)
         o->attr_told = false;
     return told;
+}
+
+void ph_cache_set_untold(struct ph_cache *cache, uint64_t object, uint64_t now_ms)
+{
+    struct ph_cache_object *o = ph_cache_find(cache, object);
+    if (o != NULL)
+        o->untold_until_s = (uint32_t) (now_ms / 1000) + UNTOLD_S;
+}
+
+bool ph_cache_is_untold(const struct ph_cache *cache, uint64_t object, uint64_t now_ms)
+{
+    const struct ph_cache_object *o = ph_cache_find(cache, object);
+    return o != NULL && o->untold_until_s != 0 && (o->running > 0 || now_ms / 1000 < o->untold_until_s);
 }
 
 void ph_cache_set_hot(struct ph_cache *cache, uint64_t object, uint64_t until_ms)

@@ -178,6 +178,8 @@ struct ph_cache_change {
     bool blind;  /* it changes attributes of an object that is not known */
     bool xattrs; /* it changes extended attributes of its objects, by name */
     bool all;    /* it changes what is not known */
+    bool told;   /* the kernel knows by the answer what becomes of the attributes of its objects */
+    bool untold; /* which spared it a notification */
 };
 
 /* A change that concerns nothing yet. */
@@ -361,6 +363,13 @@ void ph_cache_attr_told(struct ph_cache *cache, uint64_t object);
 
 /* Whether it was since this was last asked: then it has to be made to forget them. */
 bool ph_cache_take_attr_told(struct ph_cache *cache, uint64_t object);
+
+/* A change of OBJECT begins or ends at NOW_MS of which the kernel hears by its answer only. */
+void ph_cache_set_untold(struct ph_cache *cache, uint64_t object, uint64_t now_ms);
+
+/* Whether there is, or was a moment ago, one that the kernel may not have read of: nobody else is to be told
+ * what OBJECT is like before its lease was given back, for which the kernel is made to forget. */
+bool ph_cache_is_untold(const struct ph_cache *cache, uint64_t object, uint64_t now_ms);
 
 /* OBJECT was wanted by others: until UNTIL_MS its attributes are better not kept by the kernel, which loses
  * answers to questions under way when it is made to forget. */

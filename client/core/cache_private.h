@@ -75,6 +75,7 @@ struct ph_cache_object {
     struct ph_cache_xattr *xattrs; /* learned under the lease */
     uint64_t xattrs_changed;       /* clock: begin or end of the last change of ours of these */
     uint32_t xattrs_running;       /* such changes under way */
+    uint32_t untold_until_s;       /* the kernel may not have read of a change until then; 0: of none */
     struct ph_cached_attr attr;
 };
 

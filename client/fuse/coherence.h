@@ -148,6 +148,21 @@ void ph_coherence_change_name(struct ph_coherence *coherence, struct ph_cache_ch
 void ph_coherence_change_xattrs(struct ph_coherence *coherence, struct ph_cache_change *change,
                                 uint64_t object);
 
+/* Before it is sent: by the answer to CHANGE, should that succeed, the kernel knows the attributes of all
+ * objects concerned, or that it has to ask for them. So where nobody else can see the change before, it need
+ * not be told. */
+static inline void ph_coherence_change_tells(struct ph_cache_change *change)
+{
+    change->told = true;
+}
+
+/* It succeeded, and the kernel is about to be answered so. Not needed where that is said by what comes below.
+ */
+static inline void ph_coherence_change_told(struct ph_cache_change *change)
+{
+    change->told = false;
+}
+
 /* Of what nobody can list. */
 void ph_coherence_change_all(struct ph_coherence *coherence, struct ph_cache_change *change);
 void ph_coherence_change_sent(struct ph_coherence *coherence, struct ph_cache_change *change);

@@ -133,8 +133,10 @@ void ph_coherence_learn_entry(struct ph_coherence *coherence, const struct ph_ca
 /* A change that nothing was added to yet is begun with its first object. */
 static void begun(struct ph_cache_change *change)
 {
+    bool told = change->told;
     if (!ph_coherence_changing(change))
         ph_cache_change_begin(change);
+    change->told = told;
 }
 
 void ph_coherence_change_object(struct ph_coherence *coherence, struct ph_cache_change *change,
@@ -183,12 +185,39 @@ void ph_coherence_change_all(struct ph_coherence *coherence, struct ph_cache_cha
     ph_coherence_work(coherence);
 }
 
-/* Whether the kernel's attributes of a directory that is changed are right until that was answered: what is
- * held exclusively nobody else sees before they were dropped here. Of files others may ask (9.5), and the
- * kernel has to look at the mode again where data was written. */
-static bool changes_unseen(struct ph_coherence *coherence, uint64_t object)
+/* Whether the kernel's attributes of OBJECT are right until CHANGE was answered: what is held exclusively
+ * nobody else sees before they were dropped here. With the answer the kernel has to know the new ones, or
+ * that the old ones are no good: of directories it knows that itself; of files with the answer to most
+ * changes. Not so with data: what is written asynchronously it takes for changed when it is sent, not when it
+ * was done. */
+static bool changes_unseen(struct ph_coherence *coherence, const struct ph_cache_change *change,
+                           uint64_t object)
 {
-    return ph_cache_is_exclusive(coherence->cache, object) && ph_cache_is_directory(coherence->cache, object);
+    return ph_cache_is_exclusive(coherence->cache, object) &&
+           (change->told || ph_cache_is_directory(coherence->cache, object));
+}
+
+/* The kernel hears of what becomes of OBJECT by the answer to CHANGE, and may read that late: it is not to be
+ * told to others meanwhile (coherence_glimpse.c). Of directories nobody is told. */
+static void leave_untold(struct ph_coherence *coherence, struct ph_cache_change *change, uint64_t object)
+{
+    if (ph_cache_is_directory(coherence->cache, object))
+        return;
+    ph_cache_set_untold(coherence->cache, object, ph_coherence_now(coherence));
+    change->untold = true;
+}
+
+/* CHANGE ends without an answer that tells the kernel anything: what it may have of these objects, which are
+ * put into OUT, it is to forget after all. How many. Mutex held. */
+static unsigned untold(struct ph_coherence *coherence, const struct ph_cache_change *change,
+                       uint64_t out[PH_CACHE_CHANGE_OBJECTS])
+{
+    unsigned count = 0;
+    for (unsigned i = 0; change->told && coherence->notifier != NULL && i < change->count; i++) {
+        if (ph_cache_take_attr_told(coherence->cache, change->objects[i]))
+            out[count++] = change->objects[i];
+    }
+    return count;
 }
 
 void ph_coherence_change_sent(struct ph_coherence *coherence, struct ph_cache_change *change)
@@ -200,8 +229,9 @@ void ph_coherence_change_sent(struct ph_coherence *coherence, struct ph_cache_ch
     ph_cache_change_sent(coherence->cache, change, ph_coherence_now(coherence));
     struct ph_notifier *notifier = coherence->granted ? coherence->notifier : NULL;
     for (unsigned i = 0; notifier != NULL && i < change->count; i++) {
-        if (!changes_unseen(coherence, change->objects[i]) &&
-            ph_cache_take_attr_told(coherence->cache, change->objects[i]))
+        if (changes_unseen(coherence, change, change->objects[i]))
+            leave_untold(coherence, change, change->objects[i]);
+        else if (ph_cache_take_attr_told(coherence->cache, change->objects[i]))
             known[count++] = change->objects[i];
     }
     pthread_mutex_unlock(&coherence->mutex);
@@ -212,6 +242,8 @@ void ph_coherence_change_sent(struct ph_coherence *coherence, struct ph_cache_ch
 
 static void end(struct ph_coherence *coherence, struct ph_cache_change *change)
 {
+    for (unsigned i = 0; change->untold && i < change->count; i++)
+        ph_cache_set_untold(coherence->cache, change->objects[i], ph_coherence_now(coherence));
     ph_cache_change_end(coherence->cache, change);
     *change = (struct ph_cache_change){0};
 }
@@ -302,10 +334,15 @@ void ph_coherence_change_end(struct ph_coherence *coherence, struct ph_cache_cha
 {
     if (!ph_coherence_changing(change))
         return;
+    uint64_t forget[PH_CACHE_CHANGE_OBJECTS];
     pthread_mutex_lock(&coherence->mutex);
+    struct ph_notifier *notifier = coherence->notifier;
+    unsigned count = untold(coherence, change, forget);
     end(coherence, change);
     bool any = ph_coherence_has_work(coherence);
     pthread_mutex_unlock(&coherence->mutex);
+    for (unsigned i = 0; i < count; i++)
+        ph_notify_attr(notifier, forget[i]);
     if (any)
         ph_coherence_work(coherence);
 }

@@ -34,6 +34,16 @@ void ph_coherence_ask_attr_again(struct ph_coherence *coherence, uint64_t object
         ph_notify_attr(notifier, object);
 }
 
+/* Whether somebody here may still be shown what OBJECT was like before: then the lease is given back. To be
+ * asked when it is known what would be said. */
+static bool is_untold(struct ph_coherence *coherence, uint64_t object)
+{
+    pthread_mutex_lock(&coherence->mutex);
+    bool untold = ph_cache_is_untold(coherence->cache, object, ph_coherence_now(coherence));
+    pthread_mutex_unlock(&coherence->mutex);
+    return untold;
+}
+
 void ph_coherence_on_glimpse(void *data, const Pohmel__GlimpseEvent *glimpse)
 {
     struct ph_coherence *coherence = data;
@@ -54,7 +64,8 @@ void ph_coherence_on_glimpse(void *data, const Pohmel__GlimpseEvent *glimpse)
         ph_coherence_ask_attr_again(coherence, glimpse->object);
     if (glimpse->question == 0 || link == NULL)
         return;
-    bool answered = verdict == PH_WB_GLIMPSE_TOLD || verdict == PH_WB_GLIMPSE_MOVED;
+    bool answered = (verdict == PH_WB_GLIMPSE_TOLD || verdict == PH_WB_GLIMPSE_MOVED) &&
+                    !is_untold(coherence, glimpse->object);
     answer(link, glimpse, answered ? &attr : NULL, unsent, verdict == PH_WB_GLIMPSE_QUIET);
     pthread_mutex_lock(&coherence->mutex);
     coherence->glimpses += answered;

@@ -178,7 +178,10 @@ void ph_op_setattr(fuse_req_t req, fuse_ino_t object, struct stat *stat, int to_
     }
     request->object = object;
     request->extra = g_memdup2(&setting, sizeof setting);
-    ph_request_changes(request, object);
+    if ((setting.which & PH_SET_SIZE) != 0)
+        ph_request_changes(request, object);
+    else
+        ph_request_changes_attributes(request, object);
     if ((to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) != 0)
         ph_open_there_first(request, object, send_setattr);
     else

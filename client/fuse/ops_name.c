@@ -302,7 +302,8 @@ void ph_op_link(fuse_req_t req, fuse_ino_t object, fuse_ino_t parent, const char
     message.object = object;
     message.parent = parent;
     message.name = ph_name_bytes(name);
-    request->attr_once = true;
+    request->attr_once = true; /* which has it ask for them */
+    ph_coherence_change_tells(&request->change);
     ph_coherence_change_object(request->mount->coherence, &request->change, object);
     ph_name_changes(request, false);
     ph_request_sent(request, ph_send_link(request->mount->stub, &message, NULL, link_done, request));
@@ -312,9 +313,11 @@ void ph_op_link(fuse_req_t req, fuse_ino_t object, fuse_ino_t parent, const char
 static void removed(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
-    if (reply->status == PH_ST_OK)
+    if (reply->status == PH_ST_OK) {
+        ph_coherence_change_told(&request->change);
         ph_coherence_changed_name(request->mount->coherence, &request->change, request->object, request->name,
                                   0);
+    }
     ph_request_finish(request, reply->status);
 }
 
@@ -333,6 +336,8 @@ void ph_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
         return;
     struct ph_request *request = begin_name(req, parent, name);
     uint64_t object = ph_coherence_entry_object(request->mount->coherence, parent, name);
+    /* The kernel counts links itself, and knows that the time of change is another one. */
+    ph_coherence_change_tells(&request->change);
     ph_name_changes(request, true);
     ph_open_there_first(request, object, send_remove);
 }
@@ -361,6 +366,7 @@ static void renamed(void *data, const struct ph_reply *reply)
     const char *new_name = request->extra;
     bool kept = false;
     if (reply->status == PH_ST_OK) {
+        ph_coherence_change_told(&request->change);
         bool exchanged = (request->flags & RENAME_EXCHANGE) != 0;
         if (request->renamed != 0)
             kept = ph_coherence_changed_name(coherence, &request->change, request->owner, new_name,
@@ -389,6 +395,8 @@ static void rename_changes(struct ph_request *request)
     struct ph_coherence *coherence = request->mount->coherence;
     request->renamed = ph_coherence_entry_object(coherence, request->object, request->name);
     request->replaced = ph_coherence_entry_object(coherence, request->owner, request->extra);
+    if ((request->flags & ~(unsigned) RENAME_NOREPLACE) == 0)
+        ph_coherence_change_tells(&request->change); /* as of those that it removes */
     ph_coherence_change_name(coherence, &request->change, request->object, request->name, true);
     ph_coherence_change_name(coherence, &request->change, request->owner, request->extra, true);
     ph_coherence_change_sent(coherence, &request->change);

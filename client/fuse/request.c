@@ -77,6 +77,12 @@ void ph_request_changes(struct ph_request *request, uint64_t object)
     ph_coherence_change_sent(request->mount->coherence, &request->change);
 }
 
+void ph_request_changes_attributes(struct ph_request *request, uint64_t object)
+{
+    ph_coherence_change_tells(&request->change);
+    ph_request_changes(request, object);
+}
+
 void ph_request_changes_xattrs(struct ph_request *request, uint64_t object)
 {
     ph_coherence_change_xattrs(request->mount->coherence, &request->change, object);

@@ -100,6 +100,9 @@ void ph_request_refuse(struct ph_request *request, int error);
 /* REQUEST, about to be sent, changes OBJECT (attributes, data) and nothing else: the coherence is told. */
 void ph_request_changes(struct ph_request *request, uint64_t object);
 
+/* The same for a SETATTR that leaves the size alone: the kernel takes the attributes from its answer. */
+void ph_request_changes_attributes(struct ph_request *request, uint64_t object);
+
 /* The same for an extended attribute of OBJECT. */
 void ph_request_changes_xattrs(struct ph_request *request, uint64_t object);
 
