@@ -156,13 +156,6 @@ static inline void ph_coherence_change_tells(struct ph_cache_change *change)
     change->told = true;
 }
 
-/* It succeeded, and the kernel is about to be answered so. Not needed where that is said by what comes below.
- */
-static inline void ph_coherence_change_told(struct ph_cache_change *change)
-{
-    change->told = false;
-}
-
 /* Of what nobody can list. */
 void ph_coherence_change_all(struct ph_coherence *coherence, struct ph_cache_change *change);
 void ph_coherence_change_sent(struct ph_coherence *coherence, struct ph_cache_change *change);

@@ -10,7 +10,6 @@
 #include "client/fuse/names.h"
 #include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
-#include "client/fuse/writeback.h"
 #include "ph_commands.h"
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
@@ -77,15 +76,15 @@ static struct ph_request *begin_name(fuse_req_t req, fuse_ino_t parent, const ch
     return request;
 }
 
-/* DATA came with ATTR, under the lease on it that this reply named. What is dirty here is known better here.
- */
+/* DATA came with ATTR, under the lease on it that this reply named. Of what was held exclusively they may be
+ * older than what was written here before it was asked for, and sent meanwhile. */
 static void keep_data(struct ph_mount *mount, const Pohmel__Attr *attr, struct ph_blob *data)
 {
-    if (data == NULL || data->len != attr->size || !S_ISREG(attr->mode))
+    if (data == NULL || data->len != attr->size || !S_ISREG(attr->mode) ||
+        attr->lease_mode != POHMEL__LEASE_MODE__MODE_SHARED)
         return;
     struct ph_cache_ask ask = ph_coherence_ask(mount->coherence);
-    if (mount->writeback == NULL || !ph_writeback_is_dirty(mount->writeback, attr->object))
-        ph_brought_put(mount->brought, attr->object, data, &ask);
+    ph_brought_put(mount->brought, attr->object, data, &ask);
 }
 
 static void lookup_done(void *data, const struct ph_reply *reply)
@@ -313,11 +312,9 @@ void ph_op_link(fuse_req_t req, fuse_ino_t object, fuse_ino_t parent, const char
 static void removed(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
-    if (reply->status == PH_ST_OK) {
-        ph_coherence_change_told(&request->change);
+    if (reply->status == PH_ST_OK)
         ph_coherence_changed_name(request->mount->coherence, &request->change, request->object, request->name,
                                   0);
-    }
     ph_request_finish(request, reply->status);
 }
 
@@ -336,8 +333,6 @@ void ph_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
         return;
     struct ph_request *request = begin_name(req, parent, name);
     uint64_t object = ph_coherence_entry_object(request->mount->coherence, parent, name);
-    /* The kernel counts links itself, and knows that the time of change is another one. */
-    ph_coherence_change_tells(&request->change);
     ph_name_changes(request, true);
     ph_open_there_first(request, object, send_remove);
 }
@@ -366,7 +361,6 @@ static void renamed(void *data, const struct ph_reply *reply)
     const char *new_name = request->extra;
     bool kept = false;
     if (reply->status == PH_ST_OK) {
-        ph_coherence_change_told(&request->change);
         bool exchanged = (request->flags & RENAME_EXCHANGE) != 0;
         if (request->renamed != 0)
             kept = ph_coherence_changed_name(coherence, &request->change, request->owner, new_name,
@@ -395,8 +389,6 @@ static void rename_changes(struct ph_request *request)
     struct ph_coherence *coherence = request->mount->coherence;
     request->renamed = ph_coherence_entry_object(coherence, request->object, request->name);
     request->replaced = ph_coherence_entry_object(coherence, request->owner, request->extra);
-    if ((request->flags & ~(unsigned) RENAME_NOREPLACE) == 0)
-        ph_coherence_change_tells(&request->change); /* as of those that it removes */
     ph_coherence_change_name(coherence, &request->change, request->object, request->name, true);
     ph_coherence_change_name(coherence, &request->change, request->owner, request->extra, true);
     ph_coherence_change_sent(coherence, &request->change);
