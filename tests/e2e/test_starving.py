@@ -1,20 +1,22 @@
 """An allocation that fails: the program goes on, or ends with words and is as one that was killed
-(docs/decisions/0023-what-fails.md). STARVE_ROUNDS=N tries N allocations instead of a few, STARVE_SEED the same again."""
+(docs/decisions/0023-what-fails.md). STARVE_ROUNDS=N tries N allocations instead of a few, STARVE_SEED the same again;
+STARVE_EVERY=N each Nth of all that there are, from STARVE_FROM on."""
 
 import os
 import random
 import re
-import subprocess
 import threading
 import time
 import unittest
 
-import harness
+import test_failing_mount as failing
 from calls import attempt, read
-from harness import BUILD, LOCAL, POHMELFS, SLOWER, Case, Mount, Server, flush, mounted, scratch, tail
+from harness import BUILD, LOCAL, SLOWER, Case, Server, flush, tail
 
 STARVE = os.environ.get("STARVE_SO", os.path.join(BUILD, "tests", "faults", "libstarve.so"))
 ROUNDS = int(os.environ.get("STARVE_ROUNDS", "3"))
+EVERY = int(os.environ.get("STARVE_EVERY", "0"))
+FROM = int(os.environ.get("STARVE_FROM", "1"))
 SEED = int(os.environ.get("STARVE_SEED", random.randrange(1 << 32)))
 # A server makes some 6,000 allocations until it is ready, and as many for the work below; so does a mount.
 MOST = 14000
@@ -26,6 +28,16 @@ WORDS = "memory|allocat|cannot"
 def starving(command, number):
     """COMMAND with an allocation that fails; 0: none does."""
     return ["env", "LD_PRELOAD=" + STARVE, "STARVE_AT=%d" % number] + command if number else command
+
+
+class StarvedRound(failing.Round):
+    """A mount whose Nth allocation fails, at work."""
+
+    may_be_left = True
+
+    def environment(self):
+        """What makes it fail."""
+        return "LD_PRELOAD=%s STARVE_AT=%d STARVE_LOG=%s" % (STARVE, self.at, self.log)
 
 
 class StarvingServer(Server):
@@ -76,7 +88,7 @@ def work(top, synced):
 class Starving(Case):
     """One allocation fails, of the server or of a mount."""
 
-    limit_s = (60 + 15 * ROUNDS) * SLOWER
+    limit_s = (180 + 15 * ROUNDS if not EVERY else 100000) * SLOWER
 
     def setUp(self):
         """Nothing to complain about yet."""
@@ -87,6 +99,8 @@ class Starving(Case):
         if not os.path.exists(STARVE):
             self.skipTest("not built: " + STARVE)
         rng = random.Random(SEED)
+        if EVERY:
+            return range(FROM, MOST + 1, EVERY)
         return [int(MOST ** rng.uniform(0.5, 1)) for _ in range(ROUNDS)]
 
     def check(self, top, synced, number):
@@ -125,17 +139,17 @@ class Starving(Case):
 
     def test_a_mount_that_is_out_of_memory_loses_only_what_was_not_synced(self):
         """It goes on, or ends with words; the server and others do not care."""
-        one = self.server()
+        self.one = self.server()
+        self.other = self.mount(self.one)
+        wrong = []
         for number in self.numbers():
-            subprocess.run(["rm", "-rf", os.path.join(one.export, "d")], check=True)
-            synced = []
-            at = self.starved_mount(one, number)
-            if at is not None:
-                attempt(work, at.path, synced)
-                at.unmount()
-            other = self.mount(one)
-            self.check(other.path, synced, number)
-            other.unmount()
+            one = StarvedRound(self, number, 0, ("allow_other",))
+            wrong += one.run()
+            if EVERY:
+                print("".join("# BROKEN: %s\n" % what for what in one.wrong) + "# " + one.told(), flush=True)
+            if EVERY and one.calls()[0] is not None and not one.calls()[1]:
+                break
+        self.assertEqual(wrong, [], "\n".join(wrong + ["seed %d" % SEED]))
 
     def keep(self, server, over):
         """Starts it again when it has ended, as it should have, until it is OVER."""
@@ -160,23 +174,3 @@ class Starving(Case):
         self.addCleanup(one.stop)
         self._logs = getattr(self, "_logs", []) + [one.log]
         return one
-
-    def starved_mount(self, server, number):
-        """A mount; None where it ended before it was one."""
-        path = scratch("mnt")
-        wrapper = os.path.join(scratch("bin"), "pohmelfs")
-        with open(wrapper, "w", encoding="ascii") as file:
-            file.write("#!/bin/sh\nexec %s \"$@\"\n" % " ".join(starving([POHMELFS], number)))
-        os.chmod(wrapper, 0o755)
-        before, harness.POHMELFS = harness.POHMELFS, wrapper
-        try:
-            at = Mount(server, path=path)
-        except AssertionError as error:
-            self.assertRegex(str(error), WORDS, "allocation %d, seed %d" % (number, SEED))
-            if mounted(path):
-                subprocess.run(["umount", "-l", path], check=False)
-            return None
-        finally:
-            harness.POHMELFS = before
-        self.addCleanup(at.unmount)
-        return at
