@@ -26,13 +26,19 @@ enum { WAYS_MAX = 6 };
 
 typedef int ways[WAYS_MAX];
 
-static const ways of_requests = {EINTR, EAGAIN, ENOENT, EIO, ENOMEM},
-                  of_answers = {ENOMEM, EIO, EINTR,
-                                EAGAIN}, /* ENOENT says that nobody waits for it any more */
-    of_socket = {ECONNRESET, EINTR, ENOMEM, EPIPE, ETIMEDOUT, EAGAIN}, of_event = {EINTR, EAGAIN},
-                  of_file = {EIO, EINTR, ENOSPC, ENOMEM}, of_descriptor = {EMFILE, ENFILE, ENOMEM},
-                  of_connect = {ECONNREFUSED, ENETUNREACH, EINTR, EADDRNOTAVAIL},
-                  of_waiting = {EINTR, ENOMEM}, of_thread = {EAGAIN, ENOMEM}, of_option = {ENOMEM, ENOBUFS};
+/* The device: requests are read, answers written; ENOENT would say that nobody waits for it any more. */
+static const ways of_requests = {EINTR, EAGAIN, ENOENT, EIO, ENOMEM};
+static const ways of_answers = {ENOMEM, EIO, EINTR, EAGAIN};
+static const ways of_socket = {ECONNRESET, EINTR, ENOMEM, EPIPE, ETIMEDOUT, EAGAIN};
+static const ways of_connect = {ECONNREFUSED, ENETUNREACH, EINTR, EADDRNOTAVAIL};
+static const ways of_caller = {EMFILE, ECONNABORTED, ENOMEM, EINTR, ENFILE};
+static const ways of_event = {EINTR, EAGAIN};
+static const ways of_file = {EIO, EINTR, ENOSPC, ENOMEM};
+static const ways of_descriptor = {EMFILE, ENFILE, ENOMEM};
+static const ways of_stability = {EIO, ENOSPC, EDQUOT};
+static const ways of_waiting = {EINTR, ENOMEM};
+static const ways of_thread = {EAGAIN, ENOMEM};
+static const ways of_option = {ENOMEM, ENOBUFS};
 
 static atomic_long made;
 static long at = -1, way;
@@ -183,6 +189,35 @@ int connect(int fd, const struct sockaddr *address, socklen_t len)
     return fails("connect", fd, of_connect)
                ? -1
                : NEXT(int (*)(int, const struct sockaddr *, socklen_t), "connect")(fd, address, len);
+}
+
+int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
+{
+    return fails("accept4", fd, of_caller)
+               ? -1
+               : NEXT(int (*)(int, struct sockaddr *, socklen_t *, int), "accept4")(fd, address, len, flags);
+}
+
+int fsync(int fd)
+{
+    return fails("fsync", fd, of_stability) ? -1 : NEXT(int (*)(int), "fsync")(fd);
+}
+
+int fdatasync(int fd)
+{
+    return fails("fdatasync", fd, of_stability) ? -1 : NEXT(int (*)(int), "fdatasync")(fd);
+}
+
+int syncfs(int fd)
+{
+    return fails("syncfs", fd, of_stability) ? -1 : NEXT(int (*)(int), "syncfs")(fd);
+}
+
+ssize_t send(int fd, const void *bytes, size_t len, int flags)
+{
+    return fails("send", fd, of_socket)
+               ? -1
+               : NEXT(ssize_t(*)(int, const void *, size_t, int), "send")(fd, bytes, len, flags);
 }
 
 int socket(int domain, int type, int protocol)
