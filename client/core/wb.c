@@ -184,7 +184,7 @@ void wb_untrack(struct ph_wb *wb, struct wb_object *o)
 bool wb_holds(const struct ph_wb *wb, const struct wb_object *o, const struct ph_wb_now *now)
 {
     return o != NULL && wb->open && wb->write_back && now->ms < now->leases_until_ms && o->exclusive &&
-           o->known && !o->recalled && !o->dead && !o->suspect && o->busy == 0;
+           o->known && !o->recalled && !o->dead && !o->suspect && o->busy == 0 && wb->all_running == 0;
 }
 
 bool wb_writable(const struct ph_wb *wb, const struct wb_object *o, const struct ph_wb_now *now)

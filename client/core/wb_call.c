@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/core/wb_owned.h"
+#include "client/core/wb_everything.h"
 #include "client/core/wb_private.h"
 #include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
@@ -32,6 +33,7 @@ static void release_busy(struct ph_wb *wb, struct ph_wb_call *call)
         wb_unpin(wb, o);
     }
     call->busy_count = 0;
+    wb_everything_ends(wb, call);
     if (call->blind) {
         call->blind = false;
         wb->blind_running--;
@@ -50,8 +52,9 @@ struct ph_wb_orphan *ph_wb_orphan(struct ph_wb *wb, uint64_t ticket)
     orphan->rest.busy_count = call->busy_count;
     memcpy(orphan->rest.busy, call->busy, sizeof(call->busy));
     orphan->rest.blind = call->blind;
+    orphan->rest.everything = call->everything;
     call->busy_count = 0;
-    call->blind = false;
+    call->blind = call->everything = false;
     return orphan;
 }
 
@@ -222,7 +225,8 @@ static void forward(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
 {
     struct wb_need need = {0};
     /* What was written back for a change may bring more; nothing new comes up meanwhile. */
-    if (!call->flushed || (call->busy_count > 0 && call->rounds++ < WB_ROUNDS_MAX)) {
+    if (!call->flushed ||
+        ((call->busy_count > 0 || wb_changes_everything(call)) && call->rounds++ < WB_ROUNDS_MAX)) {
         wb_need(wb, call, &need);
         wait_for_need(wb, &need, call, now->ms);
     }
@@ -237,6 +241,8 @@ static void forward(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_w
         return;
     }
     wb_xattr_forwarded(wb, call);
+    if (wb_changes_everything(call))
+        wb_everything_begins(wb, call, actions);
     if (call->command == PH_CMD_WRITE)
         wb_spend(wb, ((const Pohmel__WriteRequest *) call->message)->length);
     wb_quota_forwarded(wb, call, now->ms);

@@ -2,6 +2,7 @@
  * those of the server, to which the operations of the log have not come yet. */
 #include <string.h>
 
+#include "client/core/wb_everything.h"
 #include "client/core/wb_private.h"
 #include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
@@ -58,8 +59,7 @@ static void patch_changed(const struct wb_object *o, Pohmel__Attr *attr)
         attr->gid = o->attr.gid;
 }
 
-/* Names in D that our own changes, which are under way, concern are not known until these are answered. */
-static void mark_running(struct ph_wb *wb, struct wb_object *d)
+void wb_mark_running(struct ph_wb *wb, struct wb_object *d)
 {
     for (struct ph_lru_entry *entry = wb->calls.newest; entry != NULL; entry = entry->older) {
         const struct ph_wb_call *call = WB_OF(entry, struct ph_wb_call, lru);
@@ -89,7 +89,7 @@ static void track(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *att
     if (S_ISDIR(attr->mode) && o->names == NULL)
         o->names = ph_wb_names_new();
     if (again && o->names != NULL)
-        mark_running(wb, o);
+        wb_mark_running(wb, o);
 }
 
 static void take_attr(struct wb_object *o, const Pohmel__Attr *attr)
@@ -262,7 +262,7 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
     attr->lease_mode = mode;
     wb_range_patch(wb, attr);
     bool grant = mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE && lease != 0 && wb->open && wb->write_back &&
-                 !wb_is_gone(wb, attr->object, lease);
+                 !wb_is_gone(wb, attr->object, lease) && !wb_is_before_everything(wb, call);
     if (o == NULL && grant)
         o = wb_object(wb, attr->object);
     if (o == NULL)
@@ -497,6 +497,8 @@ static void learn_acquired(struct ph_wb *wb, struct ph_wb_call *call, const stru
     if (reply->status == PH_ST_OK && acquired->grant->range != NULL) {
         if (call->session == wb->session)
             wb_range_granted(wb, acquired->grant, now, actions);
+        if (call->session == wb->session && wb_is_before_everything(wb, call))
+            wb_range_disturbed(wb, object, actions);
         acquired->grant->attr->lease = acquired->grant->lease = 0; /* nobody else need know */
         return;
     }

@@ -211,7 +211,8 @@ struct ph_wb_call {
     uint64_t owned_number; /* SYNC: of the last change that was kept when it was sent */
     bool submitting;       /* MESSAGE is the caller's */
     bool flushed, sent, over;
-    bool blind; /* it changes what is not known here */
+    bool blind;      /* it changes what is not known here */
+    bool everything; /* and anything at all of that: wb_everything.c */
     unsigned waiting;
     uint32_t status;
     struct wb_object *busy[WB_CALL_OBJECTS]; /* pinned */
@@ -248,6 +249,8 @@ struct ph_wb {
     uint64_t changed; /* latest `changed` of objects that have no entry any more */
     uint64_t blind;   /* clock: when the server last changed for us what is not known here */
     unsigned blind_running;
+    uint64_t all; /* clock: when that could last be anything; and how many such changes are under way */
+    unsigned all_running;
     unsigned in_flight;
     unsigned xattr_spaces; /* enum wb_xattr_space: those that the export keeps, as far as is known */
     uint64_t op_count, data_bytes;
@@ -369,6 +372,11 @@ struct ph_wb_call *wb_call_new(struct ph_wb *wb, enum wb_call_kind kind);
 /* The message that CALL was submitted with outlives the submission. */
 void wb_own_message(struct ph_wb_call *call);
 void wb_call_over(struct ph_wb *wb, struct ph_wb_call *call, struct ph_wb_actions *actions);
+
+/* Names in D, a directory that is held, that our own changes concern which are under way are not known until
+ * these are answered. wb_learn.c */
+void wb_mark_running(struct ph_wb *wb, struct wb_object *d);
+
 void wb_send(struct ph_wb *wb, struct ph_wb_call *call, uint16_t command, const ProtobufCMessage *message,
              struct ph_wb_actions *actions);
 /* CALL asks what MESSAGE, which is copied, does, instead of what it was submitted with. */

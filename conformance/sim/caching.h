@@ -174,4 +174,7 @@ void sim_ask_link(struct sim_process *process, uint64_t object, unsigned slot, s
 void sim_ask_rename(struct sim_process *process, unsigned slot, unsigned slot2, unsigned flags,
                     sim_answer_fn fn);
 
+/* SEVERAL at once, or nothing of it. */
+void sim_ask_several(struct sim_process *process, const struct sim_several *several, sim_answer_fn fn);
+
 #endif

@@ -34,6 +34,14 @@ void sim_change_name(struct sim_task *task, unsigned slot, gboolean target)
     sim_kernel_forget_name(task->caching, slot);
 }
 
+void sim_change_all(struct sim_task *task)
+{
+    begin(task);
+    ph_cache_change_add_all(task->caching->cache, &task->change);
+    sim_kernel_forget_names(task->caching);
+    sim_caching_work(task->caching);
+}
+
 void sim_change_sent(struct sim_task *task)
 {
     struct ph_cache *cache = task->caching->cache;

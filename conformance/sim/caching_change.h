@@ -8,6 +8,9 @@
 void sim_change_object(struct sim_task *task, uint64_t object);
 void sim_change_name(struct sim_task *task, unsigned slot, gboolean target);
 
+/* It concerns what nobody can list. */
+void sim_change_all(struct sim_task *task);
+
 /* It is sent now. */
 void sim_change_sent(struct sim_task *task);
 

@@ -315,8 +315,7 @@ static void act(struct sim_client *client, const struct ph_client_action *action
         break;
     case PH_CLIENT_CLOSED:
         client->closed = TRUE;
-        client->closed_in_order =
-            client->conn && !client->conn->deaf[SIM_END_CLIENT] && !client->conn->deaf[SIM_END_SERVER];
+        client->closed_in_order = client->close_answered;
         break;
     case PH_CLIENT_LOST:
         if (client->writeback)
@@ -425,6 +424,8 @@ void sim_client_frame(struct sim_conn *conn, struct ph_frame *frame)
         ph_frame_free(frame);
         return;
     }
+    if (frame->header.kind == PH_FRAME_REPLY && frame->header.command == PH_CMD_SESSION_CLOSE)
+        client->close_answered = TRUE;
     ph_client_actions_init(&actions);
     ph_client_frame(client->core, frame, sim_client_ms(client), &actions);
     sim_client_act(client, &actions);

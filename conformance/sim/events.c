@@ -78,6 +78,11 @@ static struct sim_event take_first(struct world *world)
     }
 }
 
+uint64_t sim_next_us(const struct world *world)
+{
+    return world->events->len > 0 ? g_array_index(world->events, struct sim_event, 0).at_us : UINT64_MAX;
+}
+
 gboolean sim_step(struct world *world)
 {
     if (world->events->len == 0)

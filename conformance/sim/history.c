@@ -80,8 +80,37 @@ static void drop_what_never_was(struct sim_history *history, const uint8_t *log,
             there = GUINT64_FROM_LE(number) == event->value;
         }
         if (!there)
-            g_array_remove_index_fast(history->events, i--);
+            g_array_remove_index(history->events, i--);
     }
+}
+
+/* The words of two registers, which transactions change together. */
+static gboolean judge_words(struct sim_history *history, unsigned first, FILE *out)
+{
+    static const char *const words[] = {
+        "word 0 of register 0", "word 1 of register 0", "word 0 of register 1", "word 1 of register 1",
+        "word 0 of register 2", "word 1 of register 2", "word 0 of register 3", "word 1 of register 3"};
+    struct ph_object object = {.name = "words of two registers", .model = PH_MODEL_WORDS};
+    g_autoptr(GArray) events = g_array_new(FALSE, TRUE, sizeof(struct ph_event));
+    gboolean together = FALSE;
+    for (unsigned slot = 0; slot < PH_SLOTS; slot++)
+        object.slot[slot] = words[first + slot];
+    for (guint i = 0; i < history->events->len; i++) {
+        struct ph_event event = g_array_index(history->events, struct ph_event, i);
+        unsigned word = (unsigned) event.object - SIM_OBJECT_WORD;
+        if (event.object < SIM_OBJECT_WORD || word < first || word >= first + PH_SLOTS)
+            continue;
+        event.object = 0;
+        event.slot = (uint8_t) (word - first);
+        together |= event.transaction != 0;
+        g_array_append_val(events, event);
+    }
+    if (!together)
+        return TRUE;
+    enum ph_verdict verdict =
+        ph_check_object(&object, 0, (struct ph_event *) (void *) events->data, events->len, 0, out);
+    history->undecided += verdict == PH_VERDICT_UNDECIDED;
+    return verdict != PH_VERDICT_BAD;
 }
 
 char *sim_history_judge(struct sim_history *history, const uint8_t *log, size_t len)
@@ -100,6 +129,8 @@ char *sim_history_judge(struct sim_history *history, const uint8_t *log, size_t 
         history->undecided += verdict == PH_VERDICT_UNDECIDED;
         good = verdict != PH_VERDICT_BAD;
     }
+    for (unsigned first = 0; first < MODEL_REGISTERS * SIM_WORDS && good; first += PH_SLOTS)
+        good = judge_words(history, first, out);
     fclose(out);
     return good ? NULL : g_steal_pointer(&text);
 }

@@ -8,7 +8,7 @@
 #include "runtime/base/mutant.h"
 
 /* The journal of the disk has one order: who is made stable takes along what was changed before. */
-enum { IN_ORDER_PER_MILLE = 500 };
+enum { IN_ORDER_PER_MILLE = 500, END_MARK_STABLE_PER_MILLE = 500 };
 
 static void free_objects(void *objects)
 {
@@ -61,6 +61,39 @@ void model_power_synced(struct model_store *store, const Pohmel__SyncRequest *re
     store->last_floor = store->states->len;
     if (request->handle == 0)
         store->names_floor = store->states->len;
+}
+
+void model_power_transacted(struct model_store *store)
+{
+    GHashTable *before = g_ptr_array_steal_index(store->undo.before, 0);
+    GHashTableIter iter;
+    gpointer value;
+    if (store->keeps_states) {
+        guint changes = store->states->len + 1;
+        g_hash_table_iter_init(&iter, store->objects);
+        while (g_hash_table_iter_next(&iter, NULL, &value)) {
+            const struct model_object *object = value, *was = g_hash_table_lookup(before, &object->id);
+            if (!was || was->version != object->version)
+                g_hash_table_insert(store->floors, g_memdup2(&object->id, sizeof(object->id)),
+                                    GUINT_TO_POINTER(changes));
+        }
+        store->names_floor = store->last_floor = changes;
+    }
+    model_power_changed(store, before);
+}
+
+/* Power is lost during a transaction of several commands: it is undone, unless its end mark was stable. */
+static void end_transaction(struct model_store *store, struct ph_random *random)
+{
+    struct model_undo *undo = &store->undo;
+    if (undo->before->len > 0 && undo->done && ph_random_chance(random, END_MARK_STABLE_PER_MILLE)) {
+        model_power_transacted(store);
+    } else if (undo->before->len > 0) {
+        g_hash_table_unref(store->objects);
+        store->objects = g_ptr_array_steal_index(undo->before, 0);
+    }
+    g_ptr_array_set_size(undo->before, 0);
+    undo->in_slot = FALSE;
 }
 
 static guint floor_of(struct model_store *store, uint64_t object)
@@ -118,6 +151,7 @@ static void use_ids(struct model_store *store)
 
 void model_store_lose_power(struct model_store *store, struct ph_random *random)
 {
+    end_transaction(store, random);
     guint least = ph_random_chance(random, IN_ORDER_PER_MILLE) ? store->last_floor : 0;
     guint names = some(store, random, MAX(store->names_floor, least));
     GHashTable *left = model_copy_objects(state(store, names));

@@ -35,7 +35,17 @@ struct model_record {
     uint8_t client[PH_CLIENT_ID_BYTES];
     uint64_t session, epoch;
     uint32_t slot, sequence, crc;
-    GBytes *reply;
+    GBytes *reply; /* NULL: that it was done is all that is known */
+};
+
+/* A transaction of several commands that is being executed, or undone. */
+struct model_undo {
+    gboolean running, done; /* DONE: it will not be undone */
+    GPtrArray *before;      /* GHashTable of objects: before each of its commands */
+    GArray *made, *opened;  /* uint64_t: ids that it gave to objects, and its handles */
+    guint moments;          /* there were that many */
+    gboolean in_slot;
+    struct model_record of; /* whose it is */
 };
 
 struct model_store {
@@ -53,6 +63,9 @@ struct model_store {
     GArray *sessions;                  /* struct ph_store_session */
     uint64_t next_id;                  /* first id not given out yet */
     uint64_t last_version;             /* of all objects: none has one twice, whatever was lost */
+    struct model_undo undo;
+    void (*between)(void *data); /* called between its steps; or NULL */
+    void *between_data;
     /* model_power.c */
     gboolean keeps_states;
     GPtrArray *states;  /* GHashTable of objects: before each change since all was made stable last */
@@ -96,6 +109,17 @@ void model_violate(struct model_store *store, const char *format, ...) G_GNUC_PR
 GHashTable *model_copy_objects(GHashTable *objects);
 void model_restore(struct model_store *store, GHashTable *objects, guint moments, guint handles);
 
+/* What has no name and is not open goes. */
+void model_drop_unused(struct model_store *store);
+
+/* Executes the commands of REQUEST, all or nothing; its results are there, and empty. After a kill it is
+ * undone, or recorded. model_several.c */
+uint32_t model_several(struct model_store *store, struct ph_call *call,
+                       const Pohmel__TransactRequest *request, Pohmel__TransactReply *reply);
+void model_several_recover(struct model_store *store);
+void model_several_init(struct model_store *store);
+void model_several_clear(struct model_store *store);
+
 /* What was answered to CALL, which was executed, is kept; as of struct ph_store. model_record.c */
 void model_record_keep(struct model_store *store, const struct ph_call *call,
                        const Pohmel__TransactReply *reply);
@@ -103,12 +127,18 @@ bool model_record_find(void *self, struct ph_call *call, const Pohmel__TransactR
                        Pohmel__TransactReply *reply);
 void model_record_free(void *record);
 
+/* The transaction OF was executed before its server died, and its results are not known. */
+void model_record_done(struct model_store *store, const struct model_record *of);
+
 /* Nothing is unstable; frees what is kept for that. model_power.c */
 void model_power_init(struct model_store *store);
 void model_power_clear(struct model_store *store);
 
 /* Something was changed, and before that the objects were BEFORE, which is taken over. */
 void model_power_changed(struct model_store *store, GHashTable *before);
+
+/* The transaction of several commands was executed: it is stable before it is answered. */
+void model_power_transacted(struct model_store *store);
 
 /* REQUEST was executed: what it is about is stable. */
 void model_power_synced(struct model_store *store, const Pohmel__SyncRequest *request);

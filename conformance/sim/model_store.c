@@ -67,6 +67,8 @@ struct model_object *model_add(struct model_store *store, uint64_t id, uint32_t 
     /* Made in a session that was lost, and removed since: it is not made once more. */
     if (!g_hash_table_add(store->used, g_memdup2(&id, sizeof(id))))
         return NULL;
+    if (store->undo.running)
+        g_array_append_val(store->undo.made, id);
     return add_object(store, id, mode);
 }
 
@@ -107,6 +109,18 @@ static void drop_unused(struct model_store *store, uint64_t id)
     struct model_object *object = model_find(store, id);
     if (object && object->links == 0 && id != PH_OBJECT_ROOT && !is_open(store, id))
         g_hash_table_remove(store->objects, &id);
+}
+
+static gboolean is_unused(gpointer id, gpointer value, gpointer store)
+{
+    const struct model_object *object = value;
+    (void) id;
+    return object->links == 0 && object->id != PH_OBJECT_ROOT && !is_open(store, object->id);
+}
+
+void model_drop_unused(struct model_store *store)
+{
+    g_hash_table_foreach_remove(store->objects, is_unused, store);
 }
 
 void model_unlink(struct model_store *store, struct model_object *directory, struct model_entry *entry)
@@ -243,17 +257,21 @@ void model_restore(struct model_store *store, GHashTable *objects, guint moments
     g_array_set_size(store->handles, handles);
 }
 
-static uint32_t run_changes(struct model_store *store, struct ph_call *call,
-                            const Pohmel__TransactRequest *request, Pohmel__TransactReply *reply)
+static uint32_t transact_one(struct model_store *store, struct ph_call *call,
+                             const Pohmel__TransactRequest *request, Pohmel__TransactReply *reply)
 {
-    uint32_t status = PH_ST_OK;
-    for (size_t i = 0; i < request->n_changes; i++) {
-        reply->results[i] = PH_ARENA_NEW(call->arena, Pohmel__ChangeResult);
-        pohmel__change_result__init(reply->results[i]);
-        if (status != PH_ST_OK)
-            reply->results[i]->status = PH_ST_ABORTED;
-        else
-            status = ph_dispatch_change(&model_ops, store, call, request->changes[i], reply->results[i]);
+    guint moments = store->moments->len, handles = store->handles->len;
+    if (store->fail_changes > 0) {
+        store->fail_changes--;
+        return store->fail_status;
+    }
+    GHashTable *before = model_copy_objects(store->objects);
+    uint32_t status = ph_dispatch_change(&model_ops, store, call, request->changes[0], reply->results[0]);
+    if (status == PH_ST_OK) {
+        model_power_changed(store, before);
+        model_record_keep(store, call, reply);
+    } else {
+        model_restore(store, before, moments, handles);
     }
     return status;
 }
@@ -264,22 +282,15 @@ static uint32_t transact(void *self, struct ph_call *call, const Pohmel__Transac
     struct model_store *store = self;
     if (store->dead)
         return PH_ST_IO_ERROR;
-    if (store->fail_changes > 0) {
-        store->fail_changes--;
-        return store->fail_status;
-    }
-    guint moments = store->moments->len, handles = store->handles->len;
-    GHashTable *before = model_copy_objects(store->objects);
     reply->n_results = request->n_changes;
     reply->results = ph_arena_alloc0(call->arena, request->n_changes, sizeof(*reply->results));
-    uint32_t status = run_changes(store, call, request, reply);
-    if (status == PH_ST_OK) {
-        model_power_changed(store, before);
-        model_record_keep(store, call, reply);
-    } else {
-        model_restore(store, before, moments, handles);
+    for (size_t i = 0; i < request->n_changes; i++) {
+        reply->results[i] = PH_ARENA_NEW(call->arena, Pohmel__ChangeResult);
+        pohmel__change_result__init(reply->results[i]);
     }
-    return status;
+    if (request->n_changes > 1)
+        return model_several(store, call, request, reply);
+    return transact_one(store, call, request, reply);
 }
 
 void model_store_fail(struct model_store *store, uint32_t status, unsigned count, gboolean syncs)
@@ -330,6 +341,11 @@ static size_t sessions(void *self, struct ph_store_session *out, size_t max)
     return count;
 }
 
+gboolean model_store_is_dead(const struct model_store *store)
+{
+    return store->dead;
+}
+
 void model_store_die(struct model_store *store)
 {
     store->dead = TRUE;
@@ -349,6 +365,7 @@ struct model_store *model_store_new(const uint64_t *now_us, gboolean empty)
                                          .describe = describe,
                                          .epoch = epoch,
                                          .transact = transact,
+                                         .several = true,
                                          .recorded = model_record_find,
                                          .continued = model_power_continued,
                                          .unbroken = model_power_unbroken,
@@ -361,6 +378,7 @@ struct model_store *model_store_new(const uint64_t *now_us, gboolean empty)
     store->now_us = now_us;
     store->epoch = store->unbroken = 1;
     model_power_init(store);
+    model_several_init(store);
     store->records = g_ptr_array_new_with_free_func(model_record_free);
     store->sessions = g_array_new(FALSE, FALSE, sizeof(struct ph_store_session));
     store->objects = new_objects();
@@ -390,6 +408,7 @@ void model_store_free(struct model_store *store)
     g_hash_table_unref(store->objects);
     g_hash_table_unref(store->used);
     model_power_clear(store);
+    model_several_clear(store);
     g_array_unref(store->moments);
     g_array_unref(store->handles);
     g_array_unref(store->sessions);
@@ -402,6 +421,7 @@ void model_store_restart(struct model_store *store)
 {
     g_autoptr(GArray) open = g_steal_pointer(&store->handles);
     store->handles = g_array_new(FALSE, FALSE, sizeof(struct model_handle));
+    model_several_recover(store);
     for (guint i = 0; i < open->len; i++)
         drop_unused(store, g_array_index(open, struct model_handle, i).object);
     store->dead = FALSE;

@@ -34,6 +34,13 @@ struct ph_store *model_store_interface(struct model_store *store);
 void model_store_die(struct model_store *store);
 void model_store_restart(struct model_store *store);
 
+/* BETWEEN is called with DATA between the steps of transactions of several commands: others may have their
+ * turn there, and the server may die. */
+void model_store_between(struct model_store *store, void (*between)(void *data), void *data);
+
+/* Whether the server that uses it has died. */
+gboolean model_store_is_dead(const struct model_store *store);
+
 /* Power may be lost: from now on it is kept what is stable, and what is not. */
 void model_store_may_lose_power(struct model_store *store);
 

@@ -61,6 +61,15 @@ const struct sim_mutant sim_mutants[] = {
      TRUE},
     {PH_MUTANT_UNSTABLE_FORGOTTEN, "unstable-forgotten", "what the server lost is not made again", 0, TRUE,
      TRUE},
+    {PH_MUTANT_GATE_OPEN, "gate-open", "others come in between the commands of a transaction",
+     SIM_FAVOUR_SEVERAL, FALSE, FALSE},
+    {PH_MUTANT_NOT_ALL_BACK, "first-command-stays", "a transaction that fails leaves its first command done",
+     SIM_FAVOUR_SEVERAL, FALSE, FALSE},
+    {PH_MUTANT_NOT_UNDONE, "no-undo-at-start",
+     "a start leaves what a transaction had done when the server died",
+     SIM_FAVOUR_SEVERAL | SIM_FAVOUR_RESTARTS, FALSE, FALSE},
+    {PH_MUTANT_DONE_AGAIN, "executed-again", "a transaction whose answer is recorded is executed once more",
+     SIM_FAVOUR_SEVERAL | SIM_FAVOUR_RESTARTS, FALSE, FALSE},
     {PH_MUTANT_NONE, NULL, NULL, 0, FALSE, FALSE},
 };
 

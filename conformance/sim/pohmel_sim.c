@@ -41,6 +41,8 @@ static void say(gint64 seed, const struct sim_result *result)
         {"doubtful", result->doubted},
         {"failed", result->failures},
         {"undecided", result->undecided},
+        {"of several commands", result->several},
+        {"looks into their middle", result->middles},
     };
     printf("seed %" PRId64 ": trace %016" PRIx64 ", %" PRIu64 " s", seed, result->trace.hash,
            result->now_us / 1000000);

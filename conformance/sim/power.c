@@ -19,7 +19,8 @@ struct loss {
 
 struct stable {
     uint64_t object, begin_us;
-    int mount; /* by whom what is meant was done; -1 for anybody */
+    uint32_t transaction; /* not 0: that was, and nothing else is meant */
+    int mount;            /* by whom what is meant was done; -1 for anybody */
 };
 
 struct sim_power {
@@ -89,8 +90,9 @@ static gboolean is_blind(const Pohmel__Change *change)
 
 void sim_power_asked(struct world *world, const Pohmel__TransactRequest *request)
 {
-    for (size_t i = 0; world->power && i < request->n_changes; i++)
-        world->power->blind = world->power->blind || is_blind(request->changes[i]);
+    /* Several are stable when they are answered. */
+    if (world->power && request->n_changes == 1)
+        world->power->blind = world->power->blind || is_blind(request->changes[0]);
 }
 
 gboolean sim_power_excuses(const struct world *world, uint64_t object)
@@ -101,10 +103,18 @@ gboolean sim_power_excuses(const struct world *world, uint64_t object)
 
 void sim_power_synced(struct world *world, int mount, uint64_t object, uint64_t begin_us)
 {
-    const struct stable stable = {object, begin_us, world->write_back ? mount : -1};
+    const struct stable stable = {
+        .object = object, .begin_us = begin_us, .mount = world->write_back ? mount : -1};
     const GArray *losses = world->power ? world->power->losses : NULL;
     /* What waited for a server through a loss of power is asked of the next one, for what is there. */
     if (losses && (losses->len == 0 || g_array_index(losses, struct loss, losses->len - 1).at_us < begin_us))
+        g_array_append_val(world->power->stable, stable);
+}
+
+void sim_power_transacted(struct world *world, uint32_t transaction)
+{
+    const struct stable stable = {.begin_us = world->now_us, .transaction = transaction, .mount = -1};
+    if (world->power)
         g_array_append_val(world->power->stable, stable);
 }
 
@@ -158,6 +168,11 @@ static gboolean is_stable(const struct sim_power *power, const struct ph_event *
     uint64_t object = store_object(event);
     for (guint i = 0; i < power->stable->len; i++) {
         const struct stable *stable = &g_array_index(power->stable, struct stable, i);
+        if (stable->transaction != 0) {
+            if (stable->transaction == event->transaction && stable->begin_us < loss->at_us)
+                return TRUE;
+            continue;
+        }
         if (stable->mount >= 0 && stable->mount != event->mount)
             continue;
         if ((stable->object == 0 || stable->object == object) && event->end_ns / 1000 <= stable->begin_us &&

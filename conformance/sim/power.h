@@ -34,6 +34,9 @@ gboolean sim_power_excuses(const struct world *world, uint64_t object);
  * is not meant. */
 void sim_power_synced(struct world *world, int mount, uint64_t object, uint64_t begin_us);
 
+/* Number TRANSACTION of the history was answered: it is stable. */
+void sim_power_transacted(struct world *world, uint32_t transaction);
+
 /* Time passed: notices when all who live are back, and have made again what they kept. */
 void sim_power_tick(struct world *world);
 /* Whether that is so. */

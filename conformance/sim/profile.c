@@ -40,7 +40,7 @@ static void choose_deeds(struct sim_profile *profile, struct ph_random *random)
         [SIM_LINK] = 6,   [SIM_RENAME] = 8,   [SIM_SYNC] = 4,
     };
     gboolean names = ph_random_chance(random, 600), data = !names || ph_random_chance(random, 500);
-    for (int i = 0; i < SIM_DEEDS; i++) {
+    for (int i = 0; i < SIM_SEVERAL; i++) {
         gboolean of_data =
             i == SIM_READ || i == SIM_WRITE || i == SIM_APPEND || i == SIM_CHOWN || i == SIM_GETATTR;
         profile->weight[i] = (of_data ? data : names) ? even[i] : 0;
@@ -105,6 +105,19 @@ void sim_profile_caching(struct sim_profile *profile, struct ph_random *random)
     /* Who does not claim what he held goes on using it until he notices: R-9.6-3. */
     if (profile->resumable && ph_random_chance(random, 300))
         profile->server_crash_per_mille = ONE_OF(random, 3, 10);
+}
+
+void sim_profile_several(struct sim_profile *profile, uint64_t seed, gboolean often)
+{
+    enum { OFTEN_PER_MILLE = 600, PER_MILLE = 350, LOOKS = 10 };
+    static const uint64_t salt = UINT64_C(0x5e7e2a1); /* chance of its own: other worlds stay what they are */
+    struct ph_random random;
+    ph_random_seed(&random, seed ^ salt);
+    if (!ph_random_chance(&random, often ? OFTEN_PER_MILLE : PER_MILLE))
+        return;
+    profile->weight[SIM_SEVERAL] = ONE_OF(&random, 5, 15, 40);
+    profile->weight[SIM_STAT] += LOOKS;
+    profile->weight[SIM_READ] += LOOKS;
 }
 
 void sim_profile_quiet(struct sim_profile *profile)

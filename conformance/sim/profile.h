@@ -26,6 +26,7 @@ enum sim_deed {
     SIM_LINK,
     SIM_RENAME,
     SIM_SYNC,
+    SIM_SEVERAL,
     SIM_DEEDS,
 };
 
@@ -58,6 +59,9 @@ void sim_profile_locks(struct sim_profile *profile);
 
 /* That of a world whose machines cache; all chance comes from RANDOM. */
 void sim_profile_caching(struct sim_profile *profile, struct ph_random *random);
+
+/* In some worlds programs make transactions of several commands: SEED says in which. OFTEN: in many. */
+void sim_profile_several(struct sim_profile *profile, uint64_t seed, gboolean often);
 
 /* Nothing goes wrong by itself, and sessions outlive what does. */
 void sim_profile_quiet(struct sim_profile *profile);

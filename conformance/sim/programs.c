@@ -2,7 +2,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "conformance/sim/caching.h"
+#include "conformance/sim/programs.h"
 #include "conformance/sim/tell.h"
 #include "conformance/sim/writeback.h"
 #include "ph_commands.h"
@@ -45,8 +45,7 @@ static void think(struct sim_process *process)
     sim_after_at(process->client, us, next_deed, process, NULL);
 }
 
-/* A name, usually of the group that the client likes best. */
-static unsigned some_slot(struct sim_process *process)
+unsigned sim_program_slot(struct sim_process *process)
 {
     struct world *world = process->client->world;
     unsigned group = (unsigned) process->client->index % world->profile.groups;
@@ -57,7 +56,7 @@ static unsigned some_slot(struct sim_process *process)
 
 /* --- Answers --- */
 
-static void done(struct sim_process *process, const struct sim_answer *answer)
+void sim_program_done(struct sim_process *process, const struct sim_answer *answer)
 {
     struct world *world = world_of(process);
     if (!process->busy)
@@ -72,7 +71,7 @@ static void on_attr(struct sim_process *process, const struct sim_answer *answer
 {
     if (answer->has_attr)
         sim_saw_attr(process, &answer->attr, "stat");
-    done(process, answer);
+    sim_program_done(process, answer);
 }
 
 /* What a name stands for, then that object's attributes. */
@@ -84,7 +83,7 @@ static void go_to(struct sim_process *process, uint64_t object, const char *call
     if (attr) {
         world->result->kernel_hits++;
         sim_saw_attr(process, attr, call);
-        done(process, &(struct sim_answer){.status = PH_ST_OK});
+        sim_program_done(process, &(struct sim_answer){.status = PH_ST_OK});
     } else {
         sim_ask_attr(process, object, on_attr);
     }
@@ -101,7 +100,7 @@ static void on_lookup(struct sim_process *process, const struct sim_answer *answ
                 process->seen_object[process->slot / PH_SLOTS] = answer->object;
         }
     }
-    done(process, answer);
+    sim_program_done(process, answer);
 }
 
 static void do_stat(struct sim_process *process, unsigned slot)
@@ -116,7 +115,7 @@ static void do_stat(struct sim_process *process, unsigned slot)
     /* What kind of object it is the kernel knows as long as it has it. */
     sim_saw(process, sim_names_of(slot), PH_HAS, slot, object != 0, "kernel's name");
     if (object == 0)
-        done(process, &(struct sim_answer){.status = PH_ST_OK});
+        sim_program_done(process, &(struct sim_answer){.status = PH_ST_OK});
     else
         go_to(process, object, "kernel's attributes");
 }
@@ -127,7 +126,7 @@ static void on_list(struct sim_process *process, const struct sim_answer *answer
         if (sim_slot_directory(slot) == process->object)
             sim_saw(process, sim_names_of(slot), PH_HAS, slot, answer->objects[slot] != 0, "readdir");
     }
-    done(process, answer);
+    sim_program_done(process, answer);
 }
 
 static void do_list(struct sim_process *process)
@@ -161,7 +160,7 @@ static void on_open(struct sim_process *process, const struct sim_answer *answer
         opened->handle = 0;
     else
         opened->session = ph_client_opened(process->client->core)->generation;
-    done(process, answer);
+    sim_program_done(process, answer);
 }
 
 /* Whether the file is open; FALSE: it is being opened. */
@@ -200,7 +199,7 @@ static void on_read(struct sim_process *process, const struct sim_answer *answer
 {
     if (answer->data)
         saw_data(process, answer->data, "read");
-    done(process, answer);
+    sim_program_done(process, answer);
 }
 
 static uint64_t some_file(struct sim_process *process)
@@ -222,7 +221,12 @@ static void do_read(struct sim_process *process)
     }
     world_of(process)->result->kernel_hits++;
     saw_data(process, pages, "kernel's pages");
-    done(process, &(struct sim_answer){.status = PH_ST_OK});
+    sim_program_done(process, &(struct sim_answer){.status = PH_ST_OK});
+}
+
+uint64_t sim_program_handle(struct sim_process *process, uint64_t object)
+{
+    return is_open(process, object) ? opened_of(process, object)->handle : 0;
 }
 
 /* One to be changed. */
@@ -241,7 +245,7 @@ static uint64_t some_log(struct sim_process *process)
     return MODEL_LOG;
 }
 
-static uint64_t new_value(struct sim_process *process)
+uint64_t sim_program_value(struct sim_process *process)
 {
     return process->value = PH_VALUE(sim_worker_of(process) % VALUE_WORKERS, ++world_of(process)->next_value);
 }
@@ -258,7 +262,7 @@ static void on_write(struct sim_process *process, const struct sim_answer *answe
         sim_did(process, &event);
     if (says_something(answer))
         sim_saw_attr(process, &answer->attr, "write's attributes");
-    done(process, answer);
+    sim_program_done(process, answer);
 }
 
 static void do_write(struct sim_process *process, uint64_t object)
@@ -266,7 +270,7 @@ static void do_write(struct sim_process *process, uint64_t object)
     uint64_t words[PH_RECORD_BYTES / sizeof(uint64_t)];
     if (!is_open(process, object))
         return;
-    uint64_t value = GUINT64_TO_LE(new_value(process)), handle = opened_of(process, object)->handle;
+    uint64_t value = GUINT64_TO_LE(sim_program_value(process)), handle = opened_of(process, object)->handle;
     for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
         words[i] = value;
     if (object == MODEL_LOG) {
@@ -285,13 +289,13 @@ static void on_chown(struct sim_process *process, const struct sim_answer *answe
     event.value = process->value;
     if (!sim_is_lost(process, answer, &event) && answer->status == PH_ST_OK)
         sim_did(process, &event);
-    done(process, answer);
+    sim_program_done(process, answer);
 }
 
 static void do_chown(struct sim_process *process)
 {
     process->object = some_register(process);
-    sim_ask_chown(process, process->object, (uint32_t) new_value(process), on_chown);
+    sim_ask_chown(process, process->object, (uint32_t) sim_program_value(process), on_chown);
 }
 
 static void on_sync(struct sim_process *process, const struct sim_answer *answer)
@@ -299,7 +303,7 @@ static void on_sync(struct sim_process *process, const struct sim_answer *answer
     if (answer->status == PH_ST_OK)
         sim_power_synced(world_of(process), process->client->index,
                          process->object == PH_OBJECT_ROOT ? 0 : process->object, process->started_us);
-    done(process, answer);
+    sim_program_done(process, answer);
 }
 
 static void do_sync(struct sim_process *process)
@@ -337,21 +341,27 @@ static void on_create(struct sim_process *process, const struct sim_answer *answ
     sim_saw_failure(process, answer->status, process->slot, "create");
     if (answer->has_attr)
         sim_saw_attr(process, &answer->attr, "create's attributes");
-    done(process, answer);
+    sim_program_done(process, answer);
 }
 
-static gboolean do_create(struct sim_process *process, gboolean directory)
+uint64_t sim_program_id(struct sim_process *process)
 {
     struct sim_client *client = process->client;
     struct ph_client_actions actions;
     ph_client_actions_init(&actions);
-    process->value = ph_client_take_ids(client->core, 1, sim_client_ms(client), &actions);
+    uint64_t id = ph_client_take_ids(client->core, 1, sim_client_ms(client), &actions);
     sim_client_act(client, &actions);
+    return id;
+}
+
+static gboolean do_create(struct sim_process *process, gboolean directory)
+{
+    process->value = sim_program_id(process);
     if (process->value == 0)
         return FALSE;
     process->made_directory = directory;
-    process->slot = some_slot(process);
-    sim_ask_create(process, process->slot, process->value, sim_chance(client->world, 700), directory,
+    process->slot = sim_program_slot(process);
+    sim_ask_create(process, process->slot, process->value, sim_chance(world_of(process), 700), directory,
                    on_create);
     return TRUE;
 }
@@ -360,14 +370,14 @@ static void on_remove(struct sim_process *process, const struct sim_answer *answ
 {
     changed(process, answer, PH_DROP, process->made_directory ? PH_DIRECTORY : 0, "remove");
     sim_saw_failure(process, answer->status, process->slot, "remove");
-    done(process, answer);
+    sim_program_done(process, answer);
 }
 
 static void do_remove(struct sim_process *process)
 {
     struct world *world = world_of(process);
     process->made_directory = world->profile.weight[SIM_MKDIR] > 0 && sim_chance(world, 300);
-    process->slot = some_slot(process);
+    process->slot = sim_program_slot(process);
     sim_ask_remove(process, process->slot, process->made_directory, on_remove);
 }
 
@@ -379,7 +389,7 @@ static void on_link(struct sim_process *process, const struct sim_answer *answer
         sim_saw_attr(process, &answer->attr, "link's attributes");
     if (answer->status == PH_ST_STALE)
         process->seen_object[process->slot / PH_SLOTS] = 0;
-    done(process, answer);
+    sim_program_done(process, answer);
 }
 
 static void on_rename(struct sim_process *process, const struct sim_answer *answer)
@@ -394,7 +404,7 @@ static void on_rename(struct sim_process *process, const struct sim_answer *answ
         sim_saw(process, sim_names_of(process->slot), PH_HAS, process->slot, 0, "rename");
     if (answer->status == PH_ST_EXISTS)
         sim_saw(process, sim_names_of(process->slot2), PH_HAS, process->slot2, 1, "rename");
-    done(process, answer);
+    sim_program_done(process, answer);
 }
 
 static void do_rename(struct sim_process *process)
@@ -402,7 +412,7 @@ static void do_rename(struct sim_process *process)
     struct world *world = world_of(process);
     struct sim_caching *caching = process->client->caching;
     uint64_t one, other;
-    process->slot = some_slot(process);
+    process->slot = sim_program_slot(process);
     process->slot2 = process->slot / PH_SLOTS * PH_SLOTS +
                      (process->slot + 1 + (unsigned) sim_below(world, PH_SLOTS - 1)) % PH_SLOTS;
     process->flags = sim_chance(world, 500) ? 0 : sim_chance(world, 700) ? NO_REPLACE : EXCHANGE;
@@ -446,7 +456,7 @@ static gboolean do_names(struct sim_process *process, enum sim_deed deed)
         do_remove(process);
         return TRUE;
     case SIM_LINK:
-        process->slot = some_slot(process);
+        process->slot = sim_program_slot(process);
         if (process->seen_object[process->slot / PH_SLOTS] == 0)
             do_stat(process, process->slot);
         else
@@ -456,13 +466,14 @@ static gboolean do_names(struct sim_process *process, enum sim_deed deed)
         do_rename(process);
         return TRUE;
     default:
-        do_stat(process, some_slot(process));
+        do_stat(process, sim_program_slot(process));
         return TRUE;
     }
 }
 
 static gboolean do_deed(struct sim_process *process, enum sim_deed deed)
 {
+    gboolean opening = FALSE;
     switch (deed) {
     case SIM_GETATTR:
         go_to(process, some_file(process), "kernel's attributes");
@@ -482,6 +493,8 @@ static gboolean do_deed(struct sim_process *process, enum sim_deed deed)
     case SIM_SYNC:
         do_sync(process);
         return TRUE;
+    case SIM_SEVERAL:
+        return sim_do_several(process, &opening) || opening;
     default:
         return do_names(process, deed);
     }

@@ -59,15 +59,13 @@ static void on_start(struct world *world, void *data)
     world->dying = FALSE;
 }
 
-/* With the machine, if world->powerless says so. */
-static void on_crash(struct world *world, void *data)
+void sim_server_bury(struct world *world)
 {
     struct ph_actions actions = {0};
-    (void) data;
+    world->broken_off = FALSE;
     sim_trace_line(&world->result->trace, world->now_us, "server", "dies%s, with %u calls under way",
                    world->powerless ? " for lack of power" : "", world->running->len);
     world->result->server_crashes++;
-    model_store_die(world->store);
     bury_running(world);
     bury_connections(world);
     /* Those that were waiting. */
@@ -83,6 +81,16 @@ static void on_crash(struct world *world, void *data)
         sim_power_lost(world);
     world->powerless = FALSE;
     sim_after(world, sim_below(world, DOWN_US), on_start, NULL, NULL);
+}
+
+/* With the machine, if world->powerless says so. */
+static void on_crash(struct world *world, void *data)
+{
+    (void) data;
+    model_store_die(world->store);
+    world->broken_off = world->middle;
+    if (!world->middle)
+        sim_server_bury(world);
 }
 
 gboolean sim_server_crash_now(struct world *world)

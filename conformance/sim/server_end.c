@@ -23,6 +23,7 @@ void sim_server_init(struct world *world)
     world->store = model_store_new(&world->now_us, world->caching);
     world->exports[0] = (struct ph_server_export){
         .name = "model", .store = model_store_interface(world->store), .watched = true};
+    model_store_between(world->store, sim_middle, world);
     world->running = g_ptr_array_new();
     sim_server_start(world);
 }
@@ -179,17 +180,27 @@ static void on_done(struct world *world, void *data)
     perform(world, &actions);
 }
 
-static void on_execute(struct world *world, void *data)
+static void execute(struct world *world, struct sim_running *running)
 {
-    struct sim_running *running = data;
-    if (!running->call) {
-        g_free(running);
-        return;
-    }
     ph_server_execute(running->call);
     running->executed = TRUE;
     /* Others may run between the deed and its answer. */
     sim_after(world, sim_below(world, world->profile.answer_us), on_done, running, g_free);
+}
+
+static void on_execute(struct world *world, void *data)
+{
+    struct sim_running *running = data;
+    gboolean beside = world->executing;
+    if (!running->call) {
+        g_free(running);
+        return;
+    }
+    world->executing = TRUE;
+    execute(world, running);
+    world->executing = beside;
+    if (world->broken_off && !beside)
+        sim_server_bury(world);
 }
 
 static void note_session(struct sim_conn *conn, const struct ph_frame *frame)
@@ -219,7 +230,7 @@ void sim_server_frame(struct sim_conn *conn, struct ph_frame *frame)
     if (admission == PH_ADMIT_SLOW)
         sim_after(world, sim_below(world, world->profile.disk_us), on_execute, running, g_free);
     else
-        on_execute(world, running);
+        execute(world, running);
 }
 
 void sim_server_closed(struct sim_conn *conn)

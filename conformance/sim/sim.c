@@ -178,6 +178,7 @@ static void world_end(struct world *world)
     sim_history_clear(&world->history);
     g_array_unref(world->doubts);
     g_array_unref(world->glimpsed);
+    g_hash_table_unref(world->whole);
     /* After a broken promise calls may be under way; the process ends soon. */
     if (!world->result->violation)
         sim_server_clear(world);
@@ -242,6 +243,9 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     else
         sim_profile_locks(&world->profile);
     sim_profile_favour(&world->profile, options->favour);
+    if (world->caching && !options->single)
+        sim_profile_several(&world->profile, options->seed,
+                            options->fault || (options->favour & SIM_FAVOUR_SEVERAL));
     if (options->no_loss)
         world->profile.cut_per_mille = world->profile.pause_per_mille =
             world->profile.server_crash_per_mille = 0;
@@ -258,6 +262,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     sim_history_init(&world->history);
     world->doubts = g_array_new(FALSE, FALSE, sizeof(struct sim_doubt));
     world->glimpsed = g_array_new(FALSE, FALSE, sizeof(struct sim_glimpsed));
+    world->whole = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     if (world->fault)
         sim_strike_plan(world);
     sim_server_init(world);

@@ -13,7 +13,13 @@
 #include "conformance/sim/trace.h"
 
 /* What happens more often than by chance. */
-enum sim_favour { SIM_FAVOUR_PAUSES = 1, SIM_FAVOUR_CUTS = 2, SIM_FAVOUR_NAMES = 4, SIM_FAVOUR_RESTARTS = 8 };
+enum sim_favour {
+    SIM_FAVOUR_PAUSES = 1,
+    SIM_FAVOUR_CUTS = 2,
+    SIM_FAVOUR_NAMES = 4,
+    SIM_FAVOUR_RESTARTS = 8,
+    SIM_FAVOUR_SEVERAL = 16
+};
 
 struct sim_options {
     uint64_t seed;
@@ -22,6 +28,7 @@ struct sim_options {
     gboolean write_back;  /* and write back later */
     gboolean no_loss;     /* no connection breaks, and nobody stands still: sessions end with their clients */
     gboolean no_trace;    /* nothing is written down */
+    gboolean single;      /* no transactions of several commands */
     unsigned favour;      /* enum sim_favour, bits */
     enum sim_fault fault; /* nothing goes wrong but this, in PHASE; SIM_FAULT_NONE: whatever chance brings */
     enum sim_phase phase;
@@ -36,6 +43,7 @@ struct sim_result {
     uint64_t now_us, events, transactions, repeats, cuts, sessions, locks, cancels;
     uint64_t hits, kernel_hits, recalls, glimpses, reclaims, early_recalls, fences, pauses, crashes, judged,
         failures, undecided, server_crashes, power_losses, strikes; /* of worlds that cache */
+    uint64_t several, middles; /* transactions of several commands; moments within such */
     uint64_t local, forwarded, written_back, merged, cancelled_here, doubted, ranges,
         ranges_cut; /* of worlds that write back */
 };

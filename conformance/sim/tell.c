@@ -112,10 +112,24 @@ static void saw_size(const struct sim_process *process, const struct ph_cached_a
     }
 }
 
+/* Made and filled in one moment: nobody sees it without what is in it. */
+static void check_whole(const struct sim_process *process, const struct ph_cached_attr *attr,
+                        const char *call)
+{
+    struct world *world = process->client->world;
+    if (g_hash_table_contains(world->whole, &attr->object) && attr->size != MODEL_VALUE_BYTES &&
+        sim_power_is_over(world))
+        sim_violate(world,
+                    "%s: %s: a file of %" G_GUINT64_FORMAT
+                    " bytes was seen, of a transaction that made and filled it",
+                    process->client->name, call, attr->size);
+}
+
 void sim_saw_attr(const struct sim_process *process, const struct ph_cached_attr *attr, const char *call)
 {
     if (!is_reliable(process, attr))
         return;
+    check_whole(process, attr, call);
     if (is_register(attr->object)) {
         sim_saw(process, SIM_OBJECT_OWNER + sim_register_of(attr->object), PH_GET, 0, attr->uid, call);
         saw_size(process, attr, call);

@@ -9,6 +9,7 @@
 #include "conformance/sim/phase.h"
 #include "conformance/sim/power.h"
 #include "conformance/sim/profile.h"
+#include "conformance/sim/several.h"
 #include "conformance/sim/sim.h"
 #include "conformance/sim/strike.h"
 #include "runtime/base/random.h"
@@ -63,6 +64,7 @@ struct sim_process {
     struct sim_opened {
         uint64_t handle, session;
     } opened[1 + MODEL_REGISTERS];
+    struct sim_several several; /* that it makes */
 };
 
 struct sim_client {
@@ -85,7 +87,7 @@ struct sim_client {
     struct sim_conn *last_conn; /* through which what failed just now had been sent */
     struct sim_conn *conn;      /* NULL for none */
     uint64_t next_handle;
-    gboolean closed, closed_in_order;
+    gboolean closed, closed_in_order, close_answered;
     struct ph_reclaim reclaim; /* leases that it is claiming */
     GHashTable *owned;         /* what waits for answers: pointer -> GDestroyNotify */
     GHashTable *repeats;       /* id -> struct repeat, of transactions that were sent twice */
@@ -116,6 +118,9 @@ struct world {
     GPtrArray *running;       /* struct sim_running: calls on their way through the server */
     gboolean dying;           /* it is planned that the server dies */
     gboolean powerless;       /* and its machine with it */
+    gboolean executing;       /* a call is being executed that others may run beside */
+    gboolean middle;          /* and is between two commands of its transaction */
+    gboolean broken_off;      /* the server died there */
     struct sim_profile profile;
     struct sim_client *clients[SIM_CLIENTS_MAX]; /* those that live */
     GPtrArray *all_clients;                      /* those that crashed too */
@@ -124,7 +129,9 @@ struct world {
     GArray *glimpsed;          /* struct sim_glimpsed */
     uint64_t glimpses_lost_us; /* when one was last lost that may not have been seen yet */
     uint64_t next_value;
-    GPtrArray *conns; /* struct sim_conn, all that there ever were */
+    uint32_t last_transaction; /* of several commands; number in the history */
+    GHashTable *whole;         /* ids of files that are never seen without what is in them */
+    GPtrArray *conns;          /* struct sim_conn, all that there ever were */
     struct sim_holder holders[MODEL_REGISTERS];
     gboolean caching; /* its clients do, and tell what they see */
     gboolean write_back;
@@ -152,6 +159,8 @@ void sim_after_at(struct sim_client *client, uint64_t delay_us, sim_event_fn fn,
 
 /* Lets the next event happen. FALSE when there is none. */
 gboolean sim_step(struct world *world);
+/* When that happens. */
+uint64_t sim_next_us(const struct world *world);
 void sim_drop_events(struct world *world);
 
 /* A random number below BOUND; TRUE in PER_MILLE of 1000 cases. */
@@ -237,6 +246,12 @@ gboolean sim_server_crash_now(struct world *world);
 
 /* The same with its machine: what was not stable is lost. */
 gboolean sim_server_lose_power(struct world *world);
+
+/* Where it died in the middle of a transaction: what was put off until nothing of it is executed any more. */
+void sim_server_bury(struct world *world);
+
+/* middle.c: others have their turn between two commands; for model_store_between. */
+void sim_middle(void *world);
 
 /* A call on its way through the server. */
 struct sim_running {

@@ -24,6 +24,10 @@ enum ph_mutant {
     PH_MUTANT_SIZE_OF_THE_STORE,   /* while ranges are out, reads and attributes show the size that the store
                                       has */
     PH_MUTANT_STABLE_EARLY,        /* what was changed is said to be stable before it is */
+    PH_MUTANT_GATE_OPEN,           /* others come in while a transaction of several commands is executed */
+    PH_MUTANT_NOT_UNDONE,          /* a start leaves what a transaction had done when the server died */
+    PH_MUTANT_DONE_AGAIN,          /* one that was done before the server died is executed again */
+    PH_MUTANT_NOT_ALL_BACK,        /* the first command stays when another one of the transaction fails */
     /* The client's. */
     PH_MUTANT_RECALL_FORGOTTEN, /* a recall that overtakes its grant is answered and forgotten */
     PH_MUTANT_RELEASE_LOST,     /* a recall of what is not held is not answered */

@@ -1,6 +1,7 @@
 /* Transactions of several commands are executed alone: nobody reads or changes anything of their export
  * meanwhile, so that nobody sees the middle of one. What comes then is parked, for as long as that takes;
  * what is being executed already is waited for. docs/protocol.md, section 5.4. */
+#include "runtime/base/mutant.h"
 #include "server/core/private.h"
 
 /* Whether COMMAND reads or changes objects. */
@@ -75,7 +76,7 @@ bool ph_gate_parks(struct ph_server_call *call)
     struct ph_gate *gate;
 
     if (__atomic_load_n(&server->gates, __ATOMIC_ACQUIRE) == 0 || call->session == NULL ||
-        !is_concerned(call->frame->header.command))
+        !is_concerned(call->frame->header.command) || PH_MUTANT(GATE_OPEN))
         return false;
     gate = gate_of(call);
     ph_server_enter(call->server, &call->actions);

@@ -151,6 +151,34 @@ static struct point *points_of(struct ph_event **events, size_t count)
     return points;
 }
 
+/* The parts of a transaction become one event, the first of them. Returns how many are left. */
+static size_t join(struct ph_event **events, size_t count)
+{
+    struct ph_event **last = calloc(count + 1, sizeof *last);
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct ph_event *event = events[i];
+        size_t head = event->transaction ? 0 : kept;
+
+        event->then = NULL;
+        while (head < kept && events[head]->transaction != event->transaction)
+            head++;
+        if (head == kept) {
+            last[kept] = event;
+            events[kept++] = event;
+            continue;
+        }
+        last[head]->then = event;
+        last[head] = event;
+        events[head]->maybe = events[head]->maybe || event->maybe;
+        if (events[head]->end_ns < event->end_ns)
+            events[head]->end_ns = event->end_ns;
+    }
+    free(last);
+    return kept;
+}
+
 static enum ph_verdict judge(const struct ph_object *object, struct ph_event **events, size_t count,
                              uint64_t origin_ns, FILE *out)
 {
@@ -196,7 +224,7 @@ static enum ph_verdict judge_names(const struct ph_object *object, struct ph_eve
             if (!ph_model_is_read(events[i]) || sees_links(events[i]) == links)
                 some[used++] = events[i];
         }
-        verdict = judge(object, some, used, origin_ns, out);
+        verdict = judge(object, some, join(some, used), origin_ns, out);
     }
     free(some);
     return verdict;
@@ -215,8 +243,10 @@ enum ph_verdict ph_check_object(const struct ph_object *object, unsigned index, 
     }
     if (object->model == PH_MODEL_NAMES)
         verdict = judge_names(object, mine, used, origin_ns, out);
+    else if (object->model == PH_MODEL_WORDS && !ph_words_number(mine, used))
+        verdict = PH_VERDICT_UNDECIDED;
     else
-        verdict = judge(object, mine, used, origin_ns, out);
+        verdict = judge(object, mine, join(mine, used), origin_ns, out);
     free(mine);
     return verdict;
 }

@@ -21,12 +21,13 @@ enum ph_model {
     PH_MODEL_REGISTER, /* one value: a word of data, a mode, a size, a target */
     PH_MODEL_NAMES,    /* PH_SLOTS names, each absent or standing for a file or a directory */
     PH_MODEL_LOG,      /* records that are only ever appended */
+    PH_MODEL_WORDS,    /* PH_SLOTS registers that are judged together */
 };
 
 /* What an event did (it succeeded), or what it saw. */
 enum ph_deed {
-    PH_SET,      /* register: VALUE was stored */
-    PH_GET,      /* register: VALUE was seen */
+    PH_SET,      /* register: VALUE was stored; words: in SLOT */
+    PH_GET,      /* register: VALUE was seen; words: in SLOT */
     PH_ADD,      /* names: SLOT was absent and stands for VALUE now */
     PH_PUT,      /* names: SLOT stands for the file VALUE now; it was absent or a file */
     PH_DROP,     /* names: SLOT was there, and a directory if VALUE is PH_DIRECTORY, a file otherwise */
@@ -54,12 +55,16 @@ struct ph_event {
     uint8_t deed, slot, slot2;
     uint8_t worker, mount;
     bool maybe; /* its answer was lost: it happened until its end, or not at all */
+    uint32_t
+        transaction; /* not 0: with all others of that number in one moment, in the order of the events */
+    struct ph_event *then; /* of the checker: the next one of the transaction */
 };
 
 struct ph_object {
     const char *name;
     enum ph_model model;
-    const char *slot[PH_SLOTS]; /* PH_MODEL_NAMES: how the names are called; NULL where there is none */
+    const char
+        *slot[PH_SLOTS]; /* PH_MODEL_NAMES, PH_MODEL_WORDS: how they are called; NULL where there is none */
 };
 
 /* A value that no other worker stores: who, and which of his. Below 1 << 29, so that

@@ -126,7 +126,7 @@ static unsigned step_names(uint64_t state, const struct ph_event *event, uint64_
     }
 }
 
-unsigned ph_model_step(enum ph_model model, uint64_t state, const struct ph_event *event, uint64_t next[2])
+static unsigned step_one(enum ph_model model, uint64_t state, const struct ph_event *event, uint64_t next[2])
 {
     switch (model) {
     case PH_MODEL_REGISTER:
@@ -139,8 +139,22 @@ unsigned ph_model_step(enum ph_model model, uint64_t state, const struct ph_even
         if (event->deed == PH_APPEND)
             return only(state == event->value, state + 1, next);
         return only(event->deed == PH_LENGTH && state * PH_RECORD_BYTES == event->value, state, next);
+    case PH_MODEL_WORDS:
+        if (event->deed == PH_SET)
+            return only(true, with(state, event->slot, event->value), next);
+        return only(event->deed == PH_GET && at(state, event->slot) == event->value, state, next);
     }
     return 0;
+}
+
+unsigned ph_model_step(enum ph_model model, uint64_t state, const struct ph_event *event, uint64_t next[2])
+{
+    unsigned count = step_one(model, state, event, next);
+
+    /* What is done in a transaction leads to one state. */
+    for (const struct ph_event *then = event->then; then && count; then = then->then)
+        count = step_one(model, next[0], then, next);
+    return count;
 }
 
 static void print_value(uint64_t value, char *text, size_t size)
@@ -178,7 +192,10 @@ void ph_model_print_state(const struct ph_object *object, uint64_t state, char *
     for (unsigned slot = 0; slot < PH_SLOTS && len < size; slot++) {
         if (!object->slot[slot])
             continue;
-        print_identity(at(state, slot), id, sizeof id);
+        if (object->model == PH_MODEL_WORDS)
+            snprintf(id, sizeof id, "value %" PRIu64, at(state, slot));
+        else
+            print_identity(at(state, slot), id, sizeof id);
         len += (size_t) snprintf(text + len, size - len, "%s%s=%s", len ? ", " : "{", object->slot[slot], id);
     }
     if (len < size)
@@ -227,13 +244,15 @@ static void print_names_event(const struct ph_object *object, const struct ph_ev
     }
 }
 
-void ph_model_print_event(const struct ph_object *object, const struct ph_event *event, char *text,
-                          size_t size)
+static void print_one(const struct ph_object *object, const struct ph_event *event, char *text, size_t size)
 {
     char value[32];
 
     print_value(event->value, value, sizeof value);
-    if (object->model == PH_MODEL_NAMES)
+    if (object->model == PH_MODEL_WORDS)
+        snprintf(text, size, "%s value %" PRIu64 " in %s", event->deed == PH_SET ? "stored" : "saw",
+                 event->value, object->slot[event->slot]);
+    else if (object->model == PH_MODEL_NAMES)
         print_names_event(object, event, text, size);
     else if (event->deed == PH_SET)
         snprintf(text, size, "stored %s", value);
@@ -244,6 +263,18 @@ void ph_model_print_event(const struct ph_object *object, const struct ph_event 
     else
         snprintf(text, size, "saw %" PRIu64 " bytes (%g records)", event->value,
                  (double) event->value / PH_RECORD_BYTES);
+}
+
+void ph_model_print_event(const struct ph_object *object, const struct ph_event *event, char *text,
+                          size_t size)
+{
+    char one[128];
+    size_t len = 0;
+
+    for (const struct ph_event *part = event; part && len < size; part = part->then) {
+        print_one(object, part, one, sizeof one);
+        len += (size_t) snprintf(text + len, size - len, "%s%s", len ? "; in the same moment " : "", one);
+    }
 }
 
 static bool has_identity(const struct ph_event *event)
@@ -288,6 +319,31 @@ bool ph_names_number(struct ph_event **events, size_t count)
     return kept < IS_DIRECTORY;
 }
 
+bool ph_words_number(struct ph_event **events, size_t count)
+{
+    uint64_t *known = calloc(count + 1, sizeof *known);
+    size_t used = 0, kept = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (events[i]->value)
+            known[used++] = events[i]->value;
+    }
+    qsort(known, used, sizeof *known, compare_numbers);
+    for (size_t i = 0; i < used; i++) {
+        if (!i || known[i] != known[i - 1])
+            known[kept++] = known[i];
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (events[i]->value) {
+            const uint64_t *found = bsearch(&events[i]->value, known, kept, sizeof *known, compare_numbers);
+
+            events[i]->value = (uint64_t) (found - known) + 1;
+        }
+    }
+    free(known);
+    return kept < SLOT_MASK;
+}
+
 static bool is_rename(const struct ph_event *event)
 {
     return event->deed == PH_MOVE || event->deed == PH_MOVE_NEW || event->deed == PH_SWAP;
@@ -296,7 +352,7 @@ static bool is_rename(const struct ph_event *event)
 void ph_names_mark_races(struct ph_event **events, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; is_rename(events[i]) && j < count; j++) {
+        for (size_t j = 0; is_rename(events[i]) && !events[i]->transaction && j < count; j++) {
             if (i != j && is_rename(events[j]) && events[j]->begin_ns <= events[i]->end_ns &&
                 events[i]->begin_ns <= events[j]->end_ns)
                 events[i]->extra = 1;
