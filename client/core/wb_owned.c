@@ -1,4 +1,5 @@
 /* The list of what the server has applied and not yet made stable, and what it takes to make it shorter. */
+#include "client/core/wb_everything.h"
 #include "client/core/wb_owned.h"
 
 #include <stdlib.h>
@@ -274,6 +275,15 @@ static void unanswered(struct ph_wb *wb, const struct ph_wb_call *call)
         all_moved(wb);
 }
 
+/* Several commands that are stable, and with them all that was answered before they were sent: R-5.4-8. */
+static void several_are_stable(struct ph_wb *wb, const struct ph_wb_call *call)
+{
+    struct wb_owned *kept = wb->owned;
+    while (call->session == wb->session && kept->first != NULL && kept->first->number <= call->owned_number)
+        wb_owned_drop(wb, NULL);
+    all_moved(wb);
+}
+
 void wb_owned_answered(struct ph_wb *wb, const struct ph_wb_call *call, const struct ph_reply *reply,
                        const struct ph_wb_now *now)
 {
@@ -281,6 +291,9 @@ void wb_owned_answered(struct ph_wb *wb, const struct ph_wb_call *call, const st
     const Pohmel__TransactReply *transact = (const Pohmel__TransactReply *) reply->message;
     if (wb_keeps(wb) && (reply->status == PH_ST_IO_ERROR || reply->status == PH_ST_NO_SESSION))
         unanswered(wb, call);
+    else if (wb_keeps(wb) && reply->status != PH_ST_OK && call->kind == WB_CALL_USER &&
+             wb_changes_everything(call))
+        all_moved(wb); /* what is undone has another version then: R-5.4-7 */
     if (!wb_keeps(wb) || reply->status != PH_ST_OK || transact == NULL)
         return;
     /* What waited for a session belongs to the one in which it was sent. */
@@ -290,8 +303,17 @@ void wb_owned_answered(struct ph_wb *wb, const struct ph_wb_call *call, const st
         request = &call->outgoing->transact;
     else if (call->kind == WB_CALL_USER && call->outer == PH_CMD_TRANSACT)
         request = (const Pohmel__TransactRequest *) call->owned;
-    if (request == NULL || transact->n_results != request->n_changes)
+    if (request == NULL)
         return;
+    if (call->kind == WB_CALL_USER && transact->stable != 0) {
+        several_are_stable(wb, call);
+        return;
+    }
+    if (transact->n_results != request->n_changes) { /* who did it has been killed since */
+        wb->owned->hurry = true;
+        all_moved(wb);
+        return;
+    }
     size_t at = 0;
     for (size_t i = 0; i < request->n_changes; i++) {
         struct ph_blob *payload = slice(call->payload, &at, ph_change_payload(request->changes[i]));

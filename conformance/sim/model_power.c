@@ -46,14 +46,19 @@ static GHashTable *state(const struct model_store *store, guint changes)
     return changes < store->states->len ? store->states->pdata[changes] : store->objects;
 }
 
+void model_power_all_stable(struct model_store *store)
+{
+    g_ptr_array_set_size(store->states, 0);
+    g_hash_table_remove_all(store->floors);
+    store->names_floor = store->last_floor = 0;
+}
+
 void model_power_synced(struct model_store *store, const Pohmel__SyncRequest *request)
 {
     if (!store->keeps_states || PH_MUTANT(STABLE_EARLY))
         return;
     if (request->tree && request->object == PH_OBJECT_ROOT) {
-        g_ptr_array_set_size(store->states, 0);
-        g_hash_table_remove_all(store->floors);
-        store->names_floor = store->last_floor = 0;
+        model_power_all_stable(store);
         return;
     }
     g_hash_table_insert(store->floors, g_memdup2(&request->object, sizeof(request->object)),
@@ -63,31 +68,12 @@ void model_power_synced(struct model_store *store, const Pohmel__SyncRequest *re
         store->names_floor = store->states->len;
 }
 
-void model_power_transacted(struct model_store *store)
-{
-    GHashTable *before = g_ptr_array_steal_index(store->undo.before, 0);
-    GHashTableIter iter;
-    gpointer value;
-    if (store->keeps_states) {
-        guint changes = store->states->len + 1;
-        g_hash_table_iter_init(&iter, store->objects);
-        while (g_hash_table_iter_next(&iter, NULL, &value)) {
-            const struct model_object *object = value, *was = g_hash_table_lookup(before, &object->id);
-            if (!was || was->version != object->version)
-                g_hash_table_insert(store->floors, g_memdup2(&object->id, sizeof(object->id)),
-                                    GUINT_TO_POINTER(changes));
-        }
-        store->names_floor = store->last_floor = changes;
-    }
-    model_power_changed(store, before);
-}
-
 /* Power is lost during a transaction of several commands: it is undone, unless its end mark was stable. */
 static void end_transaction(struct model_store *store, struct ph_random *random)
 {
     struct model_undo *undo = &store->undo;
     if (undo->before->len > 0 && undo->done && ph_random_chance(random, END_MARK_STABLE_PER_MILLE)) {
-        model_power_transacted(store);
+        model_power_all_stable(store);
     } else if (undo->before->len > 0) {
         g_hash_table_unref(store->objects);
         store->objects = g_ptr_array_steal_index(undo->before, 0);
@@ -170,9 +156,7 @@ void model_store_lose_power(struct model_store *store, struct ph_random *random)
     use_ids(store);
     g_array_set_size(store->handles, 0);
     g_ptr_array_set_size(store->records, 0);
-    g_ptr_array_set_size(store->states, 0);
-    g_hash_table_remove_all(store->floors);
-    store->names_floor = store->last_floor = 0;
+    model_power_all_stable(store);
     store->broken = TRUE;
     store->unbroken = store->epoch + 1; /* the start to come */
 }

@@ -137,8 +137,8 @@ void model_power_clear(struct model_store *store);
 /* Something was changed, and before that the objects were BEFORE, which is taken over. */
 void model_power_changed(struct model_store *store, GHashTable *before);
 
-/* The transaction of several commands was executed: it is stable before it is answered. */
-void model_power_transacted(struct model_store *store);
+/* All that there is has been made stable. */
+void model_power_all_stable(struct model_store *store);
 
 /* REQUEST was executed: what it is about is stable. */
 void model_power_synced(struct model_store *store, const Pohmel__SyncRequest *request);

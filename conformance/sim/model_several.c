@@ -131,17 +131,17 @@ static uint32_t take_back(struct model_store *store, const struct ph_call *call,
 }
 
 /* All commands were executed: it is recorded, and nothing is left to be undone. */
-static uint32_t finish(struct model_store *store, const struct ph_call *call,
-                       const Pohmel__TransactReply *reply)
+static uint32_t finish(struct model_store *store, const struct ph_call *call, Pohmel__TransactReply *reply)
 {
     struct model_undo *undo = &store->undo;
     undo->done = TRUE;
     if (!pass(store))
         return PH_ST_IO_ERROR;
+    reply->stable = call->sequence;
     model_record_keep(store, call, reply);
     if (!pass(store))
         return PH_ST_IO_ERROR;
-    model_power_transacted(store);
+    model_power_all_stable(store);
     forget(undo);
     return PH_ST_OK;
 }
@@ -156,6 +156,7 @@ uint32_t model_several(struct model_store *store, struct ph_call *call,
     if (store->undo.running)
         return PH_ST_IO_ERROR;
     begin(store, call);
+    model_power_all_stable(store);
     for (; done < request->n_changes && status == PH_ST_OK; done += status == PH_ST_OK) {
         status = execute_one(store, call, request->changes[done], reply->results[done]);
         if (!pass(store))
