@@ -60,7 +60,11 @@ static void answer(struct ph_link *link, const struct ph_client_action *action)
         malformed(link, action, fault.text);
         return;
     }
-    struct ph_reply reply = {.status = PH_ST_OK, .message = message, .payload = frame->payload, .text = ""};
+    struct ph_reply reply = {.status = PH_ST_OK,
+                             .message = message,
+                             .payload = frame->payload,
+                             .text = "",
+                             .again = action->request->again};
     action->request->fn(action->request->data, &reply);
 }
 

@@ -145,6 +145,7 @@ void ph_client_send_again(struct ph_client *client, struct ph_client_request *re
 {
     /* What was cancelled is so again behind it. */
     atomic_fetch_and(&request->wire, ~PH_WIRE_SENT);
+    request->again = true;
     hand_out(client, request, request->slot == PH_NO_SLOT ? 0 : PH_FLAG_RETRY, now_ms, actions);
 }
 

@@ -74,6 +74,7 @@ struct ph_client_request {
     uint8_t state;
     bool orphan;  /* nobody waits for the answer any more */
     bool retried; /* sent again after STALE */
+    bool again;   /* sent again over another connection */
     uint64_t id;  /* ticket and frame id */
     uint32_t slot, sequence;
     uint64_t sent_ms;

@@ -275,12 +275,15 @@ static void unanswered(struct ph_wb *wb, const struct ph_wb_call *call)
         all_moved(wb);
 }
 
-/* Several commands that are stable, and with them all that was answered before they were sent: R-5.4-8. */
-static void several_are_stable(struct ph_wb *wb, const struct ph_wb_call *call)
+/* Several commands that are stable, and with them all that was executed before (R-5.4-8): what was answered
+ * before them, or, should the answer be an old one that came late, before they were sent. */
+static void several_are_stable(struct ph_wb *wb, const struct ph_wb_call *call, bool late)
 {
     struct wb_owned *kept = wb->owned;
-    while (call->session == wb->session && kept->first != NULL && kept->first->number <= call->owned_number)
+    uint64_t last = late ? call->owned_number : kept->last_number;
+    while (call->session == wb->session && kept->first != NULL && kept->first->number <= last)
         wb_owned_drop(wb, NULL);
+    kept->hurry = kept->hurry || kept->first != NULL;
     all_moved(wb);
 }
 
@@ -306,7 +309,7 @@ void wb_owned_answered(struct ph_wb *wb, const struct ph_wb_call *call, const st
     if (request == NULL)
         return;
     if (call->kind == WB_CALL_USER && transact->stable != 0) {
-        several_are_stable(wb, call);
+        several_are_stable(wb, call, reply->again);
         return;
     }
     if (transact->n_results != request->n_changes) { /* who did it has been killed since */

@@ -195,6 +195,7 @@ static void complete(struct sim_client *client, const struct ph_client_action *a
         reply.message = ph_decode(ph_command_info(action->request->command)->reply, action->frame->message,
                                   action->frame->header.message_len, arena, &fault);
         reply.payload = action->frame->payload;
+        reply.again = action->request->again;
         if (!reply.message)
             sim_violate(client->world, "%s: the server's answer is malformed: %s", client->name, fault.text);
     }

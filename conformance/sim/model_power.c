@@ -34,10 +34,7 @@ void model_store_may_lose_power(struct model_store *store)
 
 void model_power_changed(struct model_store *store, GHashTable *before)
 {
-    if (store->keeps_states)
-        g_ptr_array_add(store->states, before);
-    else
-        g_hash_table_unref(before);
+    g_ptr_array_add(store->states, before);
 }
 
 /* The objects as they were when so many changes had been made since all was stable. */

@@ -105,9 +105,8 @@ void model_handle_add(struct model_store *store, uint64_t session, uint64_t hand
 /* Notes the first violation. */
 void model_violate(struct model_store *store, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
-/* A copy of OBJECTS, all there are; and back to it: what a transaction that failed did is undone. */
+/* A copy of OBJECTS, all there are. */
 GHashTable *model_copy_objects(GHashTable *objects);
-void model_restore(struct model_store *store, GHashTable *objects, guint moments, guint handles);
 
 /* What has no name and is not open goes. */
 void model_drop_unused(struct model_store *store);

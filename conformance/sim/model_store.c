@@ -249,29 +249,22 @@ GHashTable *model_copy_objects(GHashTable *objects)
     return copy;
 }
 
-void model_restore(struct model_store *store, GHashTable *objects, guint moments, guint handles)
-{
-    g_hash_table_unref(store->objects);
-    store->objects = objects;
-    g_array_set_size(store->moments, moments);
-    g_array_set_size(store->handles, handles);
-}
-
+/* A command that fails has changed nothing. */
 static uint32_t transact_one(struct model_store *store, struct ph_call *call,
                              const Pohmel__TransactRequest *request, Pohmel__TransactReply *reply)
 {
-    guint moments = store->moments->len, handles = store->handles->len;
     if (store->fail_changes > 0) {
         store->fail_changes--;
         return store->fail_status;
     }
-    GHashTable *before = model_copy_objects(store->objects);
+    GHashTable *before = store->keeps_states ? model_copy_objects(store->objects) : NULL;
     uint32_t status = ph_dispatch_change(&model_ops, store, call, request->changes[0], reply->results[0]);
     if (status == PH_ST_OK) {
-        model_power_changed(store, before);
+        if (before)
+            model_power_changed(store, before);
         model_record_keep(store, call, reply);
-    } else {
-        model_restore(store, before, moments, handles);
+    } else if (before) {
+        g_hash_table_unref(before);
     }
     return status;
 }

@@ -84,6 +84,7 @@ guint sim_mutant_catch(const struct sim_mutant *mutant, uint64_t first_seed, gui
                                       .caching = TRUE,
                                       .write_back = mutant->write_back,
                                       .no_loss = mutant->write_back,
+                                      .single = !(mutant->favour & SIM_FAVOUR_SEVERAL),
                                       .favour = mutant->favour,
                                       .fault = mutant->power ? SIM_FAULT_POWER : SIM_FAULT_NONE,
                                       .no_trace = TRUE};

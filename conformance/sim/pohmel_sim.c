@@ -6,7 +6,7 @@
 
 struct choice {
     gint64 seed, steps, worlds;
-    gboolean trace, locks, quiet, write_back, no_loss;
+    gboolean trace, locks, quiet, write_back, no_loss, single;
 };
 
 static void say(gint64 seed, const struct sim_result *result)
@@ -63,6 +63,7 @@ static int run(const struct choice *choice)
                                       .caching = !choice->locks,
                                       .write_back = choice->write_back,
                                       .no_loss = choice->no_loss,
+                                      .single = choice->single,
                                       .no_trace = choice->quiet,
                                       .trace_out = choice->trace ? stdout : NULL};
         struct sim_result result;
@@ -71,10 +72,11 @@ static int run(const struct choice *choice)
         if (!choice->quiet)
             say(choice->seed + i, &result);
         if (result.violation) {
-            printf(
-                "BROKEN: %s\nagain with: pohmel-sim%s%s%s --seed %" PRId64 " --steps %" PRId64 " --trace\n",
-                result.violation, choice->locks ? " --locks" : "", choice->write_back ? " --write-back" : "",
-                choice->no_loss ? " --no-loss" : "", choice->seed + i, choice->steps);
+            printf("BROKEN: %s\nagain with: pohmel-sim%s%s%s%s --seed %" PRId64 " --steps %" PRId64
+                   " --trace\n",
+                   result.violation, choice->locks ? " --locks" : "",
+                   choice->write_back ? " --write-back" : "", choice->no_loss ? " --no-loss" : "",
+                   choice->single ? " --single" : "", choice->seed + i, choice->steps);
             return 1;
         }
         sim_result_clear(&result);
@@ -99,6 +101,7 @@ int main(int argc, char **argv)
          "Worlds without leases: locks, and requests sent twice", NULL},
         {"write-back", 0, 0, G_OPTION_ARG_NONE, &choice.write_back, "Clients write back", NULL},
         {"no-loss", 0, 0, G_OPTION_ARG_NONE, &choice.no_loss, "No session is lost but by crashes", NULL},
+        {"single", 0, 0, G_OPTION_ARG_NONE, &choice.single, "No transactions of several commands", NULL},
         {"quiet", 0, 0, G_OPTION_ARG_NONE, &choice.quiet, "Print what is broken and a sum; fast", NULL},
         {"trace", 0, 0, G_OPTION_ARG_NONE, &choice.trace, "Print all that happens", NULL},
         {NULL}};

@@ -9,7 +9,7 @@ enum { TRIES_PER_SCHEDULE = 8, STEPS = 60 };
 
 struct choice {
     gint64 seed, schedules, steps;
-    gboolean write_back, trace;
+    gboolean write_back, single, trace;
     char *fault, *phase;
 };
 
@@ -27,6 +27,7 @@ static void run_cell(const struct choice *choice, enum sim_fault fault, enum sim
                                       .steps = (uint64_t) choice->steps,
                                       .caching = TRUE,
                                       .write_back = choice->write_back,
+                                      .single = choice->single,
                                       .fault = fault,
                                       .phase = phase,
                                       .no_trace = !choice->trace,
@@ -49,11 +50,17 @@ static gboolean is_wanted(const char *wanted, const char *name)
     return !wanted || strcmp(wanted, name) == 0;
 }
 
+/* Any moment is a column of its own only for who asks for it. */
+static gboolean is_wanted_phase(const char *wanted, int phase)
+{
+    return (wanted || phase != SIM_PHASE_NONE) && is_wanted(wanted, sim_phase_name((enum sim_phase) phase));
+}
+
 static void print_head(const struct choice *choice)
 {
     printf("%-24s", "");
-    for (int phase = SIM_PHASE_IDLE; phase < SIM_PHASES; phase++) {
-        if (is_wanted(choice->phase, sim_phase_name((enum sim_phase) phase)))
+    for (int phase = SIM_PHASE_NONE; phase < SIM_PHASES; phase++) {
+        if (is_wanted_phase(choice->phase, phase))
             printf(" | %-19s", sim_phase_name((enum sim_phase) phase));
     }
     putchar('\n');
@@ -64,10 +71,10 @@ static int run_row(const struct choice *choice, enum sim_fault fault, GString *w
 {
     int broken = 0;
     printf("%-24s", sim_fault_name(fault));
-    for (int phase = SIM_PHASE_IDLE; phase < SIM_PHASES; phase++) {
+    for (int phase = SIM_PHASE_NONE; phase < SIM_PHASES; phase++) {
         struct cell cell = {0};
         const char *name = sim_phase_name((enum sim_phase) phase);
-        if (!is_wanted(choice->phase, name))
+        if (!is_wanted_phase(choice->phase, phase))
             continue;
         run_cell(choice, fault, (enum sim_phase) phase, &cell);
         *worlds += cell.struck;
@@ -79,10 +86,10 @@ static int run_row(const struct choice *choice, enum sim_fault fault, GString *w
         broken++;
         g_string_append_printf(
             words,
-            "BROKEN: %s\nagain with: pohmel-sim-matrix%s --fault '%s' --phase '%s' --seed %" PRId64
+            "BROKEN: %s\nagain with: pohmel-sim-matrix%s%s --fault '%s' --phase '%s' --seed %" PRId64
             " --steps %" PRId64 " --schedules 1 --trace\n",
-            cell.words, choice->write_back ? " --write-back" : "", sim_fault_name(fault), name,
-            cell.broken_seed, choice->steps);
+            cell.words, choice->write_back ? " --write-back" : "", choice->single ? " --single" : "",
+            sim_fault_name(fault), name, cell.broken_seed, choice->steps);
         g_free(cell.words);
     }
     putchar('\n');
@@ -118,6 +125,7 @@ int main(int argc, char **argv)
          "Worlds that are struck in each cell (1000)", "K"},
         {"steps", 0, 0, G_OPTION_ARG_INT64, &choice.steps, "Operations of the programs of each (60)", "M"},
         {"write-back", 0, 0, G_OPTION_ARG_NONE, &choice.write_back, "Clients write back", NULL},
+        {"single", 0, 0, G_OPTION_ARG_NONE, &choice.single, "No transactions of several commands", NULL},
         {"fault", 0, 0, G_OPTION_ARG_STRING, &choice.fault, "Only this row", "NAME"},
         {"phase", 0, 0, G_OPTION_ARG_STRING, &choice.phase, "Only this column", "NAME"},
         {"trace", 0, 0, G_OPTION_ARG_NONE, &choice.trace, "Print all that happens", NULL},

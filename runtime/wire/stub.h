@@ -3,6 +3,7 @@
 #define PH_WIRE_STUB_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "runtime/base/blob.h"
@@ -14,6 +15,8 @@ struct ph_reply {
     const ProtobufCMessage *message; /* NULL unless status is 0 */
     struct ph_blob *payload;         /* NULL for none */
     const char *text;                /* words behind a failure, "" for none */
+    bool again; /* the request was sent again over another connection: it may have been executed before others
+                 * whose answers came before */
 };
 
 /* Called exactly once for each request sent, on any thread, perhaps before

@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include "client/core/tests/wb_steps.h"
+#include "ph_commands.h"
+#include "runtime/base/limits.h"
 
 enum { PLENTY = 1 << 20, STABLE_MS = 5000 };
 
@@ -402,6 +404,72 @@ static void test_fsync_lets_go_of_what_it_was_about(void)
     wb_steps_end(&steps);
 }
 
+/* The mode of file 10 is set twice in one transaction. What the server did before is stable as well, where it
+ * says that it is. */
+static struct wb_asked *ask_several(struct wb_steps *steps, uint64_t object)
+{
+    static Pohmel__Caller user = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&pohmel__caller__descriptor), .uid = 1000, .gid = 1000};
+    Pohmel__SetattrRequest setattr = POHMEL__SETATTR_REQUEST__INIT;
+    Pohmel__Change change = POHMEL__CHANGE__INIT, *changes[2] = {&change, &change};
+    Pohmel__TransactRequest message = POHMEL__TRANSACT_REQUEST__INIT;
+    setattr.caller = &user;
+    setattr.object = object;
+    setattr.which = PH_SET_MODE;
+    setattr.mode = 0600;
+    change.command_case = POHMEL__CHANGE__COMMAND_SETATTR;
+    change.setattr = &setattr;
+    message.n_changes = G_N_ELEMENTS(changes);
+    message.changes = changes;
+    return wb_world_ask(&steps->world, PH_CMD_TRANSACT, &message, NULL);
+}
+
+static uint64_t unstable_after_several(bool unstable, uint64_t object)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(unstable_bytes(&steps), >, 0);
+    steps.world.server->several_unstable = unstable;
+    struct wb_asked *several = ask_several(&steps, object);
+    struct wb_sent *sent = wb_world_find(&steps.world, PH_CMD_TRANSACT);
+    g_assert_nonnull(sent);
+    wb_world_deliver(&steps.world, sent);
+    g_assert_true(several->done);
+    wb_world_drop(several);
+    uint64_t left = unstable_bytes(&steps);
+    wb_steps_end(&steps);
+    return left;
+}
+
+static void test_several_commands_make_stable_what_was_before_them(void)
+{
+    g_assert_cmpuint(unstable_after_several(false, 10), ==, 0);
+    g_assert_cmpuint(unstable_after_several(true, 10), >, 0);
+    g_assert_cmpuint(unstable_after_several(false, 99), >, 0); /* there is no such object */
+}
+
+/* What is undone has another version than before, and was not changed by others. */
+static void test_several_commands_that_failed_are_no_change_of_others(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "text"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    struct wb_asked *several = ask_several(&steps, 10);
+    wb_world_refuse(&steps.world, wb_world_find(&steps.world, PH_CMD_TRANSACT), PH_ST_NOT_FOUND);
+    wb_world_drop(several);
+    wb_model_node(steps.world.server, 10)->version++;
+    wb_world_lose(&steps.world);
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    assert_text(&steps, 10, "text");
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    wb_steps_end(&steps);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -433,5 +501,9 @@ int main(int argc, char **argv)
     g_test_add_func("/wb_owned/writers wait when too much is not stable",
                     test_writers_wait_when_too_much_is_not_stable);
     g_test_add_func("/wb_owned/fsync lets go of what it was about", test_fsync_lets_go_of_what_it_was_about);
+    g_test_add_func("/wb_owned/several commands make stable what was before them",
+                    test_several_commands_make_stable_what_was_before_them);
+    g_test_add_func("/wb_owned/several commands that failed are no change of others",
+                    test_several_commands_that_failed_are_no_change_of_others);
     return g_test_run();
 }

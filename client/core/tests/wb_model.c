@@ -94,9 +94,8 @@ uint16_t wb_model_inner(uint16_t command, const ProtobufCMessage *message, const
 {
     const Pohmel__TransactRequest *transact = (const Pohmel__TransactRequest *) message;
     *inner = message;
-    if (command != PH_CMD_TRANSACT)
+    if (command != PH_CMD_TRANSACT || transact->n_changes != 1)
         return command;
-    g_assert_cmpuint(transact->n_changes, ==, 1);
     *inner = (const ProtobufCMessage *) transact->changes[0]->create;
     return (uint16_t) transact->changes[0]->command_case;
 }

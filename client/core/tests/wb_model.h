@@ -42,8 +42,9 @@ struct wb_model {
         bool limited;
         uint64_t bytes, objects;
     } quota;
-    uint64_t changes;     /* commands that changed something */
-    uint64_t released[8]; /* objects of the leases that the last release gave back */
+    uint64_t changes;      /* commands that changed something */
+    bool several_unstable; /* it does not say that several commands are stable */
+    uint64_t released[8];  /* objects of the leases that the last release gave back */
     unsigned released_count;
 };
 
@@ -58,7 +59,8 @@ struct wb_model_reply {
     struct ph_blob *payload;
 };
 
-/* Executes COMMAND (a TRANSACT of one change, or a command that is none). */
+/* Executes COMMAND. The changes of a TRANSACT of several are executed one after the other, as far as they can
+ * be. */
 void wb_model_execute(struct wb_model *model, uint16_t command, const ProtobufCMessage *message,
                       const struct ph_blob *payload, struct wb_model_reply *out);
 void wb_model_reply_clear(struct wb_model_reply *reply);

@@ -507,12 +507,34 @@ uint32_t wb_model_read(struct wb_execution *x)
     }
 }
 
+static void execute_several(struct wb_model *model, const Pohmel__TransactRequest *request,
+                            const struct ph_blob *payload, struct wb_model_reply *out)
+{
+    Pohmel__TransactReply reply = POHMEL__TRANSACT_REPLY__INIT;
+    for (size_t i = 0; i < request->n_changes && out->status == PH_ST_OK; i++) {
+        Pohmel__TransactRequest one = POHMEL__TRANSACT_REQUEST__INIT;
+        struct wb_model_reply part;
+        one.n_changes = 1;
+        one.changes = &request->changes[i];
+        wb_model_execute(model, PH_CMD_TRANSACT, &one.base, payload, &part);
+        out->status = part.status;
+        wb_model_reply_clear(&part);
+    }
+    reply.stable = out->status == PH_ST_OK && !model->several_unstable;
+    if (out->status == PH_ST_OK)
+        wb_model_say(out, &reply.base);
+}
+
 void wb_model_execute(struct wb_model *model, uint16_t command, const ProtobufCMessage *message,
                       const struct ph_blob *payload, struct wb_model_reply *out)
 {
     const ProtobufCMessage *inner;
     struct wb_execution x = {.model = model, .payload = payload, .out = out};
     *out = (struct wb_model_reply){0};
+    if (command == PH_CMD_TRANSACT && ((const Pohmel__TransactRequest *) message)->n_changes > 1) {
+        execute_several(model, (const Pohmel__TransactRequest *) message, payload, out);
+        return;
+    }
     x.command = wb_model_inner(command, message, &inner);
     x.message = inner;
     if (command != PH_CMD_TRANSACT)

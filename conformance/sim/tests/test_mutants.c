@@ -21,8 +21,9 @@ static void test_sound(void)
         struct sim_mutant none = *mutant;
         g_autofree char *why = NULL;
         none.mutant = PH_MUTANT_NONE;
-        if (sim_mutant_catch(&none, 1, SOUND_WORLDS, &why) != 0)
-            g_error("without any mutant, in the worlds of %s: %s", mutant->name, why);
+        guint broken = sim_mutant_catch(&none, 1, SOUND_WORLDS, &why);
+        if (broken != 0)
+            g_error("without any mutant, in world %u of %s: %s", broken, mutant->name, why);
     }
 }
 

@@ -80,6 +80,8 @@ static void add(struct sim_result *total, const struct sim_result *result)
     total->merged += result->merged;
     total->cancelled_here += result->cancelled_here;
     total->doubted += result->doubted;
+    total->several += result->several;
+    total->middles += result->middles;
 }
 
 /* As many worlds as there is time for: under sanitizers each takes thirty times as long. */
@@ -110,6 +112,8 @@ static void run_worlds(struct sim_options options, uint64_t worlds, struct sim_r
     g_assert_cmpuint(total->kernel_hits, >, 0);
     g_assert_cmpuint(total->recalls, >, 0);
     g_assert_cmpuint(total->crashes, >, 0);
+    g_assert_cmpuint(total->several, >, 0);
+    g_assert_cmpuint(total->middles, >, 0);
 }
 
 static void test_one_copy(void)
@@ -133,23 +137,29 @@ static void test_write_back(void)
     g_assert_cmpuint(total.doubted, >, 0);
 }
 
-/* Whether the fault struck in that world of the matrix, in which nothing may break. */
-static gboolean strikes(gboolean write_back, enum sim_fault fault, enum sim_phase phase, uint64_t seed)
+/* A world of the matrix. */
+static struct sim_options in_the_matrix(gboolean write_back, enum sim_fault fault, enum sim_phase phase,
+                                        uint64_t seed)
 {
     enum { STRIKE_STEPS = 60 };
-    struct sim_options options = {.seed = seed,
-                                  .steps = STRIKE_STEPS,
-                                  .caching = TRUE,
-                                  .write_back = write_back,
-                                  .fault = fault,
-                                  .phase = phase,
-                                  .no_trace = TRUE};
+    return (struct sim_options){.seed = seed,
+                                .steps = STRIKE_STEPS,
+                                .caching = TRUE,
+                                .write_back = write_back,
+                                .fault = fault,
+                                .phase = phase,
+                                .no_trace = TRUE};
+}
+
+/* Whether the fault struck in that world of the matrix, in which nothing may break. */
+static gboolean strikes(struct sim_options options)
+{
     struct sim_result result;
     sim_run(&options, &result);
     if (result.violation)
-        g_error("pohmel-sim-matrix%s --fault '%s' --phase '%s' --seed %" G_GUINT64_FORMAT ": %s",
-                write_back ? " --write-back" : "", sim_fault_name(fault), sim_phase_name(phase), seed,
-                result.violation);
+        g_error("pohmel-sim-matrix%s%s --fault '%s' --phase '%s' --seed %" G_GUINT64_FORMAT ": %s",
+                options.write_back ? " --write-back" : "", options.single ? " --single" : "",
+                sim_fault_name(options.fault), sim_phase_name(options.phase), options.seed, result.violation);
     gboolean struck = result.strikes > 0;
     sim_result_clear(&result);
     return struck;
@@ -161,7 +171,7 @@ static void strike(gboolean write_back, enum sim_fault fault, enum sim_phase pha
     enum { STRUCK = 3, TRIES = 40 };
     int struck = 0;
     for (uint64_t seed = FIRST_SEED; struck < STRUCK && seed < FIRST_SEED + TRIES; seed++)
-        struck += strikes(write_back, fault, phase, seed);
+        struck += strikes(in_the_matrix(write_back, fault, phase, seed));
     if (struck < STRUCK)
         g_error("%s, %s: only %d worlds were struck", sim_fault_name(fault), sim_phase_name(phase), struck);
 }
@@ -177,12 +187,26 @@ static void test_every_fault_in_every_phase(void)
     }
 }
 
-/* Worlds of clients that write back that once broke a promise. */
+/* Worlds of clients that write back that once broke a promise. SINGLE: of before there were transactions of
+ * several commands. */
 static void test_broke_once(void)
 {
-    static const uint64_t seeds[] = {14, 379, 555, 573, 733, 1386, 1728, 2090};
-    for (size_t i = 0; i < G_N_ELEMENTS(seeds); i++) {
-        struct sim_options options = {.seed = seeds[i], .steps = STEPS, .write_back = TRUE, .no_trace = TRUE};
+    static const struct {
+        uint64_t seed;
+        gboolean single, no_loss;
+    } worlds[] = {
+        {14, TRUE, FALSE},   {379, TRUE, FALSE},  {555, TRUE, FALSE},  {573, TRUE, FALSE},
+        {733, TRUE, FALSE},  {1386, TRUE, FALSE}, {1728, TRUE, FALSE}, {2090, TRUE, FALSE},
+        {3616, FALSE, TRUE}, /* a lease in an answer from before a transaction was used */
+        {1259, FALSE, TRUE}, /* a name that was being changed was known again */
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(worlds); i++) {
+        struct sim_options options = {.seed = worlds[i].seed,
+                                      .steps = STEPS,
+                                      .write_back = TRUE,
+                                      .single = worlds[i].single,
+                                      .no_loss = worlds[i].no_loss,
+                                      .no_trace = TRUE};
         struct sim_result result;
         run(&options, &result);
         sim_result_clear(&result);
@@ -196,6 +220,7 @@ static void test_broke_in_the_matrix(void)
         enum sim_fault fault;
         enum sim_phase phase;
         uint64_t seed;
+        gboolean several;
     } worlds[] = {
         {SIM_FAULT_SERVER, SIM_PHASE_RENAME, 74}, /* given back under its new id before what was dirty */
         {SIM_FAULT_SERVER, SIM_PHASE_WANTED, 51},
@@ -207,9 +232,14 @@ static void test_broke_in_the_matrix(void)
         {SIM_FAULT_PAUSE, SIM_PHASE_UNANSWERED, 209}, /* made again what had been removed */
         {SIM_FAULT_PAUSE, SIM_PHASE_FLUSH, 191},      /* wrote over what others had written */
         {SIM_FAULT_PAUSE, SIM_PHASE_GRACE, 100},      /* told what could not be written back */
+        {SIM_FAULT_POWER, SIM_PHASE_IDLE, 38, TRUE},  /* made again what came before a transaction */
+        {SIM_FAULT_POWER, SIM_PHASE_IDLE, 68, TRUE},  /* took what was undone for others' changes */
     };
-    for (size_t i = 0; i < G_N_ELEMENTS(worlds); i++)
-        strikes(TRUE, worlds[i].fault, worlds[i].phase, worlds[i].seed);
+    for (size_t i = 0; i < G_N_ELEMENTS(worlds); i++) {
+        struct sim_options options = in_the_matrix(TRUE, worlds[i].fault, worlds[i].phase, worlds[i].seed);
+        options.single = !worlds[i].several;
+        strikes(options);
+    }
 }
 
 int main(int argc, char **argv)

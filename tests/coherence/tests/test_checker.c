@@ -276,6 +276,49 @@ static void test_random_histories_are_right_until_a_read_is_made_stale(void)
     }
 }
 
+static const struct ph_object words = {"the words", PH_MODEL_WORDS, {"a", "b", "c", "d"}};
+
+static struct ph_event with(uint32_t transaction, struct ph_event event)
+{
+    event.transaction = transaction;
+    return event;
+}
+
+static void test_nobody_sees_a_part_of_a_transaction(void)
+{
+    struct ph_event one = with(1, at(0, 100, PH_SET, 0, 7)), two = with(1, at(0, 100, PH_SET, 1, 8));
+
+    EXPECT(&words, PH_VERDICT_GOOD, NULL, one, two, at(10, 20, PH_GET, 0, 0), at(30, 40, PH_GET, 1, 8),
+           at(50, 60, PH_GET, 0, 7));
+    EXPECT(&words, PH_VERDICT_BAD, "saw value 0 in b", one, two, at(10, 20, PH_GET, 0, 7),
+           at(30, 40, PH_GET, 1, 0));
+    /* Two changes of their own may be seen one by one. */
+    EXPECT(&words, PH_VERDICT_GOOD, NULL, at(0, 100, PH_SET, 0, 7), at(0, 100, PH_SET, 1, 8),
+           at(10, 20, PH_GET, 0, 7), at(30, 40, PH_GET, 1, 0));
+}
+
+static void test_a_transaction_in_doubt_happened_or_not(void)
+{
+    struct ph_event one = with(1, at(0, 100, PH_SET, 0, 7)), two = with(1, at(0, 100, PH_SET, 1, 8));
+
+    one.maybe = two.maybe = true;
+    EXPECT(&words, PH_VERDICT_GOOD, NULL, one, two, at(200, 210, PH_GET, 0, 0), at(220, 230, PH_GET, 1, 0));
+    EXPECT(&words, PH_VERDICT_GOOD, NULL, one, two, at(200, 210, PH_GET, 0, 7), at(220, 230, PH_GET, 1, 8));
+    EXPECT(&words, PH_VERDICT_BAD, "in the same moment", one, two, at(200, 210, PH_GET, 0, 7),
+           at(220, 230, PH_GET, 1, 0));
+}
+
+static void test_names_of_a_transaction_change_in_order(void)
+{
+    /* "a" is made, and moved to "b" in the same moment: nobody sees it under its first name. */
+    struct ph_event make = with(1, at(0, 100, PH_ADD, 0, 5)), move = with(1, at(0, 100, PH_MOVE, 0, 0));
+
+    EXPECT(&names, PH_VERDICT_GOOD, NULL, make, move, at(10, 20, PH_NAMED, 1, 5), at(30, 40, PH_HAS, 0, 0));
+    EXPECT(&names, PH_VERDICT_BAD, "saw that a is there", make, move, at(10, 20, PH_HAS, 0, 1));
+    /* The other way round there is nothing to be moved. */
+    EXPECT(&names, PH_VERDICT_BAD, "in the same moment", move, make);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -293,5 +336,8 @@ int main(int argc, char **argv)
     ADD(a_log_grows_in_the_order_of_time);
     ADD(lost_doubled_and_torn_records_are_found);
     ADD(random_histories_are_right_until_a_read_is_made_stale);
+    ADD(nobody_sees_a_part_of_a_transaction);
+    ADD(a_transaction_in_doubt_happened_or_not);
+    ADD(names_of_a_transaction_change_in_order);
     return g_test_run();
 }
