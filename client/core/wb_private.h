@@ -372,13 +372,11 @@ struct ph_wb_call *wb_call_new(struct ph_wb *wb, enum wb_call_kind kind);
 /* The message that CALL was submitted with outlives the submission. */
 void wb_own_message(struct ph_wb_call *call);
 void wb_call_over(struct ph_wb *wb, struct ph_wb_call *call, struct ph_wb_actions *actions);
-
+void wb_send(struct ph_wb *wb, struct ph_wb_call *call, uint16_t command, const ProtobufCMessage *message,
+             struct ph_wb_actions *actions);
 /* Names in D, a directory that is held, that our own changes concern which are under way are not known until
  * these are answered. wb_learn.c */
 void wb_mark_running(struct ph_wb *wb, struct wb_object *d);
-
-void wb_send(struct ph_wb *wb, struct ph_wb_call *call, uint16_t command, const ProtobufCMessage *message,
-             struct ph_wb_actions *actions);
 /* CALL asks what MESSAGE, which is copied, does, instead of what it was submitted with. */
 void wb_replace_message(struct ph_wb_call *call, const ProtobufCMessage *message);
 /* Answers CALL from here; ANSWER is owned by the action. */

@@ -223,6 +223,15 @@ static void describe(struct world *world)
         profile->cache_objects, profile->cache_leases, weights->str);
 }
 
+/* Nothing is known yet of what programs do. */
+static void begin_history(struct world *world)
+{
+    sim_history_init(&world->history);
+    world->doubts = g_array_new(FALSE, FALSE, sizeof(struct sim_doubt));
+    world->glimpsed = g_array_new(FALSE, FALSE, sizeof(struct sim_glimpsed));
+    world->whole = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+}
+
 void sim_run(const struct sim_options *options, struct sim_result *result)
 {
     static const struct ph_fault over = {.text = "the mount has ended"};
@@ -259,10 +268,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     if (world->fault == SIM_FAULT_POWER)
         sim_profile_power(&world->profile, world->write_back);
     describe(world);
-    sim_history_init(&world->history);
-    world->doubts = g_array_new(FALSE, FALSE, sizeof(struct sim_doubt));
-    world->glimpsed = g_array_new(FALSE, FALSE, sizeof(struct sim_glimpsed));
-    world->whole = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    begin_history(world);
     if (world->fault)
         sim_strike_plan(world);
     sim_server_init(world);
