@@ -135,8 +135,9 @@ class Program:
 class Server:
     """A pohmel-server on a port of its own."""
 
-    def __init__(self, export=None, options=(), user=None, exports=None, state=None):
+    def __init__(self, export=None, options=(), user=None, exports=None, state=None, env=None):
         self.export = export or scratch("export")
+        self.env = dict(os.environ, **env) if env else None
         self.state = state or scratch("state", 0o700)
         self.options = list(options)
         self.exports = exports or {"data": self.export}
@@ -159,7 +160,7 @@ class Server:
     def start(self):
         """Starts it and waits for its ready line."""
         seen = os.path.getsize(self.log) if os.path.exists(self.log) else 0
-        self.program = Program(self.command(), self.log, self.user)
+        self.program = Program(self.command(), self.log, self.user, self.env)
 
         def ready():
             with open(self.log, "rb") as log:
@@ -185,7 +186,7 @@ class Server:
 class Mount:
     """A mount of one export, by a pohmelfs in the foreground."""
 
-    def __init__(self, server, export="data", options=("allow_other",), path=None, user=None):
+    def __init__(self, server, export="data", options=("allow_other",), path=None, user=None, env=None):
         self.server = server
         self.path = path or scratch("mnt")
         self.log = os.path.join(BASE, os.path.basename(self.path) + ".log")
@@ -198,7 +199,7 @@ class Mount:
             command += ["-o", ",".join(options)]
         if user is not None:
             os.chown(self.path, user, user)
-        self.program = Program(command, self.log, user)
+        self.program = Program(command, self.log, user, dict(os.environ, **env) if env else None)
 
         def there():
             if not self.program.running():

@@ -38,7 +38,7 @@ class PoweredServer(Server):
 class Machine:
     """A server whose export and state directory are on one disk, and which can lose power."""
 
-    def __init__(self, kind, options=()):
+    def __init__(self, kind, options=(), env=None):
         self.path = scratch("disk")
         self.disk = Disk(kind, self.path)
         try:
@@ -47,7 +47,7 @@ class Machine:
             os.mkdir(self.export, 0o755)
             os.mkdir(state, 0o700)
             os.sync()
-            self.server = PoweredServer(export=self.export, state=state, options=options)
+            self.server = PoweredServer(export=self.export, state=state, options=options, env=env)
         except BaseException:
             self.disk.end()
             raise
