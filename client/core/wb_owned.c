@@ -327,6 +327,28 @@ void wb_owned_answered(struct ph_wb *wb, const struct ph_wb_call *call, const st
     }
 }
 
+const char *wb_owned_describe(unsigned command)
+{
+    switch (command) {
+    case PH_CMD_WRITE:
+        return "writing";
+    case PH_CMD_LINK:
+        return "linking";
+    case PH_CMD_REMOVE:
+    case PH_CMD_RMDIR:
+        return "removing";
+    case PH_CMD_RENAME:
+        return "renaming";
+    case PH_CMD_CREATE:
+    case PH_CMD_MKDIR:
+    case PH_CMD_SYMLINK:
+    case PH_CMD_MKNOD:
+        return "making";
+    default:
+        return "changing";
+    }
+}
+
 /* --- What is stable --- */
 
 /* A SYNC of the object has made CHANGE stable; NAMES: its names too, DATA_ONLY: not its attributes. */

@@ -112,6 +112,9 @@ struct wb_owned_object *wb_owned_find(const struct ph_wb *wb, uint64_t object);
 /* Attributes of the object that RESULT is about, or NULL. */
 const Pohmel__Attr *wb_owned_attr(const Pohmel__ChangeResult *result);
 
+/* What a change with COMMAND does, for people. */
+const char *wb_owned_describe(unsigned command);
+
 /* Whether TIME (may be NULL) is later than THAN. */
 bool wb_owned_is_later(const Pohmel__Time *time, const struct ph_cached_time *than);
 

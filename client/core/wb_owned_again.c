@@ -141,28 +141,6 @@ static void made_again(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_
     next_change(wb, now, actions);
 }
 
-static const char *describe(unsigned command)
-{
-    switch (command) {
-    case PH_CMD_WRITE:
-        return "writing";
-    case PH_CMD_LINK:
-        return "linking";
-    case PH_CMD_REMOVE:
-    case PH_CMD_RMDIR:
-        return "removing";
-    case PH_CMD_RENAME:
-        return "renaming";
-    case PH_CMD_CREATE:
-    case PH_CMD_MKDIR:
-    case PH_CMD_SYMLINK:
-    case PH_CMD_MKNOD:
-        return "making";
-    default:
-        return "changing";
-    }
-}
-
 /* There is another change of the same object. */
 static bool comes_again(const struct wb_owned_change *change)
 {
@@ -196,8 +174,8 @@ static void give_up(struct ph_wb *wb, uint32_t status, const struct ph_wb_now *n
     failed->object = at->objects[0];
     failed->status = status;
     snprintf(failed->text, sizeof(failed->text),
-             "%s object %llu again, which the server lost with its power, failed", describe(at->command),
-             (unsigned long long) at->objects[0]);
+             "%s object %llu again, which the server lost with its power, failed",
+             wb_owned_describe(at->command), (unsigned long long) at->objects[0]);
     next_change(wb, now, actions);
 }
 
@@ -381,10 +359,19 @@ static void make(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_act
     }
 }
 
+/* AT is the making of what is there, without data: others may have changed it since. */
+static bool is_made(const struct wb_owned_change *at)
+{
+    return at->payload == NULL && (at->command == PH_CMD_CREATE || at->command == PH_CMD_MKDIR ||
+                                   at->command == PH_CMD_SYMLINK || at->command == PH_CMD_MKNOD);
+}
+
 static void begin(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
     struct wb_owned_object *o = target_of(wb);
-    if (o->conflict)
+    if (o->conflict && o->there && is_made(wb->owned->at))
+        next_change(wb, now, actions);
+    else if (o->conflict)
         give_up(wb, PH_ST_STALE, now, actions);
     else if (!o->looked)
         send_look(wb, actions);

@@ -39,7 +39,8 @@ class Cell:
         world.lift()
         self.fault.heal(world)
         broken = self.join()
-        world.mount_again()
+        for who in world.ended():
+            self.mount_again(who)
         for who in (A, B):
             world.deed(who, self.go_on, who)
         broken += self.join()
@@ -75,6 +76,17 @@ class Cell:
             raise AssertionError("the server ended with %d: %s" % (code, "\n".join(tail(server.log))))
         server.start()
 
+    def mount_again(self, who):
+        """Another one in the place of one that ended; its server may be ending as well."""
+        try:
+            self.world.mount(who)
+        except AssertionError as error:
+            if not self.fault.mortal:
+                raise AssertionError("%s (server: %s)" % (error, self.world.server.program.process.poll())) from error
+            wait_for(lambda: not self.world.server.program.running(), "the end of the server", PATIENCE_S)
+            self.revive()
+            self.world.mount(who)
+
     def find_lost(self):
         """Who began another session has lost the one before."""
         world = self.world
@@ -83,7 +95,7 @@ class Cell:
                 if not self.fault.mortal:
                     raise AssertionError("pohmelfs ended: " + "\n".join(tail(world.mounts[who].log)))
                 world.lost.add(who)
-            elif world.told(who)["sessions-opened"] > 1:
+            elif world.told(who)["sessions-opened"] > 1 and not self.fault.new_session:
                 if not self.fault.short:
                     raise AssertionError("%s lost its session: %s" % (who, "\n".join(tail(world.mounts[who].log))))
                 world.lost.add(who)

@@ -266,8 +266,8 @@ class World:
         if self.mounts[who].program.end(0, PATIENCE_S) is None:
             raise AssertionError("an unmounted pohmelfs does not end")
 
-    def mount_again(self):
-        """Mounts whose daemons have ended. What a killed one left is cleared away, whoever still waits for it."""
+    def ended(self):
+        """Clears away mounts whose daemons have ended, whoever still waits for them, and tells who needs another one."""
         for who in (A, B):
             old = self.mounts[who]
             if who in self.orderly:
@@ -278,7 +278,8 @@ class World:
             else:
                 self.lost.add(who)
             old.unmount()
-            self.mount(who)
+            self.orderly.discard(who)
+            yield who
 
     def keeps(self, who):
         """Whether nothing may be lost that was accepted from WHO."""

@@ -21,10 +21,10 @@ class Fault:
     a mount that lives and keeps its session. ATOMIC: of transactions all is there or nothing. HOLES: what is refused
     after it was accepted leaves gaps in what was appended. FAILS: on whose mount
     programs may see errors. MORTAL: programs may end by it. LOADED: it
-    needs the library that is loaded into them."""
+    needs the library that is loaded into them. NEW_SESSION: nobody keeps the one before, and nothing is lost by that."""
 
     short, keeps, atomic, holes, fails, disk = False, True, True, False, (), None
-    mortal = loaded = False
+    mortal = loaded = new_session = False
 
     def strike(self, world):
         """It happens."""
@@ -186,7 +186,7 @@ class PowerLoss(Fault):
     """Of the server's machine. Files that are open have to be opened again; of a transaction of several commands a part may be
     there."""
 
-    disk, atomic, fails = "ext4", False, (A, B)
+    disk, atomic, new_session, fails = "ext4", False, True, (A, B)
 
     def strike(self, world):
         world.machine.lose_power()

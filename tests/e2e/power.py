@@ -21,10 +21,18 @@ def boot_of(state):
 
 
 class PoweredServer(Server):
-    """A server on a machine of its own, as far as it can tell by the kernel's name for its start."""
+    """A server on a machine of its own, as far as it can tell by the kernel's name for its start. What other tests have
+    mounted meanwhile it must not keep mounted: their disks would not be unmounted, and their mounts not end."""
 
     BOOT_ID = "/proc/sys/kernel/random/boot_id"
-    AS_BOOTED = 'mount --bind "$0" %s && exec "$@"' % BOOT_ID
+    AS_BOOTED = """mount --bind "$0" %s || exit 1
+disk=$1
+shift
+for point in $(cut -d ' ' -f 5 /proc/self/mountinfo); do
+    case $point in "$disk") ;; */pohmel-e2e.*) umount -i -l "$point" ;; esac
+done
+exec "$@"
+""" % BOOT_ID
 
     def command(self):
         """The command line."""
@@ -32,7 +40,8 @@ class PoweredServer(Server):
         if not os.path.exists(boot):
             with open(boot, "w", encoding="ascii") as file:
                 file.write("%s\n" % uuid.uuid4())
-        return ["unshare", "--mount", "sh", "-c", self.AS_BOOTED, boot] + super().command()
+        return ["unshare", "--mount", "sh", "-c", self.AS_BOOTED, boot,
+                os.path.dirname(self.export)] + super().command()
 
 
 class Machine:

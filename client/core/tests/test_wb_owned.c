@@ -298,6 +298,25 @@ static void test_what_others_changed_is_put_aside(void)
     wb_steps_end(&steps);
 }
 
+/* Only its making was ours, and it is there: nothing is lost by what others did with it. */
+static void test_what_was_made_and_is_there_is_no_loss(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    wb_world_lose(&steps.world);
+    struct wb_node *node = wb_model_node(steps.world.server, 10);
+    g_byte_array_append(node->data, (const uint8_t *) "theirs", 6);
+    node->version += 1000;
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    assert_text(&steps, 10, "theirs");
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    g_assert_cmpuint(ph_wb_take_error(steps.world.wb, 10), ==, PH_ST_OK);
+    wb_steps_end(&steps);
+}
+
 /* What was under way was done, or was not; the server cannot say any more. */
 static void test_what_was_under_way_was_not_changed_by_others(void)
 {
@@ -493,6 +512,8 @@ int main(int argc, char **argv)
     g_test_add_func("/wb_owned/a sync that failed makes nothing stable",
                     test_a_sync_that_failed_makes_nothing_stable);
     g_test_add_func("/wb_owned/what others changed is put aside", test_what_others_changed_is_put_aside);
+    g_test_add_func("/wb_owned/what was made and is there is no loss",
+                    test_what_was_made_and_is_there_is_no_loss);
     g_test_add_func("/wb_owned/what was under way was not changed by others",
                     test_what_was_under_way_was_not_changed_by_others);
     g_test_add_func("/wb_owned/everything else waits until it is done",
