@@ -349,6 +349,29 @@ const char *wb_owned_describe(unsigned command)
     }
 }
 
+bool wb_owned_is_changed(const struct wb_owned_object *o, const Pohmel__Attr *attr)
+{
+    if (S_ISDIR(attr->mode))
+        return false;
+    return o->moved ? o->given && wb_owned_is_later(attr->modified, &o->modified)
+                    : attr->version == 0 || attr->version > o->version;
+}
+
+bool wb_owned_was_done(unsigned command, uint32_t status)
+{
+    switch (command) {
+    case PH_CMD_REMOVE:
+    case PH_CMD_RMDIR:
+        return status == PH_ST_NOT_FOUND || status == PH_ST_STALE || status == PH_ST_MISMATCH;
+    case PH_CMD_LINK:
+        return status == PH_ST_EXISTS;
+    case PH_CMD_REMOVEXATTR:
+        return status == PH_ST_NO_ATTRIBUTE;
+    default:
+        return false;
+    }
+}
+
 /* --- What is stable --- */
 
 /* A SYNC of the object has made CHANGE stable; NAMES: its names too, DATA_ONLY: not its attributes. */

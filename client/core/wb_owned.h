@@ -38,6 +38,7 @@ struct wb_owned_object {
 
 enum wb_owned_step {
     WB_OWNED_LOOK,   /* whether the object is there, and as it was left */
+    WB_OWNED_AGAIN,  /* the same by opening it: somebody else, who writes it, was asked instead of it */
     WB_OWNED_OLD,    /* RENAME: what is under the old name */
     WB_OWNED_NEW,    /* RENAME: what is under the new one */
     WB_OWNED_CHANGE, /* the change itself */
@@ -114,6 +115,14 @@ const Pohmel__Attr *wb_owned_attr(const Pohmel__ChangeResult *result);
 
 /* What a change with COMMAND does, for people. */
 const char *wb_owned_describe(unsigned command);
+
+/* Whether others changed O since, as ATTR tells: its version says so (none: others are writing it now); where
+ * that is not known, and it was not ours all the time, the time of its data. Directories are not compared:
+ * names in them go by ids. */
+bool wb_owned_is_changed(const struct wb_owned_object *o, const Pohmel__Attr *attr);
+
+/* Whether a change with COMMAND that is answered STATUS was made before. */
+bool wb_owned_was_done(unsigned command, uint32_t status);
 
 /* Whether TIME (may be NULL) is later than THAN. */
 bool wb_owned_is_later(const Pohmel__Time *time, const struct ph_cached_time *than);

@@ -71,9 +71,9 @@ static void send_lookup(struct ph_wb *wb, enum wb_owned_step step, struct ph_wb_
     wb_send(wb, call, PH_CMD_LOOKUP, &lookup->base, actions);
 }
 
-static void send_open(struct ph_wb *wb, struct ph_wb_actions *actions)
+static void send_open(struct ph_wb *wb, enum wb_owned_step step, struct ph_wb_actions *actions)
 {
-    struct ph_wb_call *call = command(wb, WB_OWNED_OPEN);
+    struct ph_wb_call *call = command(wb, step);
     Pohmel__OpenRequest *open = &call->outgoing->message.open;
     wb->owned->handle = KEPT_HANDLE_BIT | ++wb->last_handle;
     pohmel__open_request__init(open);
@@ -241,7 +241,7 @@ static void fill(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_act
 {
     if (wb->owned->at->command == PH_CMD_CREATE &&
         (wb->owned->at->payload != NULL || wb->owned->change->create->attributes != NULL))
-        send_open(wb, actions);
+        send_open(wb, WB_OWNED_OPEN, actions);
     else
         made_again(wb, now, actions);
 }
@@ -347,7 +347,7 @@ static void make(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_act
     } else if (!o->there) {
         give_up(wb, PH_ST_STALE, now, actions);
     } else if (wb->owned->at->command == PH_CMD_WRITE || wb->owned->at->command == PH_CMD_ALLOCATE) {
-        send_open(wb, actions);
+        send_open(wb, WB_OWNED_OPEN, actions);
     } else if (wb->owned->at->command == PH_CMD_RENAME) {
         send_lookup(wb, WB_OWNED_OLD, actions);
     } else {
@@ -390,30 +390,54 @@ static void go_on(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_ac
 
 /* --- Answers --- */
 
-/* Others changed it since: its version says so; where that is not known, and it was not ours all the time,
- * the time of its data. Directories are not compared: names in them go by ids. */
-static bool is_changed(const struct wb_owned_object *o, const Pohmel__Attr *attr)
+/* Attributes in the answer to GETATTR or OPEN, NULL where it failed. */
+static const Pohmel__Attr *attr_in(const struct ph_wb *wb, const struct ph_reply *reply)
 {
-    if (S_ISDIR(attr->mode))
-        return false;
-    return o->moved ? o->given && wb_owned_is_later(attr->modified, &o->modified)
-                    : attr->version > o->version;
+    if (reply->status != PH_ST_OK || reply->message == NULL)
+        return NULL;
+    return wb->owned->step == WB_OWNED_LOOK ? ((const Pohmel__GetattrReply *) reply->message)->attr
+                                            : ((const Pohmel__OpenReply *) reply->message)->attr;
 }
 
 static void looked(struct ph_wb *wb, const struct ph_reply *reply, const struct ph_wb_now *now,
                    struct ph_wb_actions *actions)
 {
-    const Pohmel__GetattrReply *found = (const Pohmel__GetattrReply *) reply->message;
+    const Pohmel__Attr *found = attr_in(wb, reply);
     struct wb_owned_object *o = target_of(wb);
     bool gone = reply->status == PH_ST_STALE || reply->status == PH_ST_NOT_FOUND;
-    if (!gone && (reply->status != PH_ST_OK || found == NULL)) {
+    if (!gone && found == NULL) {
         give_up(wb, reply->status, now, actions);
         return;
     }
+    if (!gone && found->version == 0 && wb->owned->step == WB_OWNED_LOOK) {
+        send_open(wb, WB_OWNED_AGAIN, actions);
+        return;
+    }
+    close_handle(wb, actions);
     o->looked = true;
-    o->there = !gone && (found->attr->links > 0);
-    o->conflict = o->there && is_changed(o, found->attr);
+    o->there = !gone && found->links > 0;
+    o->conflict = o->there && wb_owned_is_changed(o, found);
     wb->owned->ready = true;
+}
+
+/* Until it was open for us others may have changed it. */
+static void opened(struct ph_wb *wb, const struct ph_reply *reply, const struct ph_wb_now *now,
+                   struct ph_wb_actions *actions)
+{
+    struct wb_owned *kept = wb->owned;
+    const Pohmel__Attr *found = attr_in(wb, reply);
+    if (found == NULL) {
+        kept->handle = 0;
+        give_up(wb, reply->status, now, actions);
+    } else if (wb_owned_is_changed(target_of(wb), found)) {
+        target_of(wb)->conflict = true;
+        give_up(wb, PH_ST_STALE, now, actions);
+    } else if (kept->at->command == PH_CMD_CREATE && kept->at->payload == NULL) {
+        close_handle(wb, actions);
+        send_attributes(wb, now, actions);
+    } else {
+        send_data(wb, actions);
+    }
 }
 
 /* What a LOOKUP of one name found: NULL for nothing. */
@@ -453,21 +477,6 @@ static void new_name_looked_up(struct ph_wb *wb, const struct ph_reply *reply, c
     }
 }
 
-static bool was_done(unsigned command, uint32_t status)
-{
-    switch (command) {
-    case PH_CMD_REMOVE:
-    case PH_CMD_RMDIR:
-        return status == PH_ST_NOT_FOUND || status == PH_ST_STALE || status == PH_ST_MISMATCH;
-    case PH_CMD_LINK:
-        return status == PH_ST_EXISTS;
-    case PH_CMD_REMOVEXATTR:
-        return status == PH_ST_NO_ATTRIBUTE;
-    default:
-        return false;
-    }
-}
-
 static void changed(struct ph_wb *wb, const struct ph_reply *reply, const struct ph_wb_now *now,
                     struct ph_wb_actions *actions)
 {
@@ -479,7 +488,7 @@ static void changed(struct ph_wb *wb, const struct ph_reply *reply, const struct
         next_change(wb, now, actions);
         return;
     }
-    if (reply->status != PH_ST_OK && !was_done(command, reply->status)) {
+    if (reply->status != PH_ST_OK && !wb_owned_was_done(command, reply->status)) {
         o->conflict = o->conflict || makes;
         give_up(wb, reply->status, now, actions);
         return;
@@ -499,6 +508,8 @@ static void step(struct ph_wb *wb, const struct ph_reply *reply, const struct ph
     bool good = reply->status == PH_ST_OK;
     switch (kept->step) {
     case WB_OWNED_LOOK:
+    case WB_OWNED_AGAIN:
+        kept->handle = good ? kept->handle : 0;
         looked(wb, reply, now, actions);
         break;
     case WB_OWNED_OLD:
@@ -511,14 +522,7 @@ static void step(struct ph_wb *wb, const struct ph_reply *reply, const struct ph
         changed(wb, reply, now, actions);
         break;
     case WB_OWNED_OPEN:
-        kept->handle = good ? kept->handle : 0;
-        if (!good)
-            give_up(wb, reply->status, now, actions);
-        else if (kept->at->command == PH_CMD_CREATE && kept->at->payload == NULL) {
-            close_handle(wb, actions);
-            send_attributes(wb, now, actions);
-        } else
-            send_data(wb, actions);
+        opened(wb, reply, now, actions);
         break;
     case WB_OWNED_DATA:
         close_handle(wb, actions);

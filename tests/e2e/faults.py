@@ -189,6 +189,7 @@ class PowerLoss(Fault):
     disk, atomic, new_session, fails = "ext4", False, True, (A, B)
 
     def strike(self, world):
+        world.lost |= world.orderly  # who does not live on makes nothing again
         world.machine.lose_power()
 
     def heal(self, world):

@@ -64,21 +64,34 @@ class Pair:
 
     def __init__(self, near, far):
         self.near, self.far = near, far
-        self.deaf = set()
+        self.deaf, self.cut = set(), False
+        self.pumping = 2
+        self.lock = threading.Lock()
 
     def ends(self, direction):
         """(where frames come from, where they go)."""
         return (self.near, self.far) if direction == UP else (self.far, self.near)
 
     def close(self, reset):
-        """No more of it; RESET: without a word of farewell."""
+        """No more of it; RESET: without a word of farewell, and without what is held."""
+        self.cut = self.cut or reset
         for end in (self.near, self.far):
             try:
                 if reset:
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                end.shutdown(socket.SHUT_RDWR)
+                end.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def pumped(self):
+        """A direction has ended, and with it the other one; the last one takes the sockets away."""
+        if not self.cut:
+            self.close(False)
+        with self.lock:
+            self.pumping -= 1
+            last = self.pumping == 0
+        for end in (self.near, self.far) if last else ():
+            end.close()
 
 
 class Ended(Exception):
@@ -125,9 +138,8 @@ class Relay:
     def reset(self):
         """Every connection, whatever is under way."""
         with self.lock:
-            pairs, self.pairs = self.pairs, []
-        for pair in pairs:
-            pair.close(True)
+            for pair in self.pairs:
+                pair.close(True)
 
     def lose(self, direction):
         """What goes in DIRECTION on the connections that there are is lost from now on."""
@@ -180,14 +192,17 @@ class Relay:
                 self._pass(pair, direction, target, Frame(head, take(source, sum(lengths))))
         except (OSError, Ended):
             pass
-        pair.close(False)
+        with self.lock:
+            if pair in self.pairs:
+                self.pairs.remove(pair)
+        pair.pumped()
 
     def _pass(self, pair, direction, target, frame):
         with self.lock:
             hold = next((hold for hold in self.holds if hold.takes(direction, frame)), None)
         if hold is not None:
             hold.gone.wait()
-        if direction in pair.deaf:
+        if direction in pair.deaf or pair.cut:
             return
         target.sendall(frame.data)
         with self.lock:

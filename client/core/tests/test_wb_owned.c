@@ -298,6 +298,64 @@ static void test_what_others_changed_is_put_aside(void)
     wb_steps_end(&steps);
 }
 
+/* The next command of that kind, as it was executed. */
+static struct wb_sent *executed(struct wb_steps *steps, uint16_t command)
+{
+    while (wb_world_find(&steps->world, command) == NULL)
+        wb_world_deliver(&steps->world, g_ptr_array_index(steps->world.sent, 0));
+    struct wb_sent *sent = wb_world_find(&steps->world, command);
+    wb_world_execute(&steps->world, sent);
+    return sent;
+}
+
+static void begin_with_theirs(struct wb_steps *steps)
+{
+    begin(steps, PLENTY);
+    g_assert_cmpuint(wb_create(steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(steps, 10, 1, 0, "mine"), ==, PH_ST_OK);
+    wb_steps_flush(steps);
+    wb_world_lose(&steps->world);
+    come_back(steps, 2, 2);
+}
+
+static void they_write(struct wb_steps *steps)
+{
+    struct wb_node *node = wb_model_node(steps->world.server, 10);
+    g_byte_array_set_size(node->data, 0);
+    g_byte_array_append(node->data, (const uint8_t *) "theirs", 6);
+    node->version += 1000;
+}
+
+static void end_with_theirs(struct wb_steps *steps)
+{
+    wb_world_settle(&steps->world);
+    assert_text(steps, 10, "theirs");
+    g_assert_cmpuint(steps->world.failed->len, ==, 1);
+    g_assert_cmpuint(ph_wb_take_error(steps->world.wb, 10), ==, PH_ST_STALE);
+    wb_steps_end(steps);
+}
+
+/* Who holds it was asked what it is like (R-9.5-10): that says nothing of its version. */
+static void test_what_others_are_changing_is_put_aside(void)
+{
+    struct wb_steps steps;
+    begin_with_theirs(&steps);
+    they_write(&steps);
+    struct wb_sent *look = executed(&steps, PH_CMD_GETATTR);
+    ((Pohmel__GetattrReply *) look->reply.message)->attr->version = 0;
+    wb_world_deliver(&steps.world, look);
+    end_with_theirs(&steps);
+}
+
+static void test_what_others_change_after_a_look_is_put_aside(void)
+{
+    struct wb_steps steps;
+    begin_with_theirs(&steps);
+    wb_world_deliver(&steps.world, executed(&steps, PH_CMD_GETATTR));
+    they_write(&steps);
+    end_with_theirs(&steps);
+}
+
 /* Only its making was ours, and it is there: nothing is lost by what others did with it. */
 static void test_what_was_made_and_is_there_is_no_loss(void)
 {
@@ -512,6 +570,10 @@ int main(int argc, char **argv)
     g_test_add_func("/wb_owned/a sync that failed makes nothing stable",
                     test_a_sync_that_failed_makes_nothing_stable);
     g_test_add_func("/wb_owned/what others changed is put aside", test_what_others_changed_is_put_aside);
+    g_test_add_func("/wb_owned/what others are changing is put aside",
+                    test_what_others_are_changing_is_put_aside);
+    g_test_add_func("/wb_owned/what others change after a look is put aside",
+                    test_what_others_change_after_a_look_is_put_aside);
     g_test_add_func("/wb_owned/what was made and is there is no loss",
                     test_what_was_made_and_is_there_is_no_loss);
     g_test_add_func("/wb_owned/what was under way was not changed by others",
