@@ -145,7 +145,8 @@ class Cell:
         """In order, and what the server remembers is sound."""
         world, out = self.world, []
         for who in (A, B):
-            code = world.mounts[who].unmount()
+            code = world.end(who)
+            world.mounts[who].unmount()
             if code != 0:
                 out.append("the pohmelfs of %s ended with %s" % (who, code))
         code = world.server.stop()

@@ -117,7 +117,7 @@ def shutdown(world):
     world.dirty()
     direction, kind = ((UP, wire.REQUEST), (DOWN, wire.REPLY))[world.number % 2]
     hold = world.hold(A, direction, message(kind, SESSION_CLOSE))
-    world.deed(A, world.unmount, A)
+    world.deed(A, world.end, A)
     world.caught(hold)
 
 
