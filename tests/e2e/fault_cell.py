@@ -8,7 +8,7 @@ import time
 from fault_phases import PHASES
 from fault_world import A, B, PATIENCE_S, World
 from faults import FAULTS
-from harness import SERVER, flush, tail, wait_for
+from harness import SERVER, flush, tail
 from promises import picture
 from strike import LIBRARY
 
@@ -77,15 +77,17 @@ class Cell:
         server.start()
 
     def mount_again(self, who):
-        """Another one in the place of one that ended; its server may be ending as well."""
-        try:
-            self.world.mount(who)
-        except AssertionError as error:
-            if not self.fault.mortal:
-                raise AssertionError("%s (server: %s)" % (error, self.world.server.program.process.poll())) from error
-            wait_for(lambda: not self.world.server.program.running(), "the end of the server", PATIENCE_S)
+        """Another one in the place of one that ended. A connection that breaks meanwhile is not taken up again: there is no
+        mount yet; and its server may be ending as well."""
+        for attempt in range(TRIES):
             self.revive()
-            self.world.mount(who)
+            try:
+                self.world.mount(who)
+                return
+            except AssertionError as error:
+                if attempt == TRIES - 1 or "connection" not in str(error):
+                    raise
+                time.sleep(STEP_S)
 
     def find_lost(self):
         """Who began another session has lost the one before."""

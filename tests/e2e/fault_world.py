@@ -74,7 +74,7 @@ class World:
         return self.strikes[who].environment if self.strikes[who] else None
 
     def _server(self):
-        options = ["--lease-time", str(int(self.lease_s))]
+        options = ["--verbose", "--lease-time", str(int(self.lease_s))]
         if self.fault.disk == "ext4":
             self.strikes[SERVER] = self._strike()
             self.machine = Machine("ext4", options=options, env=self._environment(SERVER))

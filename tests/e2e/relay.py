@@ -119,7 +119,8 @@ class Relay:
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.accepting = threading.Thread(target=self._accept, daemon=True)
+        self.accepting.start()
 
     def hold(self, direction, fits, count=0):
         """Holds the next frame that FITS (Hold)."""
@@ -155,6 +156,8 @@ class Relay:
     def end(self):
         """No more connections."""
         self.closed = True
+        self.listener.shutdown(socket.SHUT_RDWR)  # who waits there would keep it open
+        self.accepting.join()
         self.listener.close()
         self.release()
         self.reset()
