@@ -14,7 +14,7 @@ import time
 
 SHUTDOWN = 0x8004587D  # of both filesystems: _IOR('X', 125, __u32)
 NOLOGFLUSH = 2
-MOUNT_TRIES, MOUNT_AGAIN_S = 100, 0.1
+MOUNT_TRIES, MOUNT_AGAIN_S = 400, 0.1
 IMAGE_BYTES = {"ext4": 128 << 20, "xfs": 320 << 20}
 FLUSHES, FLUSH_COLUMN = "/sys/block/%s/stat", 15
 
@@ -51,7 +51,7 @@ class Disk:
             raise
 
     def mount(self):
-        """Recovers and mounts it. What is not quite gone yet, since a program that ends had a mount of its own, would only
+        """Recovers and mounts it. What is not quite gone yet, since a program had a namespace of its own (pohmelctl txn), would only
         be shown again."""
         for _ in range(MOUNT_TRIES):
             subprocess.run(["mount", "-t", self.kind, self.device, self.path], check=True)

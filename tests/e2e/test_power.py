@@ -16,7 +16,7 @@ from trees import status
 
 ROUNDS = int(os.environ.get("POWER_ROUNDS", "2"))
 SEED = int(os.environ.get("POWER_SEED", str(random.randrange(1 << 30))))
-ROUND_S = 20 * SLOWER  # at most, for all of a round
+ROUND_S = 40 * SLOWER  # at most, for all of a round
 WORKERS = 3
 BLOCK = 4096
 FILES_A_ROUND = 10
