@@ -189,6 +189,11 @@ void ph_guard_use_kernel(struct ph_guard *guard, int device)
         say(guard, GUARD_KERNEL, device);
 }
 
+void ph_guard_leave(struct ph_guard *guard)
+{
+    g_free(guard); /* its end of the pair is closed by the kernel, when nothing is left of this process */
+}
+
 void ph_guard_end(struct ph_guard *guard)
 {
     if (guard == NULL)

@@ -25,4 +25,8 @@ void ph_guard_use_kernel(struct ph_guard *guard, int device);
  * GUARD, which may be NULL. */
 void ph_guard_end(struct ph_guard *guard);
 
+/* The server does not know that the sessions have ended: the guard tells it when this process has ended. Frees
+ * GUARD, which may be NULL. */
+void ph_guard_leave(struct ph_guard *guard);
+
 #endif

@@ -205,7 +205,7 @@ struct ph_link *ph_link_open(const struct ph_link_options *options, GError **err
     return NULL;
 }
 
-void ph_link_shutdown(struct ph_link *link)
+bool ph_link_shutdown(struct ph_link *link)
 {
     struct ph_client_actions actions;
     ph_client_actions_init(&actions);
@@ -219,7 +219,9 @@ void ph_link_shutdown(struct ph_link *link)
     pthread_mutex_lock(&link->mutex);
     while (!link->core_closed)
         pthread_cond_wait(&link->changed, &link->mutex);
+    bool told = link->told_server;
     pthread_mutex_unlock(&link->mutex);
+    return told;
 }
 
 void ph_link_close(struct ph_link *link)

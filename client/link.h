@@ -84,8 +84,9 @@ struct ph_link_info {
  * whenever the connection was lost. NULL with ERROR, one line for a person. */
 struct ph_link *ph_link_open(const struct ph_link_options *options, GError **error);
 
-/* Ends the session in order: requests in flight are answered first, later ones fail at once. Waits. */
-void ph_link_shutdown(struct ph_link *link);
+/* Ends the session in order: requests in flight are answered first, later ones fail at once. Waits. Whether the
+ * server knows: it may still keep the session where it could not be reached. */
+bool ph_link_shutdown(struct ph_link *link);
 
 /* Does that, if it was not done, and frees the link. Waits. */
 void ph_link_close(struct ph_link *link);

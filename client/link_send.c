@@ -37,6 +37,7 @@ static void note(struct ph_link *link, const struct ph_client_action *action)
         break;
     case PH_CLIENT_CLOSED:
         link->core_closed = true;
+        link->told_server = action->status == PH_ST_OK;
         break;
     default:
         return;

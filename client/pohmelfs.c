@@ -171,8 +171,10 @@ static int serve(const struct ph_mount_options *options, const char *place, int 
     bool hard = options->patience_s == PH_LINK_PATIENCE_FOREVER;
     guint patience_s = hard ? DRAIN_PATIENCE_S : MAX(options->patience_s, DRAIN_PATIENCE_S);
     bool clean = writeback == NULL || ph_writeback_drain(writeback, patience_s);
-    ph_link_shutdown(link);
-    ph_guard_end(guard);
+    if (ph_link_shutdown(link))
+        ph_guard_end(guard);
+    else
+        ph_guard_leave(guard);
     bool over = ph_session_free(session);
     if (over) {
         ph_writeback_stop(writeback);

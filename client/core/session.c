@@ -272,7 +272,7 @@ static void finish_closing(struct ph_client *client, struct ph_client_actions *a
     ph_client_fail_all(client, PH_ST_IO_ERROR, "the mount is ending", actions);
     client->state = CLIENT_CLOSED;
     client->close_deadline_ms = UINT64_MAX;
-    ph_client_act(actions, PH_CLIENT_CLOSED);
+    ph_client_act(actions, PH_CLIENT_CLOSED)->status = PH_ST_IO_ERROR;
 }
 
 void ph_client_closing_step(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)

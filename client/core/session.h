@@ -51,7 +51,7 @@ enum ph_client_action_kind {
     PH_CLIENT_GRANTS,  /* FRAME is a reply to RECLAIM: some of these are held on, with other ids */
     PH_CLIENT_CLAIMED, /* those that were claimed and not granted by now are not held any more */
     PH_CLIENT_IDS,     /* ids came, or none are to be had: ask again */
-    PH_CLIENT_CLOSED,  /* the shutdown is complete */
+    PH_CLIENT_CLOSED,  /* the shutdown is complete; STATUS: not OK where the server may not know */
 };
 
 /* REQUEST is a reference, FRAME and TEXT belong to the action: freed by ph_client_actions_clear. */

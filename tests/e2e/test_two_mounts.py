@@ -9,11 +9,14 @@ import sys
 import threading
 import time
 
+import wire
 from calls import attempt, read, write
 from harness import SLOWER, Case, MountCase, flush, scratch, wait_for
+from relay import UP, Relay, message
 
 PIECE = 100
 APPENDS = 400
+SESSION_CLOSE = 2
 
 
 def guards(mount):
@@ -393,6 +396,22 @@ class Leaving(Case):
         self.assertLess(time.monotonic() - began, 3 * SLOWER)
         self.assertEqual(read(writer.join("f")), b"new")
         self.assertRaises(OSError, os.stat, killed.join("f"))
+
+    def test_nobody_waits_for_a_mount_whose_end_was_not_heard(self):
+        """Its connection broke while it ended: its guard tells the server, long before its leases have ended."""
+        server = self.server(options=["--lease-time", "300"])
+        relay = Relay(server)
+        self.addCleanup(relay.end)
+        writer, ending = self.mount(server), self.mount(relay)
+        write(ending.join("f"), b"old")
+        hold = relay.hold(UP, message(wire.REQUEST, SESSION_CLOSE))
+        ending.program.send(signal.SIGTERM)
+        wait_for(hold.caught.is_set, "the end of the session")
+        relay.reset()
+        relay.release()
+        self.assertEqual(ending.program.end(0), 0)
+        write(writer.join("f"), b"new")
+        self.assertEqual(read(writer.join("f")), b"new")
 
     def test_a_mount_that_stands_still_is_not_dead(self):
         """A daemon that is stopped holds what it holds: its guard says nothing."""

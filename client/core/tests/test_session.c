@@ -314,6 +314,7 @@ static void test_shutdown(void)
     g_assert_cmpint(world.closes, ==, 0);
     world_answer(&world, sent, PH_ST_OK, NULL);
     g_assert_cmpint(world.closes, ==, 1);
+    g_assert_cmpuint(world.close_status, ==, PH_ST_OK);
     world_clear(&world);
 }
 
@@ -345,6 +346,7 @@ static void test_shutdown_deadline(void)
     g_assert_cmpuint(ph_client_deadline(world.client), ==, world.now_ms + 5000);
     world_pass(&world, 5000);
     g_assert_cmpint(world.closes, ==, 1);
+    g_assert_cmpuint(world.close_status, !=, PH_ST_OK);
     g_assert_cmpint(flying.completions, ==, 1);
     g_assert_cmpuint(flying.status, ==, PH_ST_IO_ERROR);
     world_clear(&world);

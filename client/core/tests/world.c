@@ -133,6 +133,7 @@ static void act(struct world *world, const struct ph_client_action *action)
         break;
     case PH_CLIENT_CLOSED:
         world->closes++;
+        world->close_status = action->status;
         break;
     }
 }

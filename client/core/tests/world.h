@@ -29,7 +29,7 @@ struct world {
     GQueue parked; /* struct ph_client_request * of WALK actions */
     int connects, disconnects, opens, refusals, ids, closes, cancels, losses, events;
     char disconnect_text[600];
-    uint32_t disconnect_status;
+    uint32_t disconnect_status, close_status;
     uint8_t volume[16];
     uint32_t credits, slots;
     bool read_only, write_back, resumable, resumed;
