@@ -50,27 +50,34 @@ struct ph_identity {
 };
 
 struct ph_handle;
+struct ph_object;
+
+/* What only directories have: most objects are none, and the server remembers a million of them. */
+struct ph_directory {
+    struct ph_object *children; /* known ones */
+    struct ph_fd *fd;           /* O_PATH descriptor, in the store's dirs_lru; or NULL */
+    GList link;
+};
 
 /* An object known by its id. Everything below `lock:` is guarded by the store's lock. */
 struct ph_object {
-    uint64_t id;
+    uint64_t id; /* first: the key of by_id is the object */
     struct ph_identity identity;
-    uint32_t type; /* S_IFMT bits */
 
     /* lock: */
-    uint32_t refs;            /* of running commands, handles and children */
-    struct ph_object *parent; /* holds a reference; NULL for the root and where no name is known */
-    char *name;               /* one name below PARENT; NULL with it */
-    struct ph_object *children, *next, *previous;
-    struct ph_handle *handles; /* open ones */
-    struct ph_fd *dir;         /* O_PATH descriptor of a directory, in the store's dirs_lru */
-    struct ph_fd *pin;         /* O_PATH descriptor of an object without a known name */
-    GList lru_link, dir_link;
+    struct ph_object *parent;          /* holds a reference; NULL for the root and where no name is known */
+    char *name;                        /* one name below PARENT; NULL with it */
+    struct ph_object *next, *previous; /* of the same parent */
+    struct ph_directory *directory;    /* NULL until it is needed */
+    struct ph_handle *handles;         /* open ones */
+    struct ph_fd *pin;                 /* O_PATH descriptor of an object without a known name */
+    GList lru_link;
     uint64_t version, seen_ctime_ns;
-    uint64_t changed_at;     /* the last of all changes that was made of this object */
-    uint64_t blocks;         /* last seen, units of 512 bytes */
-    uint64_t plain_ctime_ns; /* change time at which PLAIN and BARE were found out; 0 for never */
-    bool plain, bare;
+    uint64_t changed_at;          /* the last of all changes that was made of this object */
+    uint64_t blocks;              /* last seen, units of 512 bytes */
+    uint64_t plain_ctime_ns;      /* change time at which PLAIN and BARE were found out; 0 for never */
+    uint32_t type;                /* S_IFMT bits; not guarded */
+    uint32_t refs;                /* of running commands, handles and children */
     uint32_t named, named_stable; /* times that it was given a name; the last of them that is stable */
     bool listed;                  /* reachable by id and identity */
     bool idle;                    /* in the store's idle list */
@@ -80,6 +87,7 @@ struct ph_object {
     bool sought;                  /* small and replaced: stays in reach for a while */
     bool remembered;              /* in lately_removed */
     bool persisted;               /* the state database has a row for it */
+    bool plain, bare;
 };
 
 /* An open handle of a session. */
@@ -180,15 +188,28 @@ bool ph_store_hidden(const struct ph_posix_store *store, const struct ph_object 
 /* NAME of the wire as a string; false when it is too long or holds a NUL. */
 bool ph_store_name(const ProtobufCBinaryData *bytes, char name[PH_NAME_MAX_BYTES + 1]);
 
+/* posix_identity.c. Equal is what may be the same inode with another file in it; same is the file, as far as
+ * it is known when it was made. */
+guint ph_identity_hash(gconstpointer key);
+gboolean ph_identity_equal(gconstpointer a, gconstpointer b);
+struct ph_identity ph_identity_of(const struct statx *stx);
+bool ph_identity_same(const struct ph_identity *a, const struct ph_identity *b);
+
 /* posix_object.c: the table. A returned object carries a reference. */
 void ph_objects_init(struct ph_posix_store *store);
 void ph_objects_clear(struct ph_posix_store *store);
-struct ph_identity ph_identity_of(const struct statx *stx);
-bool ph_identity_same(const struct ph_identity *a, const struct ph_identity *b);
 struct ph_object *ph_object_ref(struct ph_posix_store *store, struct ph_object *object);
 void ph_object_unref(struct ph_posix_store *store, struct ph_object *object);
 /* The object ID, from the database where memory has it no more. NULL: not known (answer STALE). */
 struct ph_object *ph_object_by_id(struct ph_posix_store *store, uint64_t id);
+
+/* The object that the table has under IDENTITY, or NULL. With the lock held. */
+struct ph_object *ph_object_identified(const struct ph_posix_store *store,
+                                       const struct ph_identity *identity);
+
+/* What OBJECT has as a directory, made when it is first asked for. With the lock held. */
+struct ph_directory *ph_object_directory(struct ph_object *object);
+
 /* The object found as NAME below PARENT; gets an id when it has none.
  * NULL: no ids left, or STX is of a file that is gone (another look shows what is there now). */
 struct ph_object *ph_object_found(struct ph_posix_store *store, struct ph_object *parent, const char *name,

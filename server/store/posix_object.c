@@ -1,37 +1,9 @@
 /* The table of objects: id <-> identity, parents and names. Nothing in here
  * makes a system call but through the state database's look-ups. */
+#include <stddef.h>
 #include <string.h>
 
 #include "server/store/posix_internal.h"
-
-static guint identity_hash(gconstpointer key)
-{
-    const struct ph_identity *identity = key;
-    uint64_t mixed = (identity->ino ^ (identity->dev << 40)) * UINT64_C(0x9e3779b97f4a7c15);
-    return (guint) (mixed >> 32);
-}
-
-static gboolean identity_equal(gconstpointer a, gconstpointer b)
-{
-    const struct ph_identity *left = a, *right = b;
-    return left->ino == right->ino && left->dev == right->dev;
-}
-
-struct ph_identity ph_identity_of(const struct statx *stx)
-{
-    struct ph_identity identity = {
-        .dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
-        .ino = stx->stx_ino,
-    };
-    if (stx->stx_mask & STATX_BTIME)
-        identity.btime_ns = (uint64_t) stx->stx_btime.tv_sec * 1000000000u + stx->stx_btime.tv_nsec;
-    return identity;
-}
-
-bool ph_identity_same(const struct ph_identity *a, const struct ph_identity *b)
-{
-    return identity_equal(a, b) && (a->btime_ns == b->btime_ns || a->btime_ns == 0 || b->btime_ns == 0);
-}
 
 /* Device numbers change when the machine starts again; that of the root is remembered as 0. */
 static uint64_t device_index(const struct ph_posix_store *store, uint64_t dev)
@@ -83,11 +55,19 @@ static void ref_locked(struct ph_posix_store *store, struct ph_object *object)
     object->refs++;
 }
 
+struct ph_directory *ph_object_directory(struct ph_object *object)
+{
+    if (object->directory == NULL)
+        object->directory = g_new0(struct ph_directory, 1);
+    return object->directory;
+}
+
 static void drop_fds(struct ph_posix_store *store, struct ph_object *object)
 {
-    if (object->dir != NULL) {
-        g_queue_unlink(&store->dirs_lru, &object->dir_link);
-        ph_fd_unref(g_steal_pointer(&object->dir));
+    struct ph_directory *directory = object->directory;
+    if (directory != NULL && directory->fd != NULL) {
+        g_queue_unlink(&store->dirs_lru, &directory->link);
+        ph_fd_unref(g_steal_pointer(&directory->fd));
     }
     if (object->pin != NULL) {
         store->pins--;
@@ -105,7 +85,7 @@ static struct ph_object *detach(struct ph_object *object)
     if (object->previous != NULL)
         object->previous->next = object->next;
     else
-        parent->children = object->next;
+        parent->directory->children = object->next;
     if (object->next != NULL)
         object->next->previous = object->previous;
     object->next = object->previous = NULL;
@@ -123,6 +103,7 @@ static void unref_locked(struct ph_posix_store *store, struct ph_object *object)
         } else {
             parent = detach(object);
             drop_fds(store, object);
+            g_free(object->directory);
             g_free(object);
         }
         object = parent;
@@ -135,10 +116,11 @@ static void attach(struct ph_posix_store *store, struct ph_object *object, struc
     object->name = g_strdup(name);
     object->parent = parent;
     ref_locked(store, parent);
-    object->next = parent->children;
+    struct ph_directory *directory = ph_object_directory(parent);
+    object->next = directory->children;
     if (object->next != NULL)
         object->next->previous = object;
-    parent->children = object;
+    directory->children = object;
 }
 
 /* The object leaves the table; whoever has a reference may finish with it. */
@@ -189,8 +171,9 @@ static struct ph_object *insert(struct ph_posix_store *store, uint64_t id, const
     object->refs = 1;
     object->listed = true;
     object->named = 1; /* who knows when */
-    g_hash_table_insert(store->by_id, &object->id, object);
-    g_hash_table_insert(store->by_identity, &object->identity, object);
+    /* Sets: GLib keeps one array less where the key is the value. */
+    g_hash_table_add(store->by_id, &object->id);
+    g_hash_table_add(store->by_identity, &object->identity);
     return object;
 }
 
@@ -224,12 +207,18 @@ static void set_name(struct ph_posix_store *store, struct ph_object *object, str
         row_put_with_parents(store, object);
 }
 
+struct ph_object *ph_object_identified(const struct ph_posix_store *store, const struct ph_identity *identity)
+{
+    struct ph_identity *key = g_hash_table_lookup(store->by_identity, identity);
+    return key != NULL ? (struct ph_object *) ((char *) key - offsetof(struct ph_object, identity)) : NULL;
+}
+
 /* The object of that identity, or NULL; one whose inode is another file by now is
  * given up. Where it is the other way round, IDENTITY is of a file that is gone
  * (somebody looked, and was slow) and the table keeps what it has. */
 static struct ph_object *by_identity(struct ph_posix_store *store, const struct ph_identity *identity)
 {
-    struct ph_object *object = g_hash_table_lookup(store->by_identity, identity);
+    struct ph_object *object = ph_object_identified(store, identity);
     if (object == NULL || ph_identity_same(&object->identity, identity))
         return object;
     if (identity->btime_ns < object->identity.btime_ns)
@@ -253,7 +242,7 @@ void ph_objects_init(struct ph_posix_store *store)
         pthread_mutex_init(&store->appending[i], NULL);
     store->by_id = g_hash_table_new(g_int64_hash, g_int64_equal);
     ph_gone_ids_init(&store->gone_ids);
-    store->by_identity = g_hash_table_new(identity_hash, identity_equal);
+    store->by_identity = g_hash_table_new(ph_identity_hash, ph_identity_equal);
     g_queue_init(&store->idle);
     g_queue_init(&store->lately_removed);
     g_queue_init(&store->dirs_lru);
@@ -317,7 +306,7 @@ static struct ph_object *take_up(struct ph_posix_store *store, const struct ph_s
     struct ph_object *object = g_hash_table_lookup(store->by_id, &row->id);
     if (object != NULL) {
         ref_locked(store, object);
-    } else if (g_hash_table_lookup(store->by_identity, &identity) == NULL) {
+    } else if (!g_hash_table_contains(store->by_identity, &identity)) {
         object = insert(store, row->id, &identity, type);
         object->persisted = true;
         attach(store, object, parent, row->name);
@@ -434,7 +423,7 @@ struct ph_object *ph_object_made(struct ph_posix_store *store, struct ph_object 
 {
     struct ph_identity identity = ph_identity_of(stx);
     pthread_mutex_lock(&store->lock);
-    struct ph_object *object = g_hash_table_lookup(store->by_identity, &identity);
+    struct ph_object *object = ph_object_identified(store, &identity);
     if (object != NULL)
         gone(store, object); /* of a file removed behind our back whose inode this one got */
     object = NULL;
@@ -456,7 +445,7 @@ uint64_t ph_object_id_of_entry(struct ph_posix_store *store, uint64_t dev, uint6
     struct ph_identity key = {.dev = dev, .ino = ino};
     struct ph_state_row row;
     pthread_mutex_lock(&store->lock);
-    struct ph_object *object = g_hash_table_lookup(store->by_identity, &key);
+    struct ph_object *object = ph_object_identified(store, &key);
     uint64_t id = object != NULL ? object->id : 0;
     pthread_mutex_unlock(&store->lock);
     if (id == 0 && ph_state_db_by_inode(store->db, device_index(store, dev), ino, &row))
@@ -569,13 +558,18 @@ void ph_object_removed(struct ph_posix_store *store, struct ph_object *object, b
     ph_fd_unref(pin);
 }
 
+static struct ph_object *first_child(const struct ph_object *object)
+{
+    return object->directory != NULL ? object->directory->children : NULL;
+}
+
 void ph_object_tree_removed(struct ph_posix_store *store, struct ph_object *object, struct ph_fd *pin)
 {
     struct ph_fd *none = NULL;
     pthread_mutex_lock(&store->lock);
-    for (struct ph_object *at = object; object->children != NULL;) {
-        while (at->children != NULL)
-            at = at->children;
+    for (struct ph_object *at = object; first_child(object) != NULL;) {
+        while (first_child(at) != NULL)
+            at = first_child(at);
         struct ph_object *leaf = at;
         at = leaf->parent->listed ? leaf->parent : object; /* what is listed stays while the lock is held */
         leaf->blocks = 0;                                  /* the trash accounts for what it deletes */

@@ -8,7 +8,7 @@ uint64_t ph_posix_outside(struct ph_store *shell, uint64_t dev, uint64_t ino)
     struct ph_posix_store *store = shell->self;
     struct ph_identity key = {.dev = dev, .ino = ino};
     pthread_mutex_lock(&store->lock);
-    const struct ph_object *object = g_hash_table_lookup(store->by_identity, &key);
+    const struct ph_object *object = ph_object_identified(store, &key);
     uint64_t id = object != NULL ? object->id : 0;
     bool evicted = store->evicted;
     pthread_mutex_unlock(&store->lock);

@@ -66,17 +66,18 @@ static struct ph_fd *dir_keep(struct ph_posix_store *store, struct ph_object *ob
 {
     struct ph_fd *shared = ph_fd_new(fd), *oldest = NULL, *loser = NULL;
     pthread_mutex_lock(&store->lock);
-    if (object->dir != NULL) {
+    struct ph_directory *directory = ph_object_directory(object);
+    if (directory->fd != NULL) {
         loser = shared; /* somebody was faster */
-        shared = ph_fd_ref(object->dir);
+        shared = ph_fd_ref(directory->fd);
     } else if (object->listed) {
-        object->dir = ph_fd_ref(shared);
-        object->dir_link.data = object;
-        g_queue_push_tail_link(&store->dirs_lru, &object->dir_link);
+        directory->fd = ph_fd_ref(shared);
+        directory->link.data = directory;
+        g_queue_push_tail_link(&store->dirs_lru, &directory->link);
         if (store->dirs_lru.length > store->dirs_max) {
-            struct ph_object *unused = store->dirs_lru.head->data;
-            g_queue_unlink(&store->dirs_lru, &unused->dir_link);
-            oldest = g_steal_pointer(&unused->dir);
+            struct ph_directory *unused = store->dirs_lru.head->data;
+            g_queue_unlink(&store->dirs_lru, &unused->link);
+            oldest = g_steal_pointer(&unused->fd);
         }
     }
     pthread_mutex_unlock(&store->lock);
@@ -88,10 +89,11 @@ static struct ph_fd *dir_keep(struct ph_posix_store *store, struct ph_object *ob
 /* A descriptor that is there already: of the directory itself, else of a handle. With the lock held. */
 static struct ph_fd *at_hand(struct ph_posix_store *store, struct ph_object *object)
 {
-    if (object->dir != NULL) {
-        g_queue_unlink(&store->dirs_lru, &object->dir_link);
-        g_queue_push_tail_link(&store->dirs_lru, &object->dir_link);
-        return ph_fd_ref(object->dir);
+    struct ph_directory *directory = object->directory;
+    if (directory != NULL && directory->fd != NULL) {
+        g_queue_unlink(&store->dirs_lru, &directory->link);
+        g_queue_push_tail_link(&store->dirs_lru, &directory->link);
+        return ph_fd_ref(directory->fd);
     }
     if (object->handles != NULL)
         return ph_fd_ref(object->handles->fd);
