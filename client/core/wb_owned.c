@@ -86,8 +86,33 @@ void wb_owned_drop(struct ph_wb *wb, struct wb_owned_change *previous)
     free(change);
 }
 
+/* Where CHANGE belongs: before what was made after it and answered earlier. Whoever asked for those to be
+ * made stable had it executed before as well. */
+static struct wb_owned_change **place_of(struct ph_wb *wb, const struct wb_owned_change *change)
+{
+    struct wb_owned *kept = wb->owned;
+    const struct wb_owned_object *o = change->objects[0] != 0 ? wb_owned_find(wb, change->objects[0]) : NULL;
+    struct wb_owned_change **at = &kept->first;
+    if (change->version == 0 || o == NULL || change->version > o->version)
+        return kept->last != NULL ? &kept->last->next : at;
+    while (*at != NULL && ((*at)->objects[0] != change->objects[0] || (*at)->version <= change->version))
+        at = &(*at)->next;
+    return at;
+}
+
+static void insert(struct ph_wb *wb, struct wb_owned_change *change)
+{
+    struct wb_owned_change **at = place_of(wb, change);
+    change->next = *at;
+    if (*at == NULL)
+        wb->owned->last = change;
+    else
+        change->number = (*at)->number;
+    *at = change;
+}
+
 static void append(struct ph_wb *wb, const Pohmel__Change *command, const uint64_t objects[2],
-                   struct ph_blob *payload, uint64_t offset, uint64_t now_ms)
+                   const Pohmel__Attr *attr, struct ph_blob *payload, uint64_t offset, uint64_t now_ms)
 {
     struct wb_owned *kept = wb->owned;
     struct wb_owned_change *change = wb_alloc(sizeof(*change));
@@ -95,6 +120,7 @@ static void append(struct ph_wb *wb, const Pohmel__Change *command, const uint64
     change->applied_ms = now_ms;
     change->command = (uint16_t) command->command_case;
     change->offset = offset;
+    change->version = attr != NULL && attr->object == objects[0] ? attr->version : 0;
     change->payload = payload;
     change->len = pohmel__change__get_packed_size(command);
     change->packed = wb_alloc(change->len + 1);
@@ -105,11 +131,7 @@ static void append(struct ph_wb *wb, const Pohmel__Change *command, const uint64
             object_of(wb, objects[i]);
     }
     kept->bytes += weight_of(change);
-    if (kept->last != NULL)
-        kept->last->next = change;
-    else
-        kept->first = change;
-    kept->last = change;
+    insert(wb, change);
 }
 
 /* --- What was answered --- */
@@ -162,7 +184,7 @@ static void keep_truncated(struct ph_wb *wb, const Pohmel__CreateRequest *create
     setattr.which = PH_SET_SIZE;
     change.command_case = POHMEL__CHANGE__COMMAND_SETATTR;
     change.setattr = &setattr;
-    append(wb, &change, objects, NULL, 0, now_ms);
+    append(wb, &change, objects, attr, NULL, 0, now_ms);
     wb_owned_version(wb, attr);
 }
 
@@ -225,7 +247,7 @@ static void keep_change(struct ph_wb *wb, const Pohmel__Change *change, const Po
         ph_blob_unref(payload);
         return;
     }
-    append(wb, change, objects, payload, command == PH_CMD_WRITE ? result->write->offset : 0, now_ms);
+    append(wb, change, objects, attr, payload, command == PH_CMD_WRITE ? result->write->offset : 0, now_ms);
     count_names(wb, change, objects);
     wb_owned_version(wb, attr);
 }

@@ -13,6 +13,7 @@ struct wb_owned_change {
     uint64_t applied_ms;
     uint64_t objects[2]; /* what it is about, and what it replaced; 0 for none */
     uint64_t offset;     /* WRITE: where the bytes went */
+    uint64_t version;    /* that the object had after it; 0: nobody said */
     uint16_t command;
     bool over;       /* it cannot be made again */
     uint8_t *packed; /* a Change */
@@ -47,7 +48,8 @@ enum wb_owned_step {
     WB_OWNED_ATTRIBUTES, /* of what was made with some */
 };
 
-/* The list, and what is being done about it. */
+/* The list, and what is being done about it. In the order of the answers, but for changes of one object,
+ * which are in that of its versions: answers overtake each other. */
 struct wb_owned {
     struct wb_owned_change *first, *last;
     struct ph_lru objects;

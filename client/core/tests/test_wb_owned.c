@@ -481,6 +481,51 @@ static void test_fsync_lets_go_of_what_it_was_about(void)
     wb_steps_end(&steps);
 }
 
+static struct wb_asked *ask_chmod(struct wb_steps *steps, uint32_t mode)
+{
+    static Pohmel__Caller user = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&pohmel__caller__descriptor), .uid = 1000, .gid = 1000};
+    Pohmel__SetattrRequest setattr = POHMEL__SETATTR_REQUEST__INIT;
+    setattr.caller = &user;
+    setattr.object = 10;
+    setattr.which = PH_SET_MODE;
+    setattr.mode = mode;
+    return wb_world_ask(&steps->world, PH_CMD_SETATTR, &setattr, NULL);
+}
+
+/* Two programs at the same time, whose answers overtake each other. */
+static void test_changes_of_a_file_are_made_again_in_the_order_of_the_server(void)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    struct wb_asked *release = wb_release(&steps, wb_model_node(steps.world.server, 10)->lease);
+    wb_world_settle(&steps.world);
+    wb_world_drop(release);
+    struct wb_asked *asked[] = {ask_chmod(&steps, 0600), ask_chmod(&steps, 0640)};
+    struct wb_sent *sent[] = {NULL, NULL};
+    for (guint i = 0, count = 0; i < steps.world.sent->len && count < 2; i++) {
+        struct wb_sent *one = g_ptr_array_index(steps.world.sent, i);
+        if (one->command == PH_CMD_SETATTR)
+            sent[count++] = one;
+    }
+    g_assert_nonnull(sent[1]);
+    wb_world_execute(&steps.world, sent[0]);
+    wb_world_execute(&steps.world, sent[1]);
+    wb_world_deliver(&steps.world, sent[1]);
+    wb_world_deliver(&steps.world, sent[0]);
+    wb_world_settle(&steps.world);
+    wb_world_drop(asked[0]);
+    wb_world_drop(asked[1]);
+    lose_power(&steps);
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    g_assert_cmpuint(wb_model_node(steps.world.server, 10)->mode & 0777, ==, 0640);
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    wb_steps_end(&steps);
+}
+
 /* The mode of file 10 is set twice in one transaction. What the server did before is stable as well, where it
  * says that it is. */
 static struct wb_asked *ask_several(struct wb_steps *steps, uint64_t object)
@@ -584,6 +629,8 @@ int main(int argc, char **argv)
     g_test_add_func("/wb_owned/writers wait when too much is not stable",
                     test_writers_wait_when_too_much_is_not_stable);
     g_test_add_func("/wb_owned/fsync lets go of what it was about", test_fsync_lets_go_of_what_it_was_about);
+    g_test_add_func("/wb_owned/changes of a file are made again in the order of the server",
+                    test_changes_of_a_file_are_made_again_in_the_order_of_the_server);
     g_test_add_func("/wb_owned/several commands make stable what was before them",
                     test_several_commands_make_stable_what_was_before_them);
     g_test_add_func("/wb_owned/several commands that failed are no change of others",
