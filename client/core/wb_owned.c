@@ -227,6 +227,13 @@ static void all_moved(struct ph_wb *wb)
         WB_OF(at, struct wb_owned_object, lru)->moved = true;
 }
 
+/* A RENAME that did not say what it moves. What is exchanged cannot be seen afterwards. */
+static bool is_blind_move(const Pohmel__Change *change)
+{
+    return change->command_case == POHMEL__CHANGE__COMMAND_RENAME && change->rename->object == 0 &&
+           (change->rename->flags & ~(uint32_t) WB_NO_REPLACE) == 0;
+}
+
 /* PAYLOAD, a reference, becomes the list's. */
 static void keep_change(struct ph_wb *wb, const Pohmel__Change *change, const Pohmel__ChangeResult *result,
                         struct ph_blob *payload, uint64_t now_ms)
@@ -244,6 +251,8 @@ static void keep_change(struct ph_wb *wb, const Pohmel__Change *change, const Po
             wb->owned->hurry = true;
             all_moved(wb);
         }
+        if (is_blind_move(change)) /* is not made again, but what it took away before is not either */
+            append(wb, change, objects, NULL, NULL, 0, now_ms);
         ph_blob_unref(payload);
         return;
     }

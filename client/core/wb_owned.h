@@ -11,7 +11,7 @@ struct wb_owned_change {
     struct wb_owned_change *next;
     uint64_t number;
     uint64_t applied_ms;
-    uint64_t objects[2]; /* what it is about, and what it replaced; 0 for none */
+    uint64_t objects[2]; /* what it is about (0: a move that did not say), and what it replaced; 0 for none */
     uint64_t offset;     /* WRITE: where the bytes went */
     uint64_t version;    /* that the object had after it; 0: nobody said */
     uint16_t command;
@@ -65,7 +65,7 @@ struct wb_owned {
     bool ready; /* AT is to be begun */
     struct wb_owned_change *at;
     enum wb_owned_step step;
-    uint64_t handle;
+    uint64_t handle, moved; /* MOVED: what is under the old name of a RENAME */
     Pohmel__Change *change; /* of AT */
     struct ph_wb_call *held_first, *held_last;
     uint64_t restored, lost_changes; /* counted */

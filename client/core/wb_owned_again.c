@@ -7,18 +7,19 @@
 #include <string.h>
 
 #include "client/core/wb_owned.h"
+#include "client/core/wb_owned_steps.h"
 #include "ph_commands.h"
 
 #define KEPT_HANDLE_BIT (UINT64_C(1) << 61) /* handles of ours, besides those of write-back (bit 62) */
 
-static struct wb_owned_object *target_of(const struct ph_wb *wb)
+struct wb_owned_object *wb_owned_target(const struct ph_wb *wb)
 {
     return wb_owned_find(wb, wb->owned->at->objects[0]);
 }
 
 /* --- Sending --- */
 
-static struct ph_wb_call *command(struct ph_wb *wb, enum wb_owned_step step)
+struct ph_wb_call *wb_owned_command(struct ph_wb *wb, enum wb_owned_step step)
 {
     struct ph_wb_call *call = wb_call_new(wb, WB_CALL_OWNED);
     call->outgoing = wb_alloc(sizeof(*call->outgoing));
@@ -27,57 +28,44 @@ static struct ph_wb_call *command(struct ph_wb *wb, enum wb_owned_step step)
 }
 
 /* Who made the change: the first field of each request. */
-static Pohmel__Caller *caller_of(const struct ph_wb *wb)
+Pohmel__Caller *wb_owned_caller(const struct ph_wb *wb)
 {
     return wb->owned->change->create->caller;
 }
 
-static void send_change(struct ph_wb *wb, enum wb_owned_step step, Pohmel__Change *change,
-                        struct ph_blob *payload, struct ph_wb_actions *actions)
+void wb_owned_send_change(struct ph_wb *wb, enum wb_owned_step step, Pohmel__Change *change,
+                          struct ph_blob *payload, struct ph_wb_actions *actions)
 {
-    struct ph_wb_call *call = command(wb, step);
+    struct ph_wb_call *call = wb_owned_command(wb, step);
     struct wb_outgoing *out = call->outgoing;
-    struct wb_owned_object *o = target_of(wb);
+    struct wb_owned_object *o = wb_owned_target(wb);
     pohmel__transact_request__init(&out->transact);
     out->changes[0] = change;
     out->transact.n_changes = 1;
     out->transact.changes = out->changes;
     call->payload = payload != NULL ? ph_blob_ref(payload) : NULL;
-    o->moved = true; /* until it is answered */
+    if (o != NULL)
+        o->moved = true; /* until it is answered */
     wb_send(wb, call, PH_CMD_TRANSACT, &out->transact.base, actions);
 }
 
 static void send_look(struct ph_wb *wb, struct ph_wb_actions *actions)
 {
-    struct ph_wb_call *call = command(wb, WB_OWNED_LOOK);
+    struct ph_wb_call *call = wb_owned_command(wb, WB_OWNED_LOOK);
     Pohmel__GetattrRequest *getattr = &call->outgoing->message.getattr;
     pohmel__getattr_request__init(getattr);
-    getattr->caller = caller_of(wb);
+    getattr->caller = wb_owned_caller(wb);
     getattr->object = wb->owned->at->objects[0];
     wb_send(wb, call, PH_CMD_GETATTR, &getattr->base, actions);
 }
 
-static void send_lookup(struct ph_wb *wb, enum wb_owned_step step, struct ph_wb_actions *actions)
-{
-    const Pohmel__RenameRequest *rename = wb->owned->change->rename;
-    struct ph_wb_call *call = command(wb, step);
-    Pohmel__LookupRequest *lookup = &call->outgoing->message.lookup;
-    pohmel__lookup_request__init(lookup);
-    lookup->caller = caller_of(wb);
-    lookup->parent = step == WB_OWNED_OLD ? rename->old_parent : rename->new_parent;
-    lookup->n_names = 1;
-    call->outgoing->name = step == WB_OWNED_OLD ? rename->old_name : rename->new_name;
-    lookup->names = &call->outgoing->name;
-    wb_send(wb, call, PH_CMD_LOOKUP, &lookup->base, actions);
-}
-
 static void send_open(struct ph_wb *wb, enum wb_owned_step step, struct ph_wb_actions *actions)
 {
-    struct ph_wb_call *call = command(wb, step);
+    struct ph_wb_call *call = wb_owned_command(wb, step);
     Pohmel__OpenRequest *open = &call->outgoing->message.open;
     wb->owned->handle = KEPT_HANDLE_BIT | ++wb->last_handle;
     pohmel__open_request__init(open);
-    open->caller = caller_of(wb);
+    open->caller = wb_owned_caller(wb);
     open->object = wb->owned->at->objects[0];
     open->handle = wb->owned->handle;
     open->access = PH_OPEN_WRITE;
@@ -132,7 +120,7 @@ static void next_change(struct ph_wb *wb, const struct ph_wb_now *now, struct ph
         end(wb, now, actions);
 }
 
-static void made_again(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
+void wb_owned_made_again(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
     struct wb_object *o = wb_find(wb, wb->owned->at->objects[0]);
     if (o != NULL)
@@ -151,8 +139,8 @@ static bool comes_again(const struct wb_owned_change *change)
 }
 
 /* It cannot be made again: its data are handed out, and somebody is told. */
-static void give_up(struct ph_wb *wb, uint32_t status, const struct ph_wb_now *now,
-                    struct ph_wb_actions *actions)
+void wb_owned_give_up(struct ph_wb *wb, uint32_t status, const struct ph_wb_now *now,
+                      struct ph_wb_actions *actions)
 {
     struct wb_owned_change *at = wb->owned->at;
     struct wb_mark *mark = wb_mark(wb, at->objects[0]);
@@ -166,7 +154,7 @@ static void give_up(struct ph_wb *wb, uint32_t status, const struct ph_wb_now *n
     }
     at->over = true;
     wb->owned->lost_changes++;
-    if (target_of(wb)->conflict && comes_again(at)) { /* all of it is one loss */
+    if (wb_owned_target(wb)->conflict && comes_again(at)) { /* all of it is one loss */
         next_change(wb, now, actions);
         return;
     }
@@ -204,7 +192,7 @@ static bool is_removed(const struct wb_owned_object *o)
 static void send_make(struct ph_wb *wb, struct ph_wb_actions *actions)
 {
     Pohmel__Change *change = wb->owned->change;
-    const struct wb_owned_object *o = target_of(wb);
+    const struct wb_owned_object *o = wb_owned_target(wb);
     if (wb->owned->at->command == PH_CMD_CREATE) {
         Pohmel__CreateRequest stripped = POHMEL__CREATE_REQUEST__INIT;
         stripped.caller = change->create->caller;
@@ -215,7 +203,7 @@ static void send_make(struct ph_wb *wb, struct ph_wb_actions *actions)
         stripped.umask = change->create->umask;
         stripped.exclusive = true;
         stripped.survivor = MAX_OF(o->version, UINT64_C(1));
-        struct ph_wb_call *call = command(wb, WB_OWNED_CHANGE);
+        struct ph_wb_call *call = wb_owned_command(wb, WB_OWNED_CHANGE);
         call->outgoing->message.create = stripped;
         pohmel__transact_request__init(&call->outgoing->transact);
         pohmel__change__init(&call->outgoing->change);
@@ -233,7 +221,7 @@ static void send_make(struct ph_wb *wb, struct ph_wb_actions *actions)
         change->symlink->survivor = MAX_OF(o->version, UINT64_C(1));
     else
         change->mknod->survivor = MAX_OF(o->version, UINT64_C(1));
-    send_change(wb, WB_OWNED_CHANGE, change, NULL, actions);
+    wb_owned_send_change(wb, WB_OWNED_CHANGE, change, NULL, actions);
 }
 
 /* The object of a CREATE is there: now its data, which may not have come to the disk with it. */
@@ -243,7 +231,7 @@ static void fill(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_act
         (wb->owned->at->payload != NULL || wb->owned->change->create->attributes != NULL))
         send_open(wb, WB_OWNED_OPEN, actions);
     else
-        made_again(wb, now, actions);
+        wb_owned_made_again(wb, now, actions);
 }
 
 /* After the data of a CREATE: what else it was given. */
@@ -252,12 +240,12 @@ static void send_attributes(struct ph_wb *wb, const struct ph_wb_now *now, struc
     const Pohmel__NewAttributes *attributes = wb->owned->change->create->attributes;
     Pohmel__SetattrRequest setattr = POHMEL__SETATTR_REQUEST__INIT;
     if (attributes == NULL || attributes->which == 0) {
-        made_again(wb, now, actions);
+        wb_owned_made_again(wb, now, actions);
         return;
     }
-    struct ph_wb_call *call = command(wb, WB_OWNED_ATTRIBUTES);
+    struct ph_wb_call *call = wb_owned_command(wb, WB_OWNED_ATTRIBUTES);
     struct wb_outgoing *out = call->outgoing;
-    setattr.caller = caller_of(wb);
+    setattr.caller = wb_owned_caller(wb);
     setattr.object = wb->owned->at->objects[0];
     setattr.which = attributes->which;
     setattr.mode = attributes->mode;
@@ -273,7 +261,7 @@ static void send_attributes(struct ph_wb *wb, const struct ph_wb_now *now, struc
     out->changes[0] = &out->change;
     out->transact.n_changes = 1;
     out->transact.changes = out->changes;
-    target_of(wb)->moved = true;
+    wb_owned_target(wb)->moved = true;
     wb_send(wb, call, PH_CMD_TRANSACT, &out->transact.base, actions);
 }
 
@@ -285,20 +273,20 @@ static void send_data(struct ph_wb *wb, struct ph_wb_actions *actions)
     struct wb_outgoing *out;
     if (at->command == PH_CMD_ALLOCATE) {
         change->allocate->handle = wb->owned->handle;
-        send_change(wb, WB_OWNED_DATA, change, NULL, actions);
+        wb_owned_send_change(wb, WB_OWNED_DATA, change, NULL, actions);
         return;
     }
     if (at->command == PH_CMD_WRITE) {
         change->write->handle = wb->owned->handle;
         change->write->offset = at->offset;
         change->write->append = false;
-        send_change(wb, WB_OWNED_DATA, change, at->payload, actions);
+        wb_owned_send_change(wb, WB_OWNED_DATA, change, at->payload, actions);
         return;
     }
-    call = command(wb, WB_OWNED_DATA);
+    call = wb_owned_command(wb, WB_OWNED_DATA);
     out = call->outgoing;
     pohmel__write_request__init(&out->message.write);
-    out->message.write.caller = caller_of(wb);
+    out->message.write.caller = wb_owned_caller(wb);
     out->message.write.object = at->objects[0];
     out->message.write.handle = wb->owned->handle;
     out->message.write.length = (uint32_t) at->payload->len;
@@ -310,7 +298,7 @@ static void send_data(struct ph_wb *wb, struct ph_wb_actions *actions)
     out->transact.n_changes = 1;
     out->transact.changes = out->changes;
     call->payload = ph_blob_ref(at->payload);
-    target_of(wb)->moved = true;
+    wb_owned_target(wb)->moved = true;
     wb_send(wb, call, PH_CMD_TRANSACT, &out->transact.base, actions);
 }
 
@@ -318,7 +306,7 @@ static void send_data(struct ph_wb *wb, struct ph_wb_actions *actions)
  * it replaced as well. Both go then. */
 static void make(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
-    struct wb_owned_object *o = target_of(wb);
+    struct wb_owned_object *o = wb_owned_target(wb);
     Pohmel__Change *change = wb->owned->change;
     switch (wb->owned->at->command) {
     case PH_CMD_CREATE:
@@ -333,7 +321,7 @@ static void make(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_act
     case PH_CMD_REMOVE:
     case PH_CMD_RMDIR:
         if (o->there)
-            send_change(wb, WB_OWNED_CHANGE, change, NULL, actions);
+            wb_owned_send_change(wb, WB_OWNED_CHANGE, change, NULL, actions);
         else
             next_change(wb, now, actions);
         return;
@@ -345,17 +333,17 @@ static void make(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_act
         (is_removed(o) || is_being_removed(wb, o->lru.key) || wb->owned->at->command != PH_CMD_WRITE)) {
         next_change(wb, now, actions);
     } else if (!o->there) {
-        give_up(wb, PH_ST_STALE, now, actions);
+        wb_owned_give_up(wb, PH_ST_STALE, now, actions);
     } else if (wb->owned->at->command == PH_CMD_WRITE || wb->owned->at->command == PH_CMD_ALLOCATE) {
         send_open(wb, WB_OWNED_OPEN, actions);
     } else if (wb->owned->at->command == PH_CMD_RENAME) {
-        send_lookup(wb, WB_OWNED_OLD, actions);
+        wb_owned_look_up(wb, WB_OWNED_OLD, actions);
     } else {
         if (wb->owned->at->command == PH_CMD_SETATTR)
             change->setattr->handle = 0;
         if (wb->owned->at->command == PH_CMD_SETXATTR)
             change->setxattr->flags = 0;
-        send_change(wb, WB_OWNED_CHANGE, change, wb->owned->at->payload, actions);
+        wb_owned_send_change(wb, WB_OWNED_CHANGE, change, wb->owned->at->payload, actions);
     }
 }
 
@@ -368,11 +356,13 @@ static bool is_made(const struct wb_owned_change *at)
 
 static void begin(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
-    struct wb_owned_object *o = target_of(wb);
-    if (o->conflict && o->there && is_made(wb->owned->at))
+    struct wb_owned_object *o = wb_owned_target(wb);
+    if (o == NULL) /* a move of nobody knows what */
+        wb_owned_look_up(wb, WB_OWNED_OLD, actions);
+    else if (o->conflict && o->there && is_made(wb->owned->at))
         next_change(wb, now, actions);
     else if (o->conflict)
-        give_up(wb, PH_ST_STALE, now, actions);
+        wb_owned_give_up(wb, PH_ST_STALE, now, actions);
     else if (!o->looked)
         send_look(wb, actions);
     else
@@ -403,10 +393,10 @@ static void looked(struct ph_wb *wb, const struct ph_reply *reply, const struct 
                    struct ph_wb_actions *actions)
 {
     const Pohmel__Attr *found = attr_in(wb, reply);
-    struct wb_owned_object *o = target_of(wb);
+    struct wb_owned_object *o = wb_owned_target(wb);
     bool gone = reply->status == PH_ST_STALE || reply->status == PH_ST_NOT_FOUND;
     if (!gone && found == NULL) {
-        give_up(wb, reply->status, now, actions);
+        wb_owned_give_up(wb, reply->status, now, actions);
         return;
     }
     if (!gone && found->version == 0 && wb->owned->step == WB_OWNED_LOOK) {
@@ -428,10 +418,10 @@ static void opened(struct ph_wb *wb, const struct ph_reply *reply, const struct 
     const Pohmel__Attr *found = attr_in(wb, reply);
     if (found == NULL) {
         kept->handle = 0;
-        give_up(wb, reply->status, now, actions);
-    } else if (wb_owned_is_changed(target_of(wb), found)) {
-        target_of(wb)->conflict = true;
-        give_up(wb, PH_ST_STALE, now, actions);
+        wb_owned_give_up(wb, reply->status, now, actions);
+    } else if (wb_owned_is_changed(wb_owned_target(wb), found)) {
+        wb_owned_target(wb)->conflict = true;
+        wb_owned_give_up(wb, PH_ST_STALE, now, actions);
     } else if (kept->at->command == PH_CMD_CREATE && kept->at->payload == NULL) {
         close_handle(wb, actions);
         send_attributes(wb, now, actions);
@@ -440,61 +430,28 @@ static void opened(struct ph_wb *wb, const struct ph_reply *reply, const struct 
     }
 }
 
-/* What a LOOKUP of one name found: NULL for nothing. */
-static const Pohmel__Attr *found_by(const struct ph_reply *reply)
-{
-    const Pohmel__LookupReply *found = (const Pohmel__LookupReply *) reply->message;
-    return reply->status == PH_ST_OK && found != NULL && found->n_found == 1 ? found->found[0] : NULL;
-}
-
-static void old_name_looked_up(struct ph_wb *wb, const struct ph_reply *reply, const struct ph_wb_now *now,
-                               struct ph_wb_actions *actions)
-{
-    const Pohmel__Attr *found = found_by(reply);
-    if (found != NULL && found->object == wb->owned->at->objects[0])
-        send_lookup(wb, WB_OWNED_NEW, actions);
-    else /* it was moved already */
-        made_again(wb, now, actions);
-}
-
-static void new_name_looked_up(struct ph_wb *wb, const struct ph_reply *reply, const struct ph_wb_now *now,
-                               struct ph_wb_actions *actions)
-{
-    const Pohmel__Attr *found = found_by(reply);
-    const struct wb_owned_object *o = target_of(wb);
-    Pohmel__RenameRequest *rename = wb->owned->change->rename;
-    bool same = found != NULL && found->object == wb->owned->at->objects[0];
-    /* What was moved there already, and lost its id, is no newer than what it is replaced by. */
-    bool ours = found != NULL && (found->object == rename->replaced || found->version <= o->version);
-    if (same) {
-        made_again(wb, now, actions);
-    } else if (found != NULL && !ours) {
-        give_up(wb, PH_ST_EXISTS, now, actions);
-    } else {
-        rename->replaced = found != NULL ? found->object : 0;
-        rename->flags = found != NULL ? 0 : WB_NO_REPLACE;
-        send_change(wb, WB_OWNED_CHANGE, wb->owned->change, NULL, actions);
-    }
-}
-
 static void changed(struct ph_wb *wb, const struct ph_reply *reply, const struct ph_wb_now *now,
                     struct ph_wb_actions *actions)
 {
-    struct wb_owned_object *o = target_of(wb);
+    struct wb_owned_object *o = wb_owned_target(wb);
     unsigned command = wb->owned->at->command;
     bool makes = command == PH_CMD_CREATE || command == PH_CMD_MKDIR || command == PH_CMD_SYMLINK ||
                  command == PH_CMD_MKNOD;
+    if (o == NULL) {
+        wb_owned_made_again(wb, now, actions);
+        return;
+    }
     if (reply->status != PH_ST_OK && makes && is_removed(o)) {
         next_change(wb, now, actions);
         return;
     }
     if (reply->status != PH_ST_OK && !wb_owned_was_done(command, reply->status)) {
         o->conflict = o->conflict || makes;
-        give_up(wb, reply->status, now, actions);
+        wb_owned_give_up(wb, reply->status, now, actions);
         return;
     }
     if (!makes) {
-        made_again(wb, now, actions);
+        wb_owned_made_again(wb, now, actions);
         return;
     }
     o->there = true;
@@ -513,10 +470,10 @@ static void step(struct ph_wb *wb, const struct ph_reply *reply, const struct ph
         looked(wb, reply, now, actions);
         break;
     case WB_OWNED_OLD:
-        old_name_looked_up(wb, reply, now, actions);
+        wb_owned_old_name(wb, reply, now, actions);
         break;
     case WB_OWNED_NEW:
-        new_name_looked_up(wb, reply, now, actions);
+        wb_owned_new_name(wb, reply, now, actions);
         break;
     case WB_OWNED_CHANGE:
         changed(wb, reply, now, actions);
@@ -527,17 +484,17 @@ static void step(struct ph_wb *wb, const struct ph_reply *reply, const struct ph
     case WB_OWNED_DATA:
         close_handle(wb, actions);
         if (!good)
-            give_up(wb, reply->status, now, actions);
+            wb_owned_give_up(wb, reply->status, now, actions);
         else if (kept->at->command == PH_CMD_CREATE)
             send_attributes(wb, now, actions);
         else
-            made_again(wb, now, actions);
+            wb_owned_made_again(wb, now, actions);
         break;
     case WB_OWNED_ATTRIBUTES:
         if (good)
-            made_again(wb, now, actions);
+            wb_owned_made_again(wb, now, actions);
         else
-            give_up(wb, reply->status, now, actions);
+            wb_owned_give_up(wb, reply->status, now, actions);
         break;
     }
 }

@@ -481,6 +481,42 @@ static void test_fsync_lets_go_of_what_it_was_about(void)
     wb_steps_end(&steps);
 }
 
+/* A second name that was moved; BLIND: by who did not say what it is. Nothing of it is lost. */
+static void move_second_name(bool blind)
+{
+    struct wb_steps steps;
+    begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_link(&steps, 10, WB_ROOT, "n"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    if (blind) {
+        struct wb_asked *release = wb_release(&steps, wb_model_node(steps.world.server, WB_ROOT)->lease);
+        wb_world_settle(&steps.world);
+        wb_world_drop(release);
+        g_assert_cmpuint(wb_rename(&steps, WB_ROOT, "n", "m"), ==, UINT32_MAX);
+        wb_world_deliver(&steps.world, wb_world_find(&steps.world, PH_CMD_RENAME));
+    } else {
+        g_assert_cmpuint(wb_rename(&steps, WB_ROOT, "n", "m"), ==, PH_ST_OK);
+        wb_steps_flush(&steps);
+    }
+    g_assert_cmpuint(unstable_bytes(&steps), >, 0);
+    wb_world_lose(&steps.world);
+    come_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    g_assert_true(has_name(&steps, WB_ROOT, "f"));
+    g_assert_true(has_name(&steps, WB_ROOT, "m"));
+    g_assert_false(has_name(&steps, WB_ROOT, "n"));
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    wb_steps_end(&steps);
+}
+
+static void test_a_name_that_was_moved_is_not_there_again(void)
+{
+    move_second_name(false);
+    move_second_name(true);
+}
+
 static struct wb_asked *ask_chmod(struct wb_steps *steps, uint32_t mode)
 {
     static Pohmel__Caller user = {
@@ -629,6 +665,8 @@ int main(int argc, char **argv)
     g_test_add_func("/wb_owned/writers wait when too much is not stable",
                     test_writers_wait_when_too_much_is_not_stable);
     g_test_add_func("/wb_owned/fsync lets go of what it was about", test_fsync_lets_go_of_what_it_was_about);
+    g_test_add_func("/wb_owned/a name that was moved is not there again",
+                    test_a_name_that_was_moved_is_not_there_again);
     g_test_add_func("/wb_owned/changes of a file are made again in the order of the server",
                     test_changes_of_a_file_are_made_again_in_the_order_of_the_server);
     g_test_add_func("/wb_owned/several commands make stable what was before them",

@@ -232,8 +232,10 @@ static void test_broke_in_the_matrix(void)
         {SIM_FAULT_PAUSE, SIM_PHASE_UNANSWERED, 209}, /* made again what had been removed */
         {SIM_FAULT_PAUSE, SIM_PHASE_FLUSH, 191},      /* wrote over what others had written */
         {SIM_FAULT_PAUSE, SIM_PHASE_GRACE, 100},      /* told what could not be written back */
-        {SIM_FAULT_POWER, SIM_PHASE_IDLE, 38, TRUE},  /* made again what came before a transaction */
-        {SIM_FAULT_POWER, SIM_PHASE_IDLE, 68, TRUE},  /* took what was undone for others' changes */
+        {SIM_FAULT_POWER, SIM_PHASE_RENAME, 171},     /* a name was there again that had been moved */
+        {SIM_FAULT_POWER, SIM_PHASE_RECLAIM, 565}, /* made two changes again in the order of their answers */
+        {SIM_FAULT_POWER, SIM_PHASE_IDLE, 38, TRUE}, /* made again what came before a transaction */
+        {SIM_FAULT_POWER, SIM_PHASE_IDLE, 68, TRUE}, /* took what was undone for others' changes */
     };
     for (size_t i = 0; i < G_N_ELEMENTS(worlds); i++) {
         struct sim_options options = in_the_matrix(TRUE, worlds[i].fault, worlds[i].phase, worlds[i].seed);
