@@ -24,9 +24,10 @@ struct stable {
 };
 
 struct sim_power {
-    GArray *losses; /* struct loss */
-    GArray *stable; /* struct stable */
-    gboolean blind; /* names were taken away by who did not say of what: that is not made again (0015) */
+    GArray *losses;  /* struct loss */
+    GArray *stable;  /* struct stable */
+    gboolean unsure; /* whether a transaction of several commands was executed is not known to who made it */
+    gboolean blind;  /* names were taken away by who did not say of what: that is not made again (0015) */
 };
 
 void sim_power_begin(struct world *world)
@@ -97,8 +98,9 @@ void sim_power_asked(struct world *world, const Pohmel__TransactRequest *request
 
 gboolean sim_power_excuses(const struct world *world, uint64_t object)
 {
-    return world->power && world->power->blind && world->power->losses->len > 0 &&
-           object >= PH_OBJECT_GIVEN_FIRST;
+    const struct sim_power *power = world->power;
+    return power && power->losses->len > 0 &&
+           (power->unsure || (power->blind && object >= PH_OBJECT_GIVEN_FIRST));
 }
 
 void sim_power_synced(struct world *world, int mount, uint64_t object, uint64_t begin_us)
@@ -116,6 +118,14 @@ void sim_power_transacted(struct world *world, uint32_t transaction)
     const struct stable stable = {.begin_us = world->now_us, .transaction = transaction, .mount = -1};
     if (world->power)
         g_array_append_val(world->power->stable, stable);
+}
+
+gboolean sim_power_unanswered(struct world *world)
+{
+    if (!sim_power_owned(world) || world->power->losses->len == 0)
+        return FALSE;
+    world->power->unsure = TRUE;
+    return TRUE;
 }
 
 static gboolean all_back(const struct world *world)
@@ -186,6 +196,8 @@ static void look_at(struct world *world, struct ph_event *event, const struct lo
 {
     uint64_t begin_us = event->begin_ns / 1000, end_us = event->end_ns / 1000;
     gboolean reads = ph_model_is_read(event);
+    if (world->power->unsure && event->object < SIM_OBJECT_LOG)
+        event->object = SIM_OBJECTS;
     gboolean kept = event->object < SIM_OBJECT_LOG ? loss->names : loss->kept;
     if (event->object >= SIM_OBJECTS || begin_us >= MAX(loss->at_us, loss->over_us))
         return;
@@ -240,6 +252,6 @@ void sim_power_settle(struct world *world)
     }
     for (unsigned i = 0; power && i < MODEL_REGISTERS; i++)
         see_register(world, i);
-    for (unsigned slot = 0; power && slot < SIM_SLOTS; slot++)
+    for (unsigned slot = 0; power && !power->unsure && slot < SIM_SLOTS; slot++)
         see_name(world, slot);
 }

@@ -37,6 +37,11 @@ void sim_power_synced(struct world *world, int mount, uint64_t object, uint64_t 
 /* Number TRANSACTION of the history was answered: it is stable. */
 void sim_power_transacted(struct world *world, uint32_t transaction);
 
+/* The answer to a transaction of several commands was lost. Clients that write back cannot know whether it
+ * was executed, and may make again past it what was done before (0015): it is not judged as one then, and
+ * names not at all. TRUE: that is so. */
+gboolean sim_power_unanswered(struct world *world);
+
 /* Time passed: notices when all who live are back, and have made again what they kept. */
 void sim_power_tick(struct world *world);
 /* Whether that is so. */

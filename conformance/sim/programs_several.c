@@ -133,7 +133,8 @@ static gboolean is_doomed(const struct sim_process *process)
 static void on_several(struct sim_process *process, const struct sim_answer *answer)
 {
     struct world *world = world_of(process);
-    uint32_t transaction = ++world->last_transaction;
+    gboolean apart = answer->status == PH_ST_IO_ERROR && sim_power_unanswered(world);
+    uint32_t transaction = apart ? 0 : ++world->last_transaction;
     world->result->several += answer->status == PH_ST_OK;
     if (is_doomed(process) && answer->status == PH_ST_OK)
         sim_violate(world, "%s: a transaction was executed though its last command cannot be",
