@@ -2,52 +2,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "client/core/tests/wb_steps.h"
+#include "client/core/tests/wb_power.h"
 #include "ph_commands.h"
 #include "runtime/base/limits.h"
 
 enum { PLENTY = 1 << 20, STABLE_MS = 5000 };
-
-static void begin(struct wb_steps *steps, uint64_t owned_limit_bytes)
-{
-    wb_steps_begin_owned(steps, PLENTY, owned_limit_bytes);
-    ph_wb_server(steps->world.wb, 1, 1);
-}
-
-/* The server's machine lost power, and everything that it had. */
-static void lose_power(struct wb_steps *steps)
-{
-    wb_world_lose(&steps->world);
-    wb_model_free(steps->world.server);
-    steps->world.server = wb_model_new(true, NULL);
-    steps->world.server->now = steps->world.now.real;
-    g_string_truncate(steps->history, 0);
-}
-
-static void come_back(struct wb_steps *steps, uint64_t epoch, uint64_t unbroken)
-{
-    ph_wb_server(steps->world.wb, epoch, unbroken);
-    wb_world_open(&steps->world);
-}
-
-static void assert_text(const struct wb_steps *steps, uint64_t id, const char *text)
-{
-    g_assert_nonnull(wb_model_node(steps->world.server, id));
-    g_autofree char *found = wb_steps_text(steps, id);
-    g_assert_cmpstr(found, ==, text);
-}
-
-static bool has_name(const struct wb_steps *steps, uint64_t directory, const char *name)
-{
-    return g_hash_table_contains(wb_model_node(steps->world.server, directory)->names, name);
-}
-
-static uint64_t unstable_bytes(const struct wb_steps *steps)
-{
-    struct ph_wb_counters counters;
-    ph_wb_count(steps->world.wb, steps->world.now.ms, &counters);
-    return counters.unstable_bytes;
-}
 
 /* Files in two directories, one of them moved, one removed; all of it is at the server. */
 static void make_some(struct wb_steps *steps)
@@ -68,17 +27,17 @@ static void make_some(struct wb_steps *steps)
 
 static void assert_some(const struct wb_steps *steps)
 {
-    assert_text(steps, 10, "first, more");
-    g_assert_true(has_name(steps, WB_ROOT, "h"));
-    g_assert_false(has_name(steps, WB_ROOT, "f"));
-    g_assert_true(has_name(steps, 11, "g"));
-    g_assert_false(has_name(steps, WB_ROOT, "short"));
+    wb_assert_text(steps, 10, "first, more");
+    g_assert_true(wb_has_name(steps, WB_ROOT, "h"));
+    g_assert_false(wb_has_name(steps, WB_ROOT, "f"));
+    g_assert_true(wb_has_name(steps, 11, "g"));
+    g_assert_false(wb_has_name(steps, WB_ROOT, "short"));
     g_assert_cmpuint(steps->world.failed->len, ==, 0);
 }
 
 static void begin_with_some(struct wb_steps *steps)
 {
-    begin(steps, PLENTY);
+    wb_power_begin(steps, PLENTY);
     make_some(steps);
 }
 
@@ -94,9 +53,9 @@ static void test_what_the_server_lost_is_made_again(void)
 {
     struct wb_steps steps;
     begin_with_some(&steps);
-    g_assert_cmpuint(unstable_bytes(&steps), >, 0);
-    lose_power(&steps);
-    come_back(&steps, 2, 2);
+    g_assert_cmpuint(wb_unstable_bytes(&steps), >, 0);
+    wb_power_lose(&steps);
+    wb_power_back(&steps, 2, 2);
     end_with_some(&steps);
 }
 
@@ -105,15 +64,15 @@ static void test_a_second_loss_in_the_middle_loses_nothing(void)
     for (unsigned answered = 0; answered < 30; answered++) {
         struct wb_steps steps;
         begin_with_some(&steps);
-        lose_power(&steps);
-        come_back(&steps, 2, 2);
+        wb_power_lose(&steps);
+        wb_power_back(&steps, 2, 2);
         for (unsigned i = 0; i < answered && steps.world.sent->len > 0; i++)
             wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
         if (answered % 2 == 0) /* what was made again is lost again, or is not */
-            lose_power(&steps);
+            wb_power_lose(&steps);
         else
             wb_world_lose(&steps.world);
-        come_back(&steps, 3, 3);
+        wb_power_back(&steps, 3, 3);
         end_with_some(&steps);
     }
 }
@@ -123,7 +82,7 @@ static void test_what_survived_is_not_changed(void)
     struct wb_steps steps;
     begin_with_some(&steps);
     wb_world_lose(&steps.world);
-    come_back(&steps, 2, 2);
+    wb_power_back(&steps, 2, 2);
     end_with_some(&steps);
 }
 
@@ -131,30 +90,30 @@ static void test_what_survived_is_not_changed(void)
 static void test_what_was_removed_does_not_survive_without_its_id(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
+    wb_power_begin(&steps, PLENTY);
     make_some(&steps);
-    lose_power(&steps);
+    wb_power_lose(&steps);
     wb_model_survives(steps.world.server, WB_ROOT, "short", 1000, S_IFREG | 0644);
-    come_back(&steps, 2, 2);
+    wb_power_back(&steps, 2, 2);
     end_with_some(&steps);
 }
 
 static void test_what_was_moved_and_removed_does_not_survive_without_its_id(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
+    wb_power_begin(&steps, PLENTY);
     g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
     wb_steps_flush(&steps);
     g_assert_cmpuint(wb_rename(&steps, WB_ROOT, "f", "h"), ==, PH_ST_OK);
     wb_steps_flush(&steps);
     g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "h"), ==, PH_ST_OK);
     wb_steps_flush(&steps);
-    lose_power(&steps);
+    wb_power_lose(&steps);
     wb_model_survives(steps.world.server, WB_ROOT, "h", 1000, S_IFREG | 0644);
-    come_back(&steps, 2, 2);
+    wb_power_back(&steps, 2, 2);
     wb_world_settle(&steps.world);
-    g_assert_false(has_name(&steps, WB_ROOT, "f"));
-    g_assert_false(has_name(&steps, WB_ROOT, "h"));
+    g_assert_false(wb_has_name(&steps, WB_ROOT, "f"));
+    g_assert_false(wb_has_name(&steps, WB_ROOT, "h"));
     g_assert_cmpuint(steps.world.failed->len, ==, 0);
     wb_steps_end(&steps);
 }
@@ -163,24 +122,24 @@ static void test_what_was_moved_and_removed_does_not_survive_without_its_id(void
 static void test_what_was_replaced_by_what_was_removed_is_gone(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
+    wb_power_begin(&steps, PLENTY);
     g_assert_cmpuint(wb_create(&steps, WB_ROOT, "old", 10, 0), ==, PH_ST_OK);
     wb_steps_flush(&steps);
     wb_world_tick(&steps.world, STABLE_MS);
     wb_world_settle(&steps.world);
-    g_assert_cmpuint(unstable_bytes(&steps), ==, 0);
+    g_assert_cmpuint(wb_unstable_bytes(&steps), ==, 0);
     g_assert_cmpuint(wb_create(&steps, WB_ROOT, "new", 20, 0), ==, PH_ST_OK);
     wb_steps_flush(&steps);
     g_assert_cmpuint(wb_rename(&steps, WB_ROOT, "new", "old"), ==, PH_ST_OK);
     wb_steps_flush(&steps);
     g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "old"), ==, PH_ST_OK);
     wb_steps_flush(&steps);
-    lose_power(&steps);
+    wb_power_lose(&steps);
     wb_model_survives(steps.world.server, WB_ROOT, "old", 10, S_IFREG | 0644);
-    come_back(&steps, 2, 2);
+    wb_power_back(&steps, 2, 2);
     wb_world_settle(&steps.world);
-    g_assert_false(has_name(&steps, WB_ROOT, "old"));
-    g_assert_false(has_name(&steps, WB_ROOT, "new"));
+    g_assert_false(wb_has_name(&steps, WB_ROOT, "old"));
+    g_assert_false(wb_has_name(&steps, WB_ROOT, "new"));
     g_assert_cmpuint(steps.world.failed->len, ==, 0);
     wb_steps_end(&steps);
 }
@@ -189,7 +148,7 @@ static void test_what_was_replaced_by_what_was_removed_is_gone(void)
 static void test_what_was_removed_with_its_directory_does_not_survive(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
+    wb_power_begin(&steps, PLENTY);
     g_assert_cmpuint(wb_mkdir(&steps, WB_ROOT, "d", 11), ==, PH_ST_OK);
     wb_steps_flush(&steps);
     g_assert_cmpuint(wb_create(&steps, 11, "f", 12, 0), ==, PH_ST_OK);
@@ -198,12 +157,12 @@ static void test_what_was_removed_with_its_directory_does_not_survive(void)
     wb_steps_flush(&steps);
     g_assert_cmpuint(wb_rmdir(&steps, WB_ROOT, "d"), ==, PH_ST_OK);
     wb_steps_flush(&steps);
-    lose_power(&steps);
+    wb_power_lose(&steps);
     wb_model_survives(steps.world.server, WB_ROOT, "d", 1000, S_IFDIR | 0755);
     wb_model_survives(steps.world.server, 1000, "f", 1001, S_IFREG | 0644);
-    come_back(&steps, 2, 2);
+    wb_power_back(&steps, 2, 2);
     wb_world_settle(&steps.world);
-    g_assert_false(has_name(&steps, WB_ROOT, "d"));
+    g_assert_false(wb_has_name(&steps, WB_ROOT, "d"));
     g_assert_cmpuint(steps.world.failed->len, ==, 0);
     wb_steps_end(&steps);
 }
@@ -212,7 +171,7 @@ static void test_what_was_removed_with_its_directory_does_not_survive(void)
 static void test_a_removed_file_is_not_made_where_there_is_another_one(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
+    wb_power_begin(&steps, PLENTY);
     g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
     wb_steps_flush(&steps);
     g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "f"), ==, PH_ST_OK);
@@ -221,10 +180,10 @@ static void test_a_removed_file_is_not_made_where_there_is_another_one(void)
     g_assert_cmpuint(wb_write(&steps, 20, 1, 0, "second"), ==, PH_ST_OK);
     wb_steps_flush(&steps);
     wb_world_lose(&steps.world);
-    come_back(&steps, 2, 2);
+    wb_power_back(&steps, 2, 2);
     wb_world_settle(&steps.world);
-    assert_text(&steps, 20, "second");
-    g_assert_true(has_name(&steps, WB_ROOT, "f"));
+    wb_assert_text(&steps, 20, "second");
+    g_assert_true(wb_has_name(&steps, WB_ROOT, "f"));
     g_assert_null(wb_model_node(steps.world.server, 10));
     g_assert_cmpuint(steps.world.failed->len, ==, 0);
     wb_steps_end(&steps);
@@ -236,11 +195,11 @@ static void test_a_server_that_lost_nothing_is_sent_nothing(void)
     begin_with_some(&steps);
     wb_world_lose(&steps.world);
     g_string_truncate(steps.history, 0);
-    come_back(&steps, 2, 1);
+    wb_power_back(&steps, 2, 1);
     wb_world_settle(&steps.world);
     g_assert_null(strstr(steps.history->str, "CREATE"));
     g_assert_null(strstr(steps.history->str, "GETATTR"));
-    g_assert_cmpuint(unstable_bytes(&steps), >, 0);
+    g_assert_cmpuint(wb_unstable_bytes(&steps), >, 0);
     wb_steps_end(&steps);
 }
 
@@ -256,11 +215,11 @@ static void test_what_is_stable_is_kept_no_longer(void)
     wb_world_flush(&steps.world, 0);
     wb_world_deliver(&steps.world, wb_world_find(&steps.world, PH_CMD_CREATE));
     wb_world_settle(&steps.world);
-    uint64_t behind = unstable_bytes(&steps); /* what was answered after that had been asked */
+    uint64_t behind = wb_unstable_bytes(&steps); /* what was answered after that had been asked */
     g_assert_cmpuint(behind, >, 0);
     wb_world_tick(&steps.world, STABLE_MS);
     wb_world_settle(&steps.world);
-    g_assert_cmpuint(unstable_bytes(&steps), ==, 0);
+    g_assert_cmpuint(wb_unstable_bytes(&steps), ==, 0);
     wb_world_tick(&steps.world, STABLE_MS);
     g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_SYNC), ==, 0);
     wb_steps_end(&steps);
@@ -272,16 +231,16 @@ static void test_a_sync_that_failed_makes_nothing_stable(void)
     begin_with_some(&steps);
     wb_world_tick(&steps.world, STABLE_MS);
     wb_world_refuse(&steps.world, wb_world_find(&steps.world, PH_CMD_SYNC), PH_ST_IO_ERROR);
-    g_assert_cmpuint(unstable_bytes(&steps), >, 0);
-    lose_power(&steps);
-    come_back(&steps, 2, 2);
+    g_assert_cmpuint(wb_unstable_bytes(&steps), >, 0);
+    wb_power_lose(&steps);
+    wb_power_back(&steps, 2, 2);
     end_with_some(&steps);
 }
 
 static void test_what_others_changed_is_put_aside(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
+    wb_power_begin(&steps, PLENTY);
     g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
     g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "mine"), ==, PH_ST_OK);
     wb_steps_flush(&steps);
@@ -290,9 +249,9 @@ static void test_what_others_changed_is_put_aside(void)
     g_byte_array_set_size(node->data, 0);
     g_byte_array_append(node->data, (const uint8_t *) "theirs", 6);
     node->version += 1000;
-    come_back(&steps, 2, 2);
+    wb_power_back(&steps, 2, 2);
     wb_world_settle(&steps.world);
-    assert_text(&steps, 10, "theirs");
+    wb_assert_text(&steps, 10, "theirs");
     g_assert_cmpuint(steps.world.failed->len, ==, 1);
     g_assert_cmpuint(ph_wb_take_error(steps.world.wb, 10), ==, PH_ST_STALE);
     wb_steps_end(&steps);
@@ -310,12 +269,12 @@ static struct wb_sent *executed(struct wb_steps *steps, uint16_t command)
 
 static void begin_with_theirs(struct wb_steps *steps)
 {
-    begin(steps, PLENTY);
+    wb_power_begin(steps, PLENTY);
     g_assert_cmpuint(wb_create(steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
     g_assert_cmpuint(wb_write(steps, 10, 1, 0, "mine"), ==, PH_ST_OK);
     wb_steps_flush(steps);
     wb_world_lose(&steps->world);
-    come_back(steps, 2, 2);
+    wb_power_back(steps, 2, 2);
 }
 
 static void they_write(struct wb_steps *steps)
@@ -329,7 +288,7 @@ static void they_write(struct wb_steps *steps)
 static void end_with_theirs(struct wb_steps *steps)
 {
     wb_world_settle(&steps->world);
-    assert_text(steps, 10, "theirs");
+    wb_assert_text(steps, 10, "theirs");
     g_assert_cmpuint(steps->world.failed->len, ==, 1);
     g_assert_cmpuint(ph_wb_take_error(steps->world.wb, 10), ==, PH_ST_STALE);
     wb_steps_end(steps);
@@ -360,16 +319,16 @@ static void test_what_others_change_after_a_look_is_put_aside(void)
 static void test_what_was_made_and_is_there_is_no_loss(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
+    wb_power_begin(&steps, PLENTY);
     g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
     wb_steps_flush(&steps);
     wb_world_lose(&steps.world);
     struct wb_node *node = wb_model_node(steps.world.server, 10);
     g_byte_array_append(node->data, (const uint8_t *) "theirs", 6);
     node->version += 1000;
-    come_back(&steps, 2, 2);
+    wb_power_back(&steps, 2, 2);
     wb_world_settle(&steps.world);
-    assert_text(&steps, 10, "theirs");
+    wb_assert_text(&steps, 10, "theirs");
     g_assert_cmpuint(steps.world.failed->len, ==, 0);
     g_assert_cmpuint(ph_wb_take_error(steps.world.wb, 10), ==, PH_ST_OK);
     wb_steps_end(&steps);
@@ -379,7 +338,7 @@ static void test_what_was_made_and_is_there_is_no_loss(void)
 static void test_what_was_under_way_was_not_changed_by_others(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
+    wb_power_begin(&steps, PLENTY);
     g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
     g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "mine"), ==, PH_ST_OK);
     wb_steps_flush(&steps);
@@ -389,11 +348,11 @@ static void test_what_was_under_way_was_not_changed_by_others(void)
         wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
     wb_world_execute(&steps.world, wb_world_find(&steps.world, PH_CMD_WRITE));
     wb_world_lose(&steps.world);
-    come_back(&steps, 2, 2);
+    wb_power_back(&steps, 2, 2);
     wb_world_settle(&steps.world);
     wb_steps_flush(&steps);
     g_assert_cmpuint(steps.world.failed->len, ==, 0);
-    assert_text(&steps, 10, "mine, all of it");
+    wb_assert_text(&steps, 10, "mine, all of it");
     wb_steps_end(&steps);
 }
 
@@ -401,9 +360,9 @@ static void test_everything_else_waits_until_it_is_done(void)
 {
     struct wb_steps steps;
     begin_with_some(&steps);
-    lose_power(&steps);
+    wb_power_lose(&steps);
     struct wb_asked *early = wb_sync(&steps, 10); /* there is no session */
-    come_back(&steps, 2, 2);
+    wb_power_back(&steps, 2, 2);
     struct wb_asked *late = wb_sync(&steps, 12);
     for (unsigned i = 0; i < 3; i++) {
         g_assert_cmpuint(steps.world.sent->len, ==, 1);
@@ -425,12 +384,12 @@ static void test_what_is_dirty_goes_on_after_it(void)
     begin_with_some(&steps);
     g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "FIRST"), ==, PH_ST_OK);
     g_assert_cmpuint(wb_create(&steps, 11, "late", 14, 0), ==, PH_ST_OK);
-    lose_power(&steps);
-    come_back(&steps, 2, 2);
+    wb_power_lose(&steps);
+    wb_power_back(&steps, 2, 2);
     wb_world_settle(&steps.world);
     wb_steps_flush(&steps);
-    assert_text(&steps, 10, "FIRST, more");
-    g_assert_true(has_name(&steps, 11, "late"));
+    wb_assert_text(&steps, 10, "FIRST, more");
+    g_assert_true(wb_has_name(&steps, 11, "late"));
     g_assert_cmpuint(steps.world.failed->len, ==, 0);
     wb_steps_end(&steps);
 }
@@ -467,164 +426,17 @@ static void test_writers_wait_when_too_much_is_not_stable(void)
 static void test_fsync_lets_go_of_what_it_was_about(void)
 {
     struct wb_steps steps;
-    begin(&steps, PLENTY);
+    wb_power_begin(&steps, PLENTY);
     g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
     wb_steps_flush(&steps);
-    uint64_t name = unstable_bytes(&steps);
+    uint64_t name = wb_unstable_bytes(&steps);
     g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "some text that is written"), ==, PH_ST_OK);
     wb_steps_flush(&steps);
-    g_assert_cmpuint(unstable_bytes(&steps), >, name);
+    g_assert_cmpuint(wb_unstable_bytes(&steps), >, name);
     struct wb_asked *sync = wb_sync(&steps, 10);
     wb_world_settle(&steps.world);
     wb_world_drop(sync);
-    g_assert_cmpuint(unstable_bytes(&steps), <=, name);
-    wb_steps_end(&steps);
-}
-
-/* A second name that was moved; BLIND: by who did not say what it is. Nothing of it is lost. */
-static void move_second_name(bool blind)
-{
-    struct wb_steps steps;
-    begin(&steps, PLENTY);
-    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
-    wb_steps_flush(&steps);
-    g_assert_cmpuint(wb_link(&steps, 10, WB_ROOT, "n"), ==, PH_ST_OK);
-    wb_steps_flush(&steps);
-    if (blind) {
-        struct wb_asked *release = wb_release(&steps, wb_model_node(steps.world.server, WB_ROOT)->lease);
-        wb_world_settle(&steps.world);
-        wb_world_drop(release);
-        g_assert_cmpuint(wb_rename(&steps, WB_ROOT, "n", "m"), ==, UINT32_MAX);
-        wb_world_deliver(&steps.world, wb_world_find(&steps.world, PH_CMD_RENAME));
-    } else {
-        g_assert_cmpuint(wb_rename(&steps, WB_ROOT, "n", "m"), ==, PH_ST_OK);
-        wb_steps_flush(&steps);
-    }
-    g_assert_cmpuint(unstable_bytes(&steps), >, 0);
-    wb_world_lose(&steps.world);
-    come_back(&steps, 2, 2);
-    wb_world_settle(&steps.world);
-    g_assert_true(has_name(&steps, WB_ROOT, "f"));
-    g_assert_true(has_name(&steps, WB_ROOT, "m"));
-    g_assert_false(has_name(&steps, WB_ROOT, "n"));
-    g_assert_cmpuint(steps.world.failed->len, ==, 0);
-    wb_steps_end(&steps);
-}
-
-static void test_a_name_that_was_moved_is_not_there_again(void)
-{
-    move_second_name(false);
-    move_second_name(true);
-}
-
-static struct wb_asked *ask_chmod(struct wb_steps *steps, uint32_t mode)
-{
-    static Pohmel__Caller user = {
-        .base = PROTOBUF_C_MESSAGE_INIT(&pohmel__caller__descriptor), .uid = 1000, .gid = 1000};
-    Pohmel__SetattrRequest setattr = POHMEL__SETATTR_REQUEST__INIT;
-    setattr.caller = &user;
-    setattr.object = 10;
-    setattr.which = PH_SET_MODE;
-    setattr.mode = mode;
-    return wb_world_ask(&steps->world, PH_CMD_SETATTR, &setattr, NULL);
-}
-
-/* Two programs at the same time, whose answers overtake each other. */
-static void test_changes_of_a_file_are_made_again_in_the_order_of_the_server(void)
-{
-    struct wb_steps steps;
-    begin(&steps, PLENTY);
-    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 0), ==, PH_ST_OK);
-    wb_steps_flush(&steps);
-    struct wb_asked *release = wb_release(&steps, wb_model_node(steps.world.server, 10)->lease);
-    wb_world_settle(&steps.world);
-    wb_world_drop(release);
-    struct wb_asked *asked[] = {ask_chmod(&steps, 0600), ask_chmod(&steps, 0640)};
-    struct wb_sent *sent[] = {NULL, NULL};
-    for (guint i = 0, count = 0; i < steps.world.sent->len && count < 2; i++) {
-        struct wb_sent *one = g_ptr_array_index(steps.world.sent, i);
-        if (one->command == PH_CMD_SETATTR)
-            sent[count++] = one;
-    }
-    g_assert_nonnull(sent[1]);
-    wb_world_execute(&steps.world, sent[0]);
-    wb_world_execute(&steps.world, sent[1]);
-    wb_world_deliver(&steps.world, sent[1]);
-    wb_world_deliver(&steps.world, sent[0]);
-    wb_world_settle(&steps.world);
-    wb_world_drop(asked[0]);
-    wb_world_drop(asked[1]);
-    lose_power(&steps);
-    come_back(&steps, 2, 2);
-    wb_world_settle(&steps.world);
-    g_assert_cmpuint(wb_model_node(steps.world.server, 10)->mode & 0777, ==, 0640);
-    g_assert_cmpuint(steps.world.failed->len, ==, 0);
-    wb_steps_end(&steps);
-}
-
-/* The mode of file 10 is set twice in one transaction. What the server did before is stable as well, where it
- * says that it is. */
-static struct wb_asked *ask_several(struct wb_steps *steps, uint64_t object)
-{
-    static Pohmel__Caller user = {
-        .base = PROTOBUF_C_MESSAGE_INIT(&pohmel__caller__descriptor), .uid = 1000, .gid = 1000};
-    Pohmel__SetattrRequest setattr = POHMEL__SETATTR_REQUEST__INIT;
-    Pohmel__Change change = POHMEL__CHANGE__INIT, *changes[2] = {&change, &change};
-    Pohmel__TransactRequest message = POHMEL__TRANSACT_REQUEST__INIT;
-    setattr.caller = &user;
-    setattr.object = object;
-    setattr.which = PH_SET_MODE;
-    setattr.mode = 0600;
-    change.command_case = POHMEL__CHANGE__COMMAND_SETATTR;
-    change.setattr = &setattr;
-    message.n_changes = G_N_ELEMENTS(changes);
-    message.changes = changes;
-    return wb_world_ask(&steps->world, PH_CMD_TRANSACT, &message, NULL);
-}
-
-static uint64_t unstable_after_several(bool unstable, uint64_t object)
-{
-    struct wb_steps steps;
-    begin(&steps, PLENTY);
-    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
-    wb_steps_flush(&steps);
-    g_assert_cmpuint(unstable_bytes(&steps), >, 0);
-    steps.world.server->several_unstable = unstable;
-    struct wb_asked *several = ask_several(&steps, object);
-    struct wb_sent *sent = wb_world_find(&steps.world, PH_CMD_TRANSACT);
-    g_assert_nonnull(sent);
-    wb_world_deliver(&steps.world, sent);
-    g_assert_true(several->done);
-    wb_world_drop(several);
-    uint64_t left = unstable_bytes(&steps);
-    wb_steps_end(&steps);
-    return left;
-}
-
-static void test_several_commands_make_stable_what_was_before_them(void)
-{
-    g_assert_cmpuint(unstable_after_several(false, 10), ==, 0);
-    g_assert_cmpuint(unstable_after_several(true, 10), >, 0);
-    g_assert_cmpuint(unstable_after_several(false, 99), >, 0); /* there is no such object */
-}
-
-/* What is undone has another version than before, and was not changed by others. */
-static void test_several_commands_that_failed_are_no_change_of_others(void)
-{
-    struct wb_steps steps;
-    begin(&steps, PLENTY);
-    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
-    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "text"), ==, PH_ST_OK);
-    wb_steps_flush(&steps);
-    struct wb_asked *several = ask_several(&steps, 10);
-    wb_world_refuse(&steps.world, wb_world_find(&steps.world, PH_CMD_TRANSACT), PH_ST_NOT_FOUND);
-    wb_world_drop(several);
-    wb_model_node(steps.world.server, 10)->version++;
-    wb_world_lose(&steps.world);
-    come_back(&steps, 2, 2);
-    wb_world_settle(&steps.world);
-    assert_text(&steps, 10, "text");
-    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    g_assert_cmpuint(wb_unstable_bytes(&steps), <=, name);
     wb_steps_end(&steps);
 }
 
@@ -665,13 +477,5 @@ int main(int argc, char **argv)
     g_test_add_func("/wb_owned/writers wait when too much is not stable",
                     test_writers_wait_when_too_much_is_not_stable);
     g_test_add_func("/wb_owned/fsync lets go of what it was about", test_fsync_lets_go_of_what_it_was_about);
-    g_test_add_func("/wb_owned/a name that was moved is not there again",
-                    test_a_name_that_was_moved_is_not_there_again);
-    g_test_add_func("/wb_owned/changes of a file are made again in the order of the server",
-                    test_changes_of_a_file_are_made_again_in_the_order_of_the_server);
-    g_test_add_func("/wb_owned/several commands make stable what was before them",
-                    test_several_commands_make_stable_what_was_before_them);
-    g_test_add_func("/wb_owned/several commands that failed are no change of others",
-                    test_several_commands_that_failed_are_no_change_of_others);
     return g_test_run();
 }
