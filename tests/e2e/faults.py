@@ -183,8 +183,8 @@ class FailedAllocation(Refusal):
 
 
 class PowerLoss(Fault):
-    """Of the server's machine. Files that are open have to be opened again; of a transaction of several commands a part may be
-    there."""
+    """Of the server's machine. Files that are open have to be opened again. No transaction of several commands is under way:
+    the namespace of pohmelctl txn would keep the disk mounted."""
 
     disk, atomic, new_session, fails = "ext4", False, True, (A, B)
 
