@@ -119,10 +119,12 @@ static uint32_t keep_attributes(struct ph_undo *undo, uint64_t id)
     struct statx stx;
     if (is_made(undo, id) || g_hash_table_contains(undo->seen, &id) || !reach(undo, id, &fd, &stx))
         return PH_ST_OK;
-    add_id(undo->seen, id);
     attributes_put(&entry.fixed, &stx);
     ph_fd_unref(fd);
-    return ph_undo_note(undo, &entry);
+    uint32_t status = ph_undo_note(undo, &entry);
+    if (status == PH_ST_OK) /* else they are noted when the command is prepared again */
+        add_id(undo->seen, id);
+    return status;
 }
 
 /* PRESENT: only where there is one. */
@@ -281,7 +283,7 @@ static uint32_t note_free(struct ph_undo *undo, const struct ph_named *named, st
     ph_fd_unref(fd);
     if (status == PH_ST_OK)
         status = ph_undo_note(undo, entry);
-    if (fixed->kind == PH_UNDO_MADE)
+    if (status == PH_ST_OK && fixed->kind == PH_UNDO_MADE)
         add_id(undo->made, fixed->object);
     return status;
 }
