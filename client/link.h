@@ -129,11 +129,14 @@ void ph_link_when_late(struct ph_link *link, uint64_t ticket, void (*late)(void 
  * for the server only when none are left. 0 when there are none to be had. */
 uint64_t ph_link_new_objects(struct ph_link *link, uint32_t count);
 
-/* A handle never used in this session. */
+/* A handle never used before. */
 uint64_t ph_link_new_handle(struct ph_link *link);
 
-/* Number of sessions opened so far. Handles belong to the session in which
- * they were opened; they are dead (EIO) when this has moved on. */
+/* Whether HANDLE is open at the server, or will be again before what is sent from now on: what was open in a
+ * session that was lost is opened again in the next, but for what had locks. Section 4.7. */
+bool ph_link_has_handle(struct ph_link *link, uint64_t handle);
+
+/* Number of sessions opened so far. */
 uint64_t ph_link_generation(struct ph_link *link);
 
 /* When the latest answered request of the session was sent, as ph_link_now_ms counts. Leases

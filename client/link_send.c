@@ -263,6 +263,14 @@ uint64_t ph_link_new_handle(struct ph_link *link)
     return atomic_fetch_add(&link->next_handle, 1) + 1;
 }
 
+bool ph_link_has_handle(struct ph_link *link, uint64_t handle)
+{
+    pthread_mutex_lock(&link->mutex);
+    bool found = ph_client_has_handle(link->core, handle);
+    pthread_mutex_unlock(&link->mutex);
+    return found;
+}
+
 uint64_t ph_link_generation(struct ph_link *link)
 {
     return atomic_load(&link->generation);

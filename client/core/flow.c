@@ -70,7 +70,7 @@ void ph_client_stop_flow(struct ph_client *client)
 static bool may_be_held(const struct ph_client_request *request)
 {
     return request->queue == PH_QUEUE_HELD || request->queue == PH_QUEUE_WAIT ||
-           request->queue == PH_QUEUE_TRANSACT;
+           request->queue == PH_QUEUE_TRANSACT || request->queue == PH_QUEUE_CARRY;
 }
 
 /* Credits of REQUEST come into the accounts, or (SIGN -1) leave them. */
@@ -184,6 +184,11 @@ struct ph_client_request *ph_client_next(const struct ph_client *client)
     if (head && within_own(client, head) && has_credits(flow, head))
         return head;
     if (client->restoring)
+        return NULL;
+    head = client->queues[PH_QUEUE_CARRY].head;
+    if (head && flow->held + head->cost <= flow->held_max && has_credits(flow, head))
+        return head;
+    if (client->carried > 0)
         return NULL;
 
     struct ph_client_request *heads[PH_QUEUE_COUNT];

@@ -55,11 +55,55 @@ void ph_holdings_clear(struct ph_holdings *holdings, bool last)
         ph_holdings_init(holdings);
 }
 
+static void drop_handle(struct ph_holdings *holdings, uint64_t handle)
+{
+    struct ph_lru_entry *entry = ph_lru_find(&holdings->handles, handle);
+    if (!entry)
+        return;
+    ph_lru_remove(&holdings->handles, entry);
+    free_handle(entry);
+}
+
+void ph_holdings_drop(struct ph_holdings *holdings, uint64_t handle)
+{
+    drop_handle(holdings, handle);
+}
+
+bool ph_holdings_has(const struct ph_holdings *holdings, uint64_t handle)
+{
+    return ph_lru_find(&holdings->handles, handle) != NULL;
+}
+
+void ph_holdings_lost(struct ph_holdings *holdings)
+{
+    for (struct ph_lru_entry *entry = holdings->locks.oldest; entry; entry = entry->newer) {
+        const struct held_locks *locks = (const struct held_locks *) entry;
+        for (size_t i = 0; i < locks->count; i++)
+            drop_handle(holdings, locks->items[i].handle);
+    }
+    ph_lru_clear(&holdings->locks, free_locks);
+    ph_lru_init(&holdings->locks);
+    for (struct ph_lru_entry *entry = holdings->handles.oldest, *newer; entry; entry = newer) {
+        newer = entry->newer;
+        if (entry->key & PH_HANDLE_OWN_BIT)
+            drop_handle(holdings, entry->key);
+    }
+}
+
 static const void *decode(const struct ph_client_request *request, struct ph_arena *arena)
 {
     struct ph_fault fault = {0};
     return ph_decode(ph_command_info(request->command)->request, request->message, request->message_len,
                      arena, &fault);
+}
+
+uint64_t ph_holdings_object(const struct ph_client_request *request)
+{
+    struct ph_arena *arena = ph_arena_new(PH_ARENA_CAP_BYTES);
+    const Pohmel__OpenRequest *open = decode(request, arena);
+    uint64_t object = open ? open->object : 0;
+    ph_arena_free(arena);
+    return object;
 }
 
 /* --- Locks --- */
@@ -191,12 +235,8 @@ static void note_open(struct ph_holdings *holdings, struct ph_client_request *re
 
 static void note_close(struct ph_holdings *holdings, const Pohmel__CloseRequest *request)
 {
-    struct ph_lru_entry *entry = ph_lru_find(&holdings->handles, request->handle);
     drop_locks(holdings, request->object, request->handle);
-    if (!entry)
-        return;
-    ph_lru_remove(&holdings->handles, entry);
-    free_handle(entry);
+    drop_handle(holdings, request->handle);
 }
 
 void ph_holdings_note(struct ph_holdings *holdings, struct ph_client_request *request,

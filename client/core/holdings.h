@@ -18,6 +18,19 @@ void ph_holdings_init(struct ph_holdings *holdings);
 /* Forgets all. The memory of the tables themselves too with LAST; it may not be used then. */
 void ph_holdings_clear(struct ph_holdings *holdings, bool last);
 
+/* The session is over. What can be opened again in the next one is kept: not what has locks, which others may
+ * have had by then, and not what write-back opened for itself, as it does again. */
+void ph_holdings_lost(struct ph_holdings *holdings);
+
+/* HANDLE, if it is known, was closed, or cannot be opened any more. */
+void ph_holdings_drop(struct ph_holdings *holdings, uint64_t handle);
+
+/* The object of REQUEST, an OPEN. */
+uint64_t ph_holdings_object(const struct ph_client_request *request);
+
+/* Whether HANDLE is open, or to be opened again. */
+bool ph_holdings_has(const struct ph_holdings *holdings, uint64_t handle);
+
 /* REQUEST was answered by FRAME, well: what it opened, closed, locked or unlocked is so now. */
 void ph_holdings_note(struct ph_holdings *holdings, struct ph_client_request *request,
                       const struct ph_frame *frame);

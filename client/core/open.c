@@ -74,10 +74,13 @@ static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply 
 {
     const Pohmel__ExportInfo *info = reply->export_info;
     struct ph_client_opened *opened = &client->opened;
-    /* As ph_wb_server of wb.h sees it. */
-    if (client->restores && opened->generation > 0 && reply->epoch != opened->epoch &&
-        (reply->unbroken == 0 || reply->unbroken > opened->epoch))
+    /* As ph_wb_server of wb.h sees it. Where nothing is made again, whoever wrote is to be told by errors. */
+    bool lost = opened->generation > 0 && reply->epoch != opened->epoch &&
+                (reply->unbroken == 0 || reply->unbroken > opened->epoch);
+    if (lost && client->restores)
         client->restoring = true;
+    else if (lost)
+        ph_holdings_clear(&client->holdings, false);
     opened->generation++;
     client->kept = reply->resumable && client->want_resumable;
     client->expired = false;
@@ -164,6 +167,7 @@ void ph_client_open_reply(struct ph_client *client, struct ph_frame *frame, uint
         client->ids_asked = false;
         ph_client_now_open(client);
         ph_client_act(actions, PH_CLIENT_OPENED);
+        ph_client_carry(client, now_ms);
     }
     ph_client_refill_ids(client, now_ms, actions);
     ph_client_pump(client, now_ms, actions);

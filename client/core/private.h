@@ -99,6 +99,7 @@ struct ph_client {
     bool ids_asked;
 
     struct ph_holdings holdings;
+    uint32_t carried; /* of them: under way in this session; users' requests wait */
     struct client_recovery recovery;
 
     bool server_leaving; /* it refuses what is new: nothing is sent until the next session */
@@ -230,6 +231,16 @@ void ph_client_send_all_again(struct ph_client *client, bool slots, uint64_t now
 /* recover.c: the session is taken up in EPOCH. */
 void ph_client_recover_start(struct ph_client *client, uint64_t epoch, uint64_t now_ms,
                              struct ph_client_actions *actions);
+
+/* carry.c: a new session stands, and users' requests may go: first what was open is opened again. */
+void ph_client_carry(struct ph_client *client, uint64_t now_ms);
+
+/* REQUEST, one of these, was answered STATUS; NO_SESSION: it will not be. */
+void ph_client_carried(struct ph_client *client, const struct ph_client_request *request, uint32_t status,
+                       uint64_t now_ms);
+
+/* REQUEST, of any kind, has ended in any way: what a CLOSE named is not opened again. */
+void ph_client_closed(struct ph_client *client, const struct ph_client_request *request);
 
 /* REQUEST, one of the recovery, was answered; takes FRAME. */
 void ph_client_recover_reply(struct ph_client *client, const struct ph_client_request *request,

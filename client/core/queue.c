@@ -174,6 +174,8 @@ void ph_client_restored(struct ph_client *client, uint64_t now_ms, struct ph_cli
     if (!client->restoring)
         return;
     client->restoring = false;
+    if (client->state == CLIENT_OPEN)
+        ph_client_carry(client, now_ms);
     ph_client_pump(client, now_ms, actions);
 }
 
@@ -234,6 +236,7 @@ void ph_client_expire(struct ph_client *client, uint64_t now_ms, struct ph_clien
             if (at->deadline_ms > now_ms)
                 break;
             ph_client_unqueue(client, at);
+            ph_client_closed(client, at);
             ph_client_say_trouble(client, text, sizeof(text));
             ph_client_complete(at, PH_ST_IO_ERROR, text, actions);
             client->counters.failures++;

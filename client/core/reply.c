@@ -67,6 +67,9 @@ static void own_reply(struct ph_client *client, struct ph_client_request *reques
         client->close_deadline_ms = UINT64_MAX;
         ph_client_act(actions, PH_CLIENT_CLOSED);
         break;
+    case PH_PURPOSE_CARRY:
+        ph_client_carried(client, request, frame->header.status, now_ms);
+        break;
     case PH_PURPOSE_RECOVER:
         ph_client_recover_reply(client, request, frame, now_ms, actions);
         frame = NULL;
@@ -138,6 +141,7 @@ static void reply(struct ph_client *client, struct ph_frame *frame, uint64_t now
     client->counters.replies++;
     if (frame->header.status == PH_ST_OK && request->purpose == PH_PURPOSE_USER)
         ph_holdings_note(&client->holdings, request, frame);
+    ph_client_closed(client, request);
     /* That of an opening counts when there is a session by it; no answer of a session that is over does. */
     if (client->state == CLIENT_OPEN && request->purpose != PH_PURPOSE_OPEN &&
         !session_lost(client, request, frame->header.status) && request->sent_ms > client->answered_sent_ms)

@@ -23,6 +23,7 @@ enum ph_request_purpose {
     PH_PURPOSE_IDS,
     PH_PURPOSE_CLOSE,
     PH_PURPOSE_RECOVER, /* after the server was started anew; takes no credits of others */
+    PH_PURPOSE_CARRY,   /* opens again what was open in the session before */
 };
 
 enum ph_request_state {
@@ -40,6 +41,7 @@ enum ph_request_queue {
     PH_QUEUE_HELD,     /* the server may have to wait for other clients before it answers */
     PH_QUEUE_TRANSACT, /* the same, and needs a slot */
     PH_QUEUE_WAIT,     /* may be answered very late (locks, leases); takes a share of the credits only */
+    PH_QUEUE_CARRY,    /* as HELD, and before all of these: they may name what it opens */
     PH_QUEUE_FLUSH,    /* write-back's own: waits for no other client, and others wait for it */
     PH_QUEUE_ENDED,    /* belongs to a session that was over already: is only to be told so */
     PH_QUEUE_COUNT,

@@ -139,6 +139,9 @@ void ph_client_fail(struct ph_client *client, struct ph_client_request *request,
 {
     if (request->purpose == PH_PURPOSE_RENEW)
         client->renewing = false;
+    if (request->purpose == PH_PURPOSE_CARRY)
+        ph_client_carried(client, request, PH_ST_NO_SESSION, 0);
+    ph_client_closed(client, request);
     if (request->purpose == PH_PURPOSE_IDS) {
         client->ids_asked = false;
         ph_client_act(actions, PH_CLIENT_IDS);
@@ -172,6 +175,8 @@ static void sort_out_queued(struct ph_client *client, uint64_t now_ms, struct ph
     for (int i = 0; i < PH_QUEUE_COUNT; i++) {
         for (struct ph_client_request *at = client->queues[i].head, *next; at; at = next) {
             next = at->next;
+            if (client->kept && at->purpose == PH_PURPOSE_CARRY)
+                continue;
             bool waits = client->kept && at->generation != 0;
             if ((at->deadline_ms == UINT64_MAX && !waits) || client->hopeless)
                 at->deadline_ms = ph_client_patience_end(client, now_ms);
@@ -235,7 +240,7 @@ void ph_client_disconnected(struct ph_client *client, const struct ph_fault *fau
         ph_client_suspend(client, now_ms, actions);
     } else {
         ph_client_recover_stop(client);
-        ph_holdings_clear(&client->holdings, false);
+        ph_holdings_lost(&client->holdings);
         fail_all_sent(client, PH_ST_IO_ERROR, was_open ? text : client->trouble, actions);
         ph_client_stop_flow(client);
         ph_client_end_flushes(client, actions);

@@ -171,6 +171,10 @@ void ph_client_shutdown(struct ph_client *client, uint64_t deadline_ms, uint64_t
 void ph_client_fail_all(struct ph_client *client, uint32_t status, const char *text,
                         struct ph_client_actions *actions);
 
+/* Whether HANDLE is open at the server, or will be again before what is submitted from now on goes there.
+ * False as well for what is open in write-back only. */
+bool ph_client_has_handle(const struct ph_client *client, uint64_t handle);
+
 /* When tick wants to be called next; UINT64_MAX for never. */
 uint64_t ph_client_deadline(const struct ph_client *client);
 

@@ -225,6 +225,9 @@ void ph_wb_give_up(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_a
 /* OBJECT has changes that were not written back. */
 bool ph_wb_is_dirty(const struct ph_wb *wb, uint64_t object);
 
+/* HANDLE was opened here, and will be opened at the server when that has to know. */
+bool ph_wb_has_handle(const struct ph_wb *wb, uint64_t handle);
+
 /* Status of the first failure to write OBJECT back since this was last asked; PH_ST_OK for none. */
 uint32_t ph_wb_take_error(struct ph_wb *wb, uint64_t object);
 

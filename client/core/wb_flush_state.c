@@ -61,7 +61,7 @@ static void send_open(struct ph_wb *wb, struct wb_op *op, struct ph_wb_actions *
 {
     struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_OPEN);
     Pohmel__OpenRequest *open = &call->outgoing->message.open;
-    op->handle = WB_OWN_HANDLE_BIT | ++wb->last_handle;
+    op->handle = PH_HANDLE_OWN_BIT | ++wb->last_handle;
     pohmel__open_request__init(open);
     open->caller = (Pohmel__Caller *) caller_of(op, op->objects[0], op->which, call->outgoing);
     open->object = op->objects[0]->lru.key;

@@ -36,6 +36,12 @@ void wb_handle_free(struct ph_wb *wb, struct wb_handle *handle)
     wb_unpin(wb, o);
 }
 
+bool ph_wb_has_handle(const struct ph_wb *wb, uint64_t handle)
+{
+    const struct ph_lru_entry *entry = ph_lru_find(&wb->handles, handle);
+    return entry != NULL && !WB_OF(entry, struct wb_handle, lru)->refused;
+}
+
 /* The operation, not sent yet, that takes the last name of O. */
 static struct wb_op *removal_of(const struct wb_object *o)
 {

@@ -41,8 +41,6 @@ enum {
 
 /* What is kept reserved for what comes next, when nothing is dirty. */
 #define WB_SPACE_IDLE_BYTES (UINT64_C(16) << 20)
-/* Handles of ours: those of the mount count from 1. */
-#define WB_OWN_HANDLE_BIT (UINT64_C(1) << 62)
 #define WB_TICKET_BIT (UINT64_C(1) << 63)
 /* Larger files are the server's business: it knows its limits. */
 #define WB_LOCAL_SIZE_MAX (UINT64_C(1) << 42)
@@ -269,7 +267,6 @@ struct ph_wb {
     struct ph_wb_call *throttled_first, *throttled_last;
     uint64_t pace_amount, pace_bytes,
         paced_ms;                  /* wb_pace.c: what was dirty when last looked; what may be written */
-    struct ph_wb_call *lost_calls; /* that waited for what ended with the session */
     struct ph_wb_counters counters;
     struct wb_owned *owned; /* wb_owned.h */
 };

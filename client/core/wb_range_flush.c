@@ -34,7 +34,7 @@ static void send_open(struct ph_wb *wb, struct wb_op *op, struct wb_range *range
 {
     struct ph_wb_call *call = wb_op_call(wb, op, WB_STEP_OPEN);
     Pohmel__OpenRequest *open = &call->outgoing->message.open;
-    range->handle = WB_OWN_HANDLE_BIT | ++wb->last_handle;
+    range->handle = PH_HANDLE_OWN_BIT | ++wb->last_handle;
     pohmel__open_request__init(open);
     open->caller = caller_of(op, range, call->outgoing);
     open->object = range->lru.key;

@@ -10,20 +10,14 @@
 
 /* --- Sessions --- */
 
-static void lose_handles(struct ph_wb *wb, struct wb_object *o)
+/* What the server has opened is opened again with the session (carry.c); what it has not is still open here.
+ */
+static void leave_handles(struct ph_wb *wb, struct wb_object *o)
 {
-    while (o->handles != NULL) {
-        struct ph_wb_call *resume = NULL;
-        struct wb_op *op = o->handles->op;
-        if (op != NULL)
-            wb_op_done(wb, op, PH_ST_IO_ERROR, &resume);
-        while (resume != NULL) { /* they go on in the next session */
-            struct ph_wb_call *next = resume->throttled;
-            resume->throttled = wb->lost_calls;
-            wb->lost_calls = resume;
-            resume = next;
-        }
-        wb_handle_free(wb, o->handles);
+    for (struct wb_handle *handle = o->handles, *next; handle != NULL; handle = next) {
+        next = handle->next;
+        if (handle->open || handle->refused)
+            wb_handle_free(wb, handle);
     }
 }
 
@@ -49,7 +43,7 @@ static void lose_lease(struct ph_wb *wb, struct wb_object *o)
 static void lose_object(struct ph_wb *wb, struct wb_object *o)
 {
     o->pins++;
-    lose_handles(wb, o);
+    leave_handles(wb, o);
     lose_lease(wb, o);
     wb_unpin(wb, o);
 }
@@ -122,11 +116,10 @@ void ph_wb_server(struct ph_wb *wb, uint64_t epoch, uint64_t unbroken)
 
 void wb_go_on(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
 {
-    struct ph_wb_call *resume = wb->lost_calls, *held = wb->owned->held_first;
-    wb->lost_calls = wb->owned->held_first = wb->owned->held_last = NULL;
+    struct ph_wb_call *held = wb->owned->held_first;
+    wb->owned->held_first = wb->owned->held_last = NULL;
     wb_space_lost(wb);
     wb_action(actions, PH_WB_RESTORED);
-    wb_resume(wb, resume, now, actions);
     wb_resume(wb, held, now, actions);
     wb_pump(wb, now, actions);
 }

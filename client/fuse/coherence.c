@@ -318,7 +318,7 @@ static void collect(void *data, const struct ph_cache_held *held)
 static void say_lost(struct ph_link *link)
 {
     g_autofree char *trouble = ph_link_trouble(link);
-    ph_log(LOG_WARNING, "the session is lost%s%s; files that are open have to be opened again",
+    ph_log(LOG_WARNING, "the session is lost%s%s; files that were locked have to be opened again",
            trouble[0] != '\0' ? ": " : "", trouble);
 }
 

@@ -4,6 +4,7 @@
 
 #include "client/fuse/groups.h"
 #include "client/fuse/listing.h"
+#include "client/fuse/writeback.h"
 #include "ph_stubs.h"
 
 struct ph_open *ph_open_new(struct ph_mount *mount, uint64_t object, uint64_t handle)
@@ -55,9 +56,16 @@ struct ph_blob *ph_open_data(struct ph_open *open, struct ph_cache_ask *ask)
     return data;
 }
 
-bool ph_open_alive(struct ph_mount *mount, const struct ph_open *open)
+bool ph_open_alive(struct ph_mount *mount, struct ph_open *open)
 {
-    return open->handle == 0 || open->generation == ph_link_generation(mount->link);
+    uint64_t generation = ph_link_generation(mount->link);
+    if (open->handle == 0 || open->generation == generation)
+        return true;
+    bool alive = (mount->writeback != NULL && ph_writeback_has_handle(mount->writeback, open->handle)) ||
+                 ph_link_has_handle(mount->link, open->handle);
+    if (alive)
+        open->generation = generation;
+    return alive;
 }
 
 static void closed(void *data, const struct ph_reply *reply)

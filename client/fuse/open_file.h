@@ -29,7 +29,7 @@ struct ph_open {
     struct ph_opener opener; /* of files that were opened here */
     bool writer;             /* the coherence knows of a writer; fixed once open */
     uint64_t kept_since;     /* of a directory: the lease under which the kernel keeps it; 0: it does not */
-    _Atomic uint64_t generation; /* of the session that the handle belongs to */
+    _Atomic uint64_t generation; /* of the session in which the handle is known to be good */
 
     /* Of coherence_open.c: a file that is open here only, with others of its object. */
     bool listed;
@@ -63,8 +63,9 @@ void ph_open_keep_data(struct ph_open *open, struct ph_blob *data, const struct 
 /* What was kept: a reference, or NULL; with *ASK. */
 struct ph_blob *ph_open_data(struct ph_open *open, struct ph_cache_ask *ask);
 
-/* Whether the server still knows the handle, which it does not after a new session, or never had to. */
-bool ph_open_alive(struct ph_mount *mount, const struct ph_open *open);
+/* Whether the server still knows the handle, will again in a new session (not where it had locks in one that
+ * was lost), or never had to. */
+bool ph_open_alive(struct ph_mount *mount, struct ph_open *open);
 
 /* Tells the server that HANDLE is closed, without waiting. */
 void ph_open_send_close(struct ph_mount *mount, uint64_t object, uint64_t handle);

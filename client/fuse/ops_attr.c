@@ -62,7 +62,7 @@ static void getattr_done(void *data, const struct ph_reply *reply)
 /* Handle to name in a request on attributes; without one the object is asked for by its id. */
 static uint64_t handle_of(struct ph_mount *mount, const struct fuse_file_info *info)
 {
-    const struct ph_open *open = info != NULL ? ph_open_of(info) : NULL;
+    struct ph_open *open = info != NULL ? ph_open_of(info) : NULL;
     return open != NULL && ph_open_alive(mount, open) ? open->handle : 0;
 }
 

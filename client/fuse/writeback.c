@@ -559,6 +559,14 @@ bool ph_writeback_is_dirty(struct ph_writeback *writeback, uint64_t object)
     return dirty;
 }
 
+bool ph_writeback_has_handle(struct ph_writeback *writeback, uint64_t handle)
+{
+    pthread_mutex_lock(&writeback->mutex);
+    bool found = ph_wb_has_handle(writeback->wb, handle);
+    pthread_mutex_unlock(&writeback->mutex);
+    return found;
+}
+
 uint32_t ph_writeback_take_error(struct ph_writeback *writeback, uint64_t object)
 {
     pthread_mutex_lock(&writeback->mutex);

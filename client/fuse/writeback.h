@@ -87,6 +87,9 @@ bool ph_writeback_next_range(struct ph_writeback *writeback, uint64_t after, str
 /* Whether OBJECT has changes that were not written back; any thread. */
 bool ph_writeback_is_dirty(struct ph_writeback *writeback, uint64_t object);
 
+/* Whether HANDLE was opened here and will be opened at the server when that has to know. */
+bool ph_writeback_has_handle(struct ph_writeback *writeback, uint64_t handle);
+
 /* Status of the first failure to write OBJECT back that nobody was told of yet; PH_ST_OK for none. */
 uint32_t ph_writeback_take_error(struct ph_writeback *writeback, uint64_t object);
 

@@ -147,6 +147,9 @@ enum {
  * objects that the server does not know yet. */
 #define PH_LEASE_OWN_MAX UINT64_C(0xffffffff)
 
+/* In the numbers of handles that a client's write-back opens for itself, and opens again by itself. */
+#define PH_HANDLE_OWN_BIT (UINT64_C(1) << 62)
+
 /* Numbers of sessions above it are for who ends all sessions of a client that is dead. */
 #define PH_SESSION_LAST (UINT64_C(1) << 63)
 

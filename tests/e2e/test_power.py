@@ -287,8 +287,7 @@ class Accepted:
             self.chance.choice([self.make, self.make, self.append, self.append, self.rewrite, self.cut, self.mkdir,
                                 self.link, self.remove, self.rename])()
         except OSError as error:
-            if error.errno != errno.EIO or not self.touched:
-                raise
+            raise
             self.unsure.update(self.touched)
             for name in self.touched:
                 self.tree.pop(name, None)

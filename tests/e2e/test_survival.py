@@ -240,6 +240,42 @@ class Survival(Case):
         self.assertEqual(subprocess.run([sys.executable, "-c", code, other.join("file0")], check=False).returncode, 3)
 
 
+class Programs:
+    """With files open in the mount AT; OTHER sees the same."""
+
+    def __init__(self, at, other):
+        self.at, self.other = at, other
+        os.mkdir(at.join("many"))
+        for number in range(100):
+            write(at.join("many/%d" % number))
+        for name in ("written", "locked"):
+            write(at.join(name), b"0123456789")
+        flush(*(at.join(name) for name in ("many", "written", "locked")))
+        self.fds = {name: os.open(at.join(name), os.O_RDWR) for name in ("written", "locked")}
+        self.fds["appended"] = os.open(at.join("written"), os.O_WRONLY | os.O_APPEND)
+        self.fds["fresh"] = os.open(at.join("fresh"), os.O_CREAT | os.O_RDWR)
+        os.write(self.fds["fresh"], b"not sent yet ")
+        fcntl.flock(self.fds["locked"], fcntl.LOCK_EX)
+        self.listing = os.scandir(at.join("many"))
+        self.listed = [next(self.listing).name]
+
+    def go_on(self, test):
+        """As if nothing had happened."""
+        test.assertEqual(os.pread(self.fds["written"], 4, 2), b"2345")
+        test.assertEqual(os.pwrite(self.fds["written"], b"ab", 0), 2)
+        test.assertEqual(os.write(self.fds["appended"], b" and more"), 9)
+        test.assertEqual(os.write(self.fds["fresh"], b"and later"), 9)
+        for name in ("written", "fresh"):
+            os.fsync(self.fds[name])
+        test.assertEqual(read(self.other.join("written")), b"ab23456789 and more")
+        test.assertEqual(read(self.other.join("fresh")), b"not sent yet and later")
+        test.assertEqual(sorted(self.listed + [entry.name for entry in self.listing]),
+                         sorted(str(number) for number in range(100)))
+        test.assertEqual(attempt(os.pwrite, self.fds["locked"], b"x", 0), "EIO")
+        for fd in self.fds.values():
+            attempt(os.close, fd)
+
+
 class Asleep(Case):
     """A machine that slept: its process was stopped for longer than its leases last, with changes in its cache."""
 
@@ -278,13 +314,18 @@ class Asleep(Case):
         self.assertEqual(os.listdir(self.kept), [])
 
     def test_somebody_changed_one_file(self):
-        """That one is not overwritten: what was to be in it is kept aside, and told; the other one arrives."""
+        """That one is not overwritten: what was to be in it is kept aside, and told; the other one arrives. What
+        programs have open stays so, but for what they had locked."""
         other = self.mount(self.one)
+        programs = Programs(self.at, other)
+        for name in ("mine", "theirs"):
+            write(self.at.join(name), b"new " * 1000)
         fd = os.open(self.at.join("theirs"), os.O_RDWR)
         os.pwrite(fd, b"new ", 0)
         self.sleep(lambda: write(other.join("theirs"), b"their own words"))
         told = [attempt(os.fsync, fd)]
         wait_for(lambda: status(self.at.path)["sessions-opened"] == 2, "a new session")
+        programs.go_on(self)
         told += [attempt(os.fsync, fd), attempt(os.close, fd)]
         self.assertTrue(any(told), told)
         wait_for(lambda: subprocess.run([POHMELCTL, "flush", self.at.join("mine")], check=False,

@@ -1,5 +1,5 @@
-/* What the session core promises about a session that goes on at a server that was started anew. Section 4.5.
- */
+/* What the session core promises about what is open: in a session that goes on at a server that was started
+ * anew, section 4.5, and in the one after a session that was lost, 4.7. */
 #include <string.h>
 
 #include "client/core/tests/world.h"
@@ -285,6 +285,118 @@ static void test_many(void)
     world_clear(&world);
 }
 
+/* --- After a session that was lost --- */
+
+/* It was fenced; the next one is opened. */
+static void lose(struct world *world)
+{
+    struct outcome outcome;
+    world_getattr(world, 1, &outcome);
+    struct sent *sent = world_take(world, PH_CMD_GETATTR);
+    if (sent == NULL) /* it waits until all is open again */
+        sent = world_take(world, PH_CMD_OPEN);
+    world_answer(world, sent, PH_ST_FENCED, NULL);
+    world_lose(world, "closed");
+    world_open(world);
+}
+
+static bool has(const struct world *world, uint64_t handle)
+{
+    return ph_client_has_handle(world->client, handle);
+}
+
+/* Takes the OPEN of HANDLE, which is to be the next. */
+static struct sent *take_again(struct world *world, uint64_t handle)
+{
+    struct ph_arena *arena = ph_arena_new(PH_ARENA_CAP_BYTES);
+    struct sent *sent = world_take(world, PH_CMD_OPEN);
+    g_assert_nonnull(sent);
+    const Pohmel__OpenRequest *open = message_of(sent, arena);
+    g_assert_true(open->handle == handle && open->reopen && open->access == 3 && open->data_max == 0);
+    ph_arena_free(arena);
+    return sent;
+}
+
+static void test_open_files_outlive_the_session(void)
+{
+    struct world world;
+    struct outcome again;
+    init(&world);
+    for (uint64_t handle = 1; handle <= 4; handle++)
+        open_file(&world, 9 + handle, handle);
+    open_file(&world, 20, PH_HANDLE_OWN_BIT | 1);
+    close_file(&world, 11, 2);
+    lock(&world, 1, 0, 100, false); /* of object 10 */
+    lose(&world);
+    world_getattr(&world, 8, &again);
+    g_assert_true(!has(&world, 1) && !has(&world, 2) && has(&world, 3) && has(&world, 4));
+    g_assert_false(has(&world, PH_HANDLE_OWN_BIT | 1));
+    struct sent *third = take_again(&world, 3), *fourth = take_again(&world, 4);
+    g_assert_null(world_take(&world, PH_CMD_OPEN));
+    world_answer(&world, third, PH_ST_OK, NULL);
+    g_assert_null(world_take(&world, PH_CMD_GETATTR)); /* it may be about what is being opened */
+    world_answer(&world, fourth, PH_ST_STALE, NULL);
+    g_assert_false(has(&world, 4));
+    g_assert_cmpuint(ph_client_counters(world.client)->not_reopened, ==, 1);
+    answer(&world, PH_CMD_GETATTR);
+    g_assert_cmpuint(again.status, ==, PH_ST_OK);
+    lose(&world);
+    world_answer(&world, take_again(&world, 3), PH_ST_OK, NULL);
+    g_assert_null(world_take(&world, PH_CMD_OPEN));
+    world_clear(&world);
+}
+
+/* A close is sent before all else, and then what it closed is opened all the same. */
+static void test_what_was_closed_meanwhile_is_closed(void)
+{
+    struct world world;
+    struct outcome closed;
+    Pohmel__CloseRequest message = POHMEL__CLOSE_REQUEST__INIT;
+    init(&world);
+    open_file(&world, 10, 1);
+    lose(&world);
+    message.object = 10;
+    message.handle = 1;
+    world_submit(&world, PH_CMD_CLOSE, &message.base, NULL, &closed);
+    world_answer(&world, world_take(&world, PH_CMD_CLOSE), PH_ST_BAD_HANDLE, NULL);
+    g_assert_false(has(&world, 1));
+    world_answer(&world, take_again(&world, 1), PH_ST_OK, NULL);
+    answer(&world, PH_CMD_CLOSE);
+    lose(&world);
+    g_assert_null(world_take(&world, PH_CMD_OPEN));
+    world_clear(&world);
+}
+
+static void test_connections_that_break_meanwhile(void)
+{
+    struct world world;
+    struct outcome look;
+    init(&world);
+    for (uint64_t handle = 1; handle <= 100; handle++)
+        open_file(&world, 1000 + handle, handle);
+    lose(&world);
+    world_answer(&world, take_again(&world, 1), PH_ST_OK, NULL);
+    world_lose(&world, "reset");
+    world.resumed = true;
+    world_open(&world); /* the same session */
+    world.resumed = false;
+    world_getattr(&world, 7, &look);
+    size_t opens = 0;
+    for (struct sent *sent; (sent = world_take(&world, PH_CMD_OPEN)); opens++)
+        world_answer(&world, sent, PH_ST_OK, NULL);
+    g_assert_cmpuint(opens, ==, 99);
+    answer(&world, PH_CMD_GETATTR);
+    lose(&world); /* and another */
+    for (opens = 0; opens < 10; opens++)
+        world_answer(&world, take_again(&world, 1 + opens), PH_ST_OK, NULL);
+    lose(&world);
+    for (opens = 0; opens < 100; opens++)
+        world_answer(&world, take_again(&world, 1 + opens), PH_ST_OK, NULL);
+    world_getattr(&world, 7, &look);
+    answer(&world, PH_CMD_GETATTR);
+    world_clear(&world);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -294,5 +406,11 @@ int main(int argc, char **argv)
     g_test_add_func("/client/recover/begins anew when the connection breaks", test_again);
     g_test_add_func("/client/recover/a session that comes too late is lost", test_too_late);
     g_test_add_func("/client/recover/however much there is", test_many);
+    g_test_add_func("/client/recover/open files outlive a session that is lost, but for locked ones",
+                    test_open_files_outlive_the_session);
+    g_test_add_func("/client/recover/what was closed in between is closed",
+                    test_what_was_closed_meanwhile_is_closed);
+    g_test_add_func("/client/recover/open files outlive sessions that end while they are opened again",
+                    test_connections_that_break_meanwhile);
     return g_test_run();
 }
