@@ -19,7 +19,7 @@
 
 enum { LOOK_EVERY_MS = 100, IN_FLIGHT_MAX = 64, SAY_AFTER_S = 2 };
 
-static struct ph_wb_now now(struct ph_writeback *writeback)
+struct ph_wb_now ph_writeback_now(struct ph_writeback *writeback)
 {
     struct timespec real;
     clock_gettime(CLOCK_REALTIME_COARSE, &real);
@@ -156,7 +156,7 @@ static void answered(void *data, const struct ph_reply *reply)
     struct sent *sent = data;
     struct ph_writeback *writeback = sent->writeback;
     struct ph_wb_actions actions;
-    struct ph_wb_now at = now(writeback);
+    struct ph_wb_now at = ph_writeback_now(writeback);
     ph_wb_actions_init(&actions);
     pthread_mutex_lock(&writeback->mutex);
     ph_wb_answered(writeback->wb, sent->call, reply, &at, &actions);
@@ -169,7 +169,7 @@ static uint64_t stub_send(void *self, uint16_t command, const ProtobufCMessage *
 {
     struct ph_writeback *writeback = self;
     struct ph_wb_actions actions;
-    struct ph_wb_now at = now(writeback);
+    struct ph_wb_now at = ph_writeback_now(writeback);
     ph_wb_actions_init(&actions);
     pthread_mutex_lock(&writeback->mutex);
     uint64_t ticket = ph_wb_submit(writeback->wb, command, message, payload, fn, data, &at, &actions);
@@ -251,7 +251,7 @@ void ph_writeback_when_late(struct ph_writeback *writeback, uint64_t ticket, voi
 void ph_writeback_opened(struct ph_writeback *writeback, const struct ph_link_leases *leases, bool write_back)
 {
     struct ph_wb_actions actions;
-    struct ph_wb_now at = now(writeback);
+    struct ph_wb_now at = ph_writeback_now(writeback);
     ph_wb_actions_init(&actions);
     pthread_mutex_lock(&writeback->mutex);
     ph_wb_server(writeback->wb, leases->epoch, leases->unbroken);
@@ -285,7 +285,7 @@ void ph_writeback_claimed(struct ph_writeback *writeback, const struct ph_reclai
 void ph_writeback_recalled(struct ph_writeback *writeback, uint64_t object, uint64_t lease)
 {
     struct ph_wb_actions actions;
-    struct ph_wb_now at = now(writeback);
+    struct ph_wb_now at = ph_writeback_now(writeback);
     ph_wb_actions_init(&actions);
     pthread_mutex_lock(&writeback->mutex);
     ph_wb_recalled(writeback->wb, object, lease, &at, &actions);
@@ -296,7 +296,7 @@ bool ph_writeback_recalled_part(struct ph_writeback *writeback, uint64_t object,
                                 uint64_t start, uint64_t end)
 {
     struct ph_wb_actions actions;
-    struct ph_wb_now at = now(writeback);
+    struct ph_wb_now at = ph_writeback_now(writeback);
     ph_wb_actions_init(&actions);
     pthread_mutex_lock(&writeback->mutex);
     bool kept = ph_wb_recalled_part(writeback->wb, object, lease, start, end, &at, &actions);
@@ -314,7 +314,7 @@ void ph_writeback_range_later(struct ph_writeback *writeback, uint64_t object)
 enum ph_wb_glimpse ph_writeback_glimpse(struct ph_writeback *writeback, uint64_t object, uint64_t lease,
                                         struct ph_cached_attr *attr, bool *unsent)
 {
-    struct ph_wb_now at = now(writeback);
+    struct ph_wb_now at = ph_writeback_now(writeback);
     pthread_mutex_lock(&writeback->mutex);
     enum ph_wb_glimpse verdict = ph_wb_glimpse(writeback->wb, object, lease, &at, attr, unsent);
     pthread_mutex_unlock(&writeback->mutex);
@@ -339,7 +339,7 @@ void ph_writeback_flush(struct ph_writeback *writeback, uint64_t object,
 {
     struct flush *flush = g_new(struct flush, 1);
     struct ph_wb_actions actions;
-    struct ph_wb_now at = now(writeback);
+    struct ph_wb_now at = ph_writeback_now(writeback);
     *flush = (struct flush){done, data};
     ph_wb_actions_init(&actions);
     pthread_mutex_lock(&writeback->mutex);
@@ -449,7 +449,7 @@ static void *look(void *data)
         }
         wait_ms(writeback, LOOK_EVERY_MS);
         pthread_mutex_unlock(&writeback->mutex);
-        struct ph_wb_now at = now(writeback);
+        struct ph_wb_now at = ph_writeback_now(writeback);
         struct ph_wb_actions actions;
         ph_wb_actions_init(&actions);
         pthread_mutex_lock(&writeback->mutex);
@@ -518,88 +518,4 @@ void ph_writeback_use_link(struct ph_writeback *writeback, struct ph_link *link)
 const struct ph_stub *ph_writeback_stub(const struct ph_writeback *writeback)
 {
     return &writeback->stub;
-}
-
-/* --- What is known --- */
-
-bool ph_writeback_getattr(struct ph_writeback *writeback, uint64_t object, struct ph_cached_attr_wire *wire)
-{
-    struct ph_wb_now at = now(writeback);
-    pthread_mutex_lock(&writeback->mutex);
-    bool known = ph_wb_getattr(writeback->wb, object, &at, wire);
-    pthread_mutex_unlock(&writeback->mutex);
-    return known;
-}
-
-size_t ph_writeback_knows(struct ph_writeback *writeback, const uint64_t *objects, size_t count)
-{
-    struct ph_wb_now at = now(writeback);
-    size_t known = 0;
-    pthread_mutex_lock(&writeback->mutex);
-    for (size_t i = 0; i < count; i++)
-        known += ph_wb_knows(writeback->wb, objects[i], &at);
-    pthread_mutex_unlock(&writeback->mutex);
-    return known;
-}
-
-struct ph_blob *ph_writeback_kept(struct ph_writeback *writeback, uint64_t object)
-{
-    struct ph_wb_now at = now(writeback);
-    pthread_mutex_lock(&writeback->mutex);
-    struct ph_blob *kept = ph_wb_kept(writeback->wb, object, &at);
-    pthread_mutex_unlock(&writeback->mutex);
-    return kept;
-}
-
-bool ph_writeback_is_dirty(struct ph_writeback *writeback, uint64_t object)
-{
-    pthread_mutex_lock(&writeback->mutex);
-    bool dirty = ph_wb_is_dirty(writeback->wb, object);
-    pthread_mutex_unlock(&writeback->mutex);
-    return dirty;
-}
-
-bool ph_writeback_has_handle(struct ph_writeback *writeback, uint64_t handle)
-{
-    pthread_mutex_lock(&writeback->mutex);
-    bool found = ph_wb_has_handle(writeback->wb, handle);
-    pthread_mutex_unlock(&writeback->mutex);
-    return found;
-}
-
-uint32_t ph_writeback_take_error(struct ph_writeback *writeback, uint64_t object)
-{
-    pthread_mutex_lock(&writeback->mutex);
-    uint32_t error = ph_wb_take_error(writeback->wb, object);
-    pthread_mutex_unlock(&writeback->mutex);
-    return error;
-}
-
-static void add(GString *out, const char *key, uint64_t value)
-{
-    g_string_append_printf(out, "%s: %" G_GUINT64_FORMAT "\n", key, value);
-}
-
-void ph_writeback_status(struct ph_writeback *writeback, GString *out)
-{
-    struct ph_wb_counters counters;
-    pthread_mutex_lock(&writeback->mutex);
-    ph_wb_count(writeback->wb, ph_link_now_ms(), &counters);
-    pthread_mutex_unlock(&writeback->mutex);
-    add(out, "leases-ranges", counters.ranges);
-    add(out, "dirty-bytes", counters.dirty_bytes);
-    add(out, "dirty-operations", counters.dirty_operations);
-    add(out, "oldest-dirty-ms", counters.oldest_dirty_ms);
-    add(out, "kept-bytes", counters.kept_bytes);
-    add(out, "write-back-in-flight", counters.in_flight);
-    add(out, "answered-here", counters.local);
-    add(out, "sent-on", counters.forwarded);
-    add(out, "written-back", counters.sent);
-    add(out, "write-back-merged", counters.merged);
-    add(out, "write-back-cancelled", counters.cancelled);
-    add(out, "write-back-failures", counters.failures);
-    add(out, "unstable-bytes", counters.unstable_bytes);
-    add(out, "made-again", counters.made_again);
-    add(out, "not-made-again", counters.not_made_again);
-    ph_conflicts_status(writeback->conflicts, out);
 }

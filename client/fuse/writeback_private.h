@@ -2,10 +2,10 @@
 #ifndef PH_CLIENT_FUSE_WRITEBACK_PRIVATE_H
 #define PH_CLIENT_FUSE_WRITEBACK_PRIVATE_H
 
+#include "client/core/wb.h"
 #include "client/fuse/writeback.h"
 
 struct ph_conflicts;
-struct ph_wb;
 
 struct ph_writeback {
     struct ph_coherence *coherence;
@@ -23,6 +23,9 @@ struct ph_writeback {
     bool drained;
     uint32_t drain_status;
 };
+
+/* What time it is, and until when leases hold, for a step of the core. */
+struct ph_wb_now ph_writeback_now(struct ph_writeback *writeback);
 
 /* Asks for OBJECT exclusively, or lists directory OBJECT; what comes of it is learned on the way. */
 void ph_writeback_acquire(struct ph_writeback *writeback, uint64_t object);

@@ -4,7 +4,6 @@ POWER_ROUNDS=N loses power N times in each test (default: a few). POWER_SEED=S c
 again, as far as those are chosen here.
 """
 
-import errno
 import os
 import random
 import threading
