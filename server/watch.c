@@ -279,7 +279,7 @@ static void look_again(struct ph_watch *watch)
 static bool happened(struct ph_watch *watch, const struct ph_watch_event *event)
 {
     if (event->mask & FAN_Q_OVERFLOW) {
-        ph_log_detail("too much was changed by other programs at once: everything counts as changed");
+        ph_log("too much was changed by other programs at once: everything counts as changed");
         tell_all(watch);
         return true;
     }
@@ -360,10 +360,16 @@ static void *watch_run(void *data)
 
 /* ---- Start and end ---- */
 
+/* All of the filesystem is watched, with what lies beside the exports and what this process does. On a busy
+ * machine that fills a queue with a limit; then all that clients keep is taken from them, and one that sleeps
+ * is fenced for nothing. */
 static bool open_descriptors(struct ph_watch *watch)
 {
-    watch->group =
-        fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_DFID_NAME_TARGET, 0);
+    const unsigned how = FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_DFID_NAME_TARGET;
+
+    watch->group = fanotify_init(how | FAN_UNLIMITED_QUEUE, 0);
+    if (watch->group < 0 && errno == EPERM)
+        watch->group = fanotify_init(how, 0);
     if (watch->group < 0)
         return false;
     watch->stop = eventfd(0, EFD_CLOEXEC);
