@@ -160,6 +160,11 @@ static void check_quiet(struct world *world)
             sim_violate(world, "%s: credits got lost", client->name);
         world->result->transactions += ph_client_counters(client->core)->transactions;
     }
+    for (guint i = 0; i < world->doomed->len; i++) {
+        if (model_store_writes_of(world->store, g_array_index(world->doomed, uint64_t, i)) > 0)
+            sim_violate(world,
+                        "a transaction that must fail, and was not answered, left its first command done");
+    }
     if (ph_server_running(world->server))
         sim_violate(world, "server: calls are left over");
     if (ph_server_sessions(world->server))
@@ -177,6 +182,7 @@ static void world_end(struct world *world)
     g_ptr_array_unref(world->conns);
     sim_history_clear(&world->history);
     g_array_unref(world->doubts);
+    g_array_unref(world->doomed);
     g_array_unref(world->glimpsed);
     g_hash_table_unref(world->whole);
     /* After a broken promise calls may be under way; the process ends soon. */
@@ -228,6 +234,7 @@ static void begin_history(struct world *world)
 {
     sim_history_init(&world->history);
     world->doubts = g_array_new(FALSE, FALSE, sizeof(struct sim_doubt));
+    world->doomed = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     world->glimpsed = g_array_new(FALSE, FALSE, sizeof(struct sim_glimpsed));
     world->whole = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 }

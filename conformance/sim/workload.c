@@ -54,9 +54,7 @@ static void on_answer(void *data, const struct ph_reply *reply)
 static void on_open(void *data, const struct ph_reply *reply)
 {
     struct sim_process *process = data;
-    if (reply->status == PH_ST_OK)
-        process->handle_session = session_of(process);
-    else
+    if (reply->status != PH_ST_OK)
         process->object = 0;
     answered(process, reply);
 }
@@ -81,7 +79,10 @@ static void on_write(void *data, const struct ph_reply *reply)
     struct world *world = world_of(process);
     guint writes = model_store_writes_of(world->store, process->value);
     gboolean unknown = reply->status == PH_ST_IO_ERROR || reply->status == PH_ST_CANCELLED;
-    if (process->doomed) {
+    if (process->doomed && unknown) {
+        /* It may be half executed right now. */
+        g_array_append_val(world->doomed, process->value);
+    } else if (process->doomed) {
         if (writes > 0 || reply->status == PH_ST_OK)
             sim_violate(world, "%s: a transaction that failed left its first command done",
                         process->client->name);
@@ -342,8 +343,9 @@ static void maybe_cut(struct world *world)
 static void next_operation(struct world *world, void *data)
 {
     struct sim_process *process = data;
-    gboolean alive = process->object && process->handle_session == session_of(process);
-    gboolean locked = alive && process->lock_session == process->handle_session;
+    /* What is open outlives its session, unless it had locks. */
+    gboolean alive = process->object && ph_client_has_handle(process->client->core, process->handle);
+    gboolean locked = alive && process->lock_session == session_of(process);
     maybe_cut(world);
     process->started_us = world->now_us;
     process->ticket = 0;

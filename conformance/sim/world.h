@@ -50,7 +50,6 @@ struct sim_process {
     int index;
     gboolean busy, stopped;
     uint64_t handle, object; /* of a register; OBJECT 0 for none */
-    uint64_t handle_session; /* generation in which it was opened */
     uint64_t lock_session;   /* generation in which a lock was taken; 0 for none */
     uint64_t ticket, op;     /* OP: number of the operation at hand */
     uint64_t value, count;   /* what is being written */
@@ -128,6 +127,7 @@ struct world {
     GArray *doubts;            /* struct sim_doubt */
     GArray *glimpsed;          /* struct sim_glimpsed */
     uint64_t glimpses_lost_us; /* when one was last lost that may not have been seen yet */
+    GArray *doomed;            /* uint64_t, written in transactions that failed in the end */
     uint64_t next_value;
     uint32_t last_transaction; /* of several commands; number in the history */
     GHashTable *whole;         /* ids of files that are never seen without what is in them */
