@@ -5,7 +5,7 @@
 #include "conformance/sim/model_store.h"
 #include "ph_commands.h"
 
-enum { MODEL_FILE_MAX_BYTES = 8192 };
+enum { MODEL_FILE_MAX_BYTES = 32768 }; /* more than all appends of a long world */
 
 struct model_entry {
     GBytes *name;
