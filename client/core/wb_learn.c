@@ -511,7 +511,8 @@ static void learn_acquired(struct ph_wb *wb, struct ph_wb_call *call, const stru
         o->unleased = reply->status == PH_ST_UNSUPPORTED;
         wb->any_unleased |= o->unleased;
         o->dead = is_dirty(o) && (reply->status == PH_ST_NOT_FOUND || reply->status == PH_ST_STALE);
-        o->suspect = false;
+        /* Where it is only refused for now, it is still not known what others did meanwhile. */
+        o->suspect = o->suspect && !o->unleased && !o->dead;
     }
     if (o->exclusive && o->names != NULL && !ph_wb_names_is_whole(o->names) && reply->status == PH_ST_OK)
         wb_action(actions, PH_WB_LIST)->object = object;

@@ -329,6 +329,22 @@ static void test_changed_by_others_is_not_overwritten(void)
     wb_steps_end(&steps);
 }
 
+/* A lease that another session of ours still had is refused at first: nothing is known by that. */
+static void test_a_refused_lease_does_not_hide_changes_of_others(void)
+{
+    struct wb_steps steps;
+    begin_lost(&steps);
+    wb_steps_other_writes(&steps, 10, "what somebody else wrote");
+    wb_world_open(&steps.world);
+    struct wb_asked *sync = wb_sync(&steps, 10);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_LEASE_ACQUIRE), >, 0);
+    wb_world_refuse(&steps.world, wb_world_find(&steps.world, PH_CMD_LEASE_ACQUIRE), PH_ST_NO_LEASE);
+    settle_and_drop(&steps, sync, PH_ST_STALE);
+    g_autofree char *text = wb_steps_text(&steps, 10);
+    g_assert_cmpstr(text, ==, "what somebody else wrote");
+    wb_steps_end(&steps);
+}
+
 static void test_own_link_is_not_taken_for_others(void)
 {
     struct wb_steps steps;
@@ -436,6 +452,8 @@ int main(int argc, char **argv)
                     test_cut_after_writing_in_a_lost_session);
     g_test_add_func("/wb/what others changed meanwhile is told, not overwritten",
                     test_changed_by_others_is_not_overwritten);
+    g_test_add_func("/wb/a refused lease does not hide changes of others",
+                    test_a_refused_lease_does_not_hide_changes_of_others);
     g_test_add_func("/wb/our own changes are not taken for others'", test_own_link_is_not_taken_for_others);
     g_test_add_func("/wb/what was staged goes to the server, behind what is dirty",
                     test_what_was_staged_goes_to_the_server);
