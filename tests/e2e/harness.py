@@ -45,6 +45,11 @@ def wait_for(condition, what, limit_s=READY_S, step_s=0.02):
         time.sleep(step_s)
 
 
+def wait_said(path, pattern, lines=15):
+    """The log PATH has PATTERN in its last lines: programs may have their answers a moment before."""
+    return wait_for(lambda: re.search(pattern, "\n".join(tail(path, lines))), f"{pattern} in {path}")
+
+
 def mounted(path):
     """Whether something is mounted on PATH itself; does not touch the mount."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:

@@ -8,7 +8,7 @@ import sys
 import unittest
 
 from calls import attempt, read, write
-from harness import LOCAL, SLOWER, Case, flush, scratch, tail, wait_for
+from harness import LOCAL, SLOWER, Case, flush, scratch, tail, wait_for, wait_said
 from trees import PATIENT
 
 
@@ -34,7 +34,7 @@ class FlushTrouble(Case):
         descriptor = os.open(at.join("one/known"), os.O_WRONLY)
         self.assertEqual(attempt(os.fsync, descriptor), "EROFS")
         attempt(os.close, descriptor)
-        self.assertRegex("\n".join(tail(at.log)), "is lost: .*one/known.*read-only")
+        wait_said(at.log, "is lost: .*one/known.*read-only")
         subprocess.run(["mount", "-o", "remount,rw", export], check=True)
         attempt(flush, at.path)  # it may tell of that file again
         self.assertEqual(read(os.path.join(export, "two/known")), b"newer")
@@ -58,7 +58,7 @@ class FlushTrouble(Case):
             self.addCleanup(unmounting.wait)
             wait_for(lambda: "still to be written back" in "\n".join(tail(at.log)), "a word of it", 40 * SLOWER)
             self.assertTrue(at.program.running())
-            self.assertRegex("\n".join(tail(at.log)), r"waiting for .*: [0-9]+ changes and [0-9]+ bytes are still")
+            wait_said(at.log, r"waiting for .*: [0-9]+ changes and [0-9]+ bytes are still")
         finally:
             one.program.send(signal.SIGCONT)
         self.assertEqual(unmounting.wait(40 * SLOWER), 0)

@@ -11,7 +11,7 @@ import subprocess
 import unittest
 
 from calls import as_user, attempt, read, write
-from harness import BASE, BUILD, LOCAL, SLOWER, Case, Server, flush, scratch, tail, wait_for
+from harness import BASE, BUILD, LOCAL, SLOWER, Case, Server, flush, scratch, tail, wait_for, wait_said
 from trees import MIB, PATIENT
 
 ALICE, BOB, STAFF = 4001, 4002, 4100
@@ -262,7 +262,7 @@ class Quotas:
         descriptor = os.open(big[0][0], os.O_WRONLY)
         self.assertEqual(attempt(os.fsync, descriptor), "EDQUOT")
         attempt(os.close, descriptor)  # it may be that it could not even be made
-        self.assertRegex("\n".join(tail(at.log)), "is lost: .*big000.*quota")
+        wait_said(at.log, "is lost: .*big000.*quota")
         attempt(flush, at.path)
         for path, accepted in files + more:
             self.assertEqual(len(read(os.path.join(self.export, os.path.relpath(path, at.path)))), accepted)
@@ -345,7 +345,7 @@ class Unknown(Case):
         self.limit("256K")
         self.assertIn(attempt(os.fsync, descriptor), ("EDQUOT", "ENOSPC"))
         attempt(os.close, descriptor)
-        self.assertRegex("\n".join(tail(self.at.log)), "is lost: .*large/f.*(quota|no space)")
+        wait_said(self.at.log, "is lost: .*large/f.*(quota|no space)")
         self.limit("none")
         attempt(flush, self.at.path)  # it may tell of the large one again
         for number in range(20):

@@ -9,7 +9,7 @@ import sys
 import time
 
 from calls import attempt, read, write
-from harness import BUILD, POHMELCTL, SLOWER, Case, flush, mounted, scratch, tail, wait_for
+from harness import BUILD, POHMELCTL, SLOWER, Case, flush, mounted, scratch, tail, wait_for, wait_said
 from trees import MIB, PATIENT, digest, make_tree, status
 
 ALICE = 4001
@@ -179,7 +179,7 @@ class Trouble(Case):
         os.close(descriptor)
         subprocess.run(["umount", "-i", impatient.path], check=True, timeout=30 * SLOWER)
         wait_for(lambda: not impatient.program.running(), "the end of pohmelfs", 40 * SLOWER)
-        self.assertRegex("\n".join(tail(impatient.log)), "lost")
+        wait_said(impatient.log, "lost")
 
 
 class Refused(Case):
@@ -280,7 +280,7 @@ class Refused(Case):
         os.chmod(os.path.join(server.export, "d"), 0o700)
         maker.communicate("\n", timeout=30 * SLOWER)
         self.assertEqual(errno.errorcode.get(maker.returncode), "EACCES")
-        self.assertRegex("\n".join(tail(at.log)), "is lost: .*f.*permission")
+        wait_said(at.log, "is lost: .*f.*permission")
         self.assertEqual(os.listdir(os.path.join(server.export, "d")), [])
         write(at.join("other"), b"fine")
         flush(at.join("other"))
