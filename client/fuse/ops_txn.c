@@ -1,6 +1,7 @@
 #include "client/fuse/ops_txn.h"
 
 #include <errno.h>
+#include <sys/random.h>
 
 #include "client/fuse/txn.h"
 #include "client/fuse/coherence.h"
@@ -9,6 +10,8 @@
 #include "ph_commands.h"
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
+
+enum { ASKED_MAX = 8 }; /* times that the server is lost before it says what became of a transaction */
 
 /* One that was begun and not committed. */
 struct begun {
@@ -30,6 +33,8 @@ struct commit {
     struct ph_ioc_txn step; /* first: request->extra */
     struct ph_txn *txn;
     size_t parts, next;
+    uint64_t key, since; /* by which the server is asked what became of it; key 0: it cannot be */
+    int asked;           /* times that it was */
 };
 
 static void free_begun(void *data)
@@ -176,6 +181,36 @@ static void say_reply(struct ph_ioc_txn *step, const struct ph_reply *reply)
             reply->text != NULL && reply->text[0] != '\0' ? reply->text : ph_status_text(reply->status));
 }
 
+static void ask(struct ph_request *request, ph_reply_fn answered)
+{
+    const struct commit *commit = request->extra;
+    Pohmel__OutcomeRequest message = POHMEL__OUTCOME_REQUEST__INIT;
+    message.key = commit->key;
+    message.since = commit->since;
+    ph_request_sent(request, ph_send_outcome(request->mount->stub, &message, NULL, answered, request));
+}
+
+/* In a session after that of the transaction: executed, or never to be. Then it is put together anew, as its
+ * files without names are gone. */
+static void outcome(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    struct commit *commit = request->extra;
+    const Pohmel__OutcomeReply *told = (const Pohmel__OutcomeReply *) reply->message;
+    if (reply->status == PH_ST_NO_SESSION && commit->asked++ < ASKED_MAX) {
+        ph_request_again(request);
+        ask(request, outcome);
+        return;
+    }
+    commit->step.unknown = reply->status != PH_ST_OK || told == NULL;
+    say_reply(&commit->step, reply);
+    if (!commit->step.unknown && told->done)
+        say(&commit->step, 0, "");
+    else if (!commit->step.unknown)
+        say(&commit->step, ESTALE, "the server was started anew before it executed the transaction");
+    finish(request);
+}
+
 static void committed(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
@@ -184,6 +219,11 @@ static void committed(void *data, const struct ph_reply *reply)
     say_reply(&commit->step, reply);
     commit->step.failed = transact != NULL ? transact->failed : 0;
     /* The session ended before there was an answer. */
+    if (reply->status == PH_ST_NO_SESSION && commit->key != 0) {
+        ph_request_again(request);
+        ask(request, outcome);
+        return;
+    }
     commit->step.unknown = reply->status == PH_ST_NO_SESSION || reply->status == PH_ST_CANCELLED ||
                            (reply->status == PH_ST_IO_ERROR && transact == NULL);
     finish(request);
@@ -241,6 +281,7 @@ static void send(struct ph_request *request)
         Pohmel__TransactRequest message = POHMEL__TRANSACT_REQUEST__INIT;
         message.staged = commit->parts > 1 ? commit->step.txn : 0;
         message.parts = (uint32_t) commit->parts - 1;
+        message.key = commit->key;
         message.n_changes = count;
         message.changes = changes;
         ticket = ph_send_transact(request->mount->stub, &message, payload, committed, request);
@@ -248,6 +289,28 @@ static void send(struct ph_request *request)
     }
     ph_blob_unref(payload);
     ph_request_sent(request, ticket);
+}
+
+/* It gets a key, if the server can be asked for it. */
+static void may_ask(void *data, const struct ph_reply *reply)
+{
+    struct ph_request *request = data;
+    struct commit *commit = request->extra;
+    const Pohmel__OutcomeReply *told = (const Pohmel__OutcomeReply *) reply->message;
+    if (reply->status == PH_ST_OK && told != NULL && getrandom(&commit->key, sizeof commit->key, 0) < 0)
+        commit->key = 0;
+    commit->since = told != NULL ? told->now : 0;
+    ph_request_again(request);
+    send(request);
+}
+
+static void send_first(struct ph_request *request)
+{
+    const struct commit *commit = request->extra;
+    if (ph_txn_count(commit->txn) > 1)
+        ask(request, may_ask);
+    else
+        send(request);
 }
 
 static void commit(struct ph_request *request)
@@ -276,7 +339,7 @@ static void commit(struct ph_request *request)
     }
     ph_coherence_change_all(request->mount->coherence, &request->change);
     ph_coherence_change_sent(request->mount->coherence, &request->change);
-    ph_open_there_first(request, 0, send);
+    ph_open_there_first(request, 0, send_first);
 }
 
 void ph_op_txn(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info, const struct ph_ioc_txn *step)

@@ -29,6 +29,7 @@ static const struct ph_store_ops posix_ops = {
     .seek = ph_posix_seek,
     .getxattr = ph_posix_getxattr,
     .listxattr = ph_posix_listxattr,
+    .outcome = ph_posix_outcome,
     .sync = ph_posix_sync,
     .statfs = ph_posix_statfs,
     .create = ph_posix_create,

@@ -50,10 +50,11 @@ struct several {
     bool begun;
 };
 
-static void name_put(const struct ph_call *call, struct ph_undo_name *name)
+static void name_put(const struct ph_call *call, uint64_t key, struct ph_undo_name *name)
 {
     if (!call->in_slot || call->client == NULL)
         return;
+    name->key = key;
     memcpy(name->client, call->client, sizeof name->client);
     name->session = call->session_number;
     name->slot = call->slot;
@@ -79,7 +80,7 @@ static uint32_t begin(struct several *several)
 static uint32_t end(struct several *several)
 {
     uint32_t status = ph_undo_settle(&several->undo);
-    if (status == PH_ST_OK && !ph_undo_mark(several->undo.store, true, &several->name))
+    if (status == PH_ST_OK && !ph_undo_mark(several->undo.store, PH_UNDO_DONE, &several->name))
         status = ph_fault_set(&several->call->fault, PH_ST_IO_ERROR,
                               "the server cannot write down that the transaction is done");
     return status;
@@ -300,14 +301,17 @@ uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_op
     if (status != PH_ST_OK)
         return status;
     pthread_mutex_lock(&store->several_lock);
-    status = clear_away(store, call);
-    if (status != PH_ST_OK) {
+    bool settled = ph_outcome_is_settled(store, call, request, &status);
+    if (!settled)
+        status = clear_away(store, call);
+    if (settled || status != PH_ST_OK) {
+        reply->n_results = settled ? 0 : reply->n_results;
         pthread_mutex_unlock(&store->several_lock);
         return status;
     }
     pause_gone_ids(store, true);
     ph_undo_begin(&several.undo, store, call);
-    name_put(call, &several.name);
+    name_put(call, request->key, &several.name);
     several.handles = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     several.record = record_begin(store, call);
     call->record = NULL; /* the commands record nothing for themselves */

@@ -83,9 +83,10 @@ void ph_undo_concerns(struct ph_undo *undo, dev_t dev, int fd);
  * else met it. */
 bool ph_undo_sync_export(struct ph_posix_store *store);
 
-/* The transaction under way, that of NAME, is over, DONE or undone, which is stable, with all rows of the
+/* The transaction under way, that of NAME, is over, as VERDICT says, which is stable, with all rows of the
  * state database. False where it may not be. */
-bool ph_undo_mark(struct ph_posix_store *store, bool done, const struct ph_undo_name *name);
+bool ph_undo_mark(struct ph_posix_store *store, enum ph_undo_verdict verdict,
+                  const struct ph_undo_name *name);
 
 /* posix_undo_act.c */
 
@@ -133,6 +134,13 @@ int ph_undo_finish(struct ph_posix_store *store);
 
 /* As of struct ph_store. */
 uint32_t ph_posix_settle(void *self, struct ph_call *call);
+
+/* posix_outcome.c */
+
+/* Whether the transaction of REQUEST, which belongs to CALL, must not be executed now: it was, in an earlier
+ * session, or its client was told that it never will be. *STATUS of the answer then. several_lock is held. */
+bool ph_outcome_is_settled(struct ph_posix_store *store, struct ph_call *call,
+                           const Pohmel__TransactRequest *request, uint32_t *status);
 
 /* As of struct ph_store, for more than one command. */
 uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_ops *ops, struct ph_call *call,

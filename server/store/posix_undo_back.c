@@ -287,7 +287,7 @@ int ph_undo_back(struct ph_posix_store *store, const struct ph_undo_name *name)
         else
             ph_trouble_note(EIO);
     }
-    if (ph_trouble() == 0 && (!ph_undo_sync_export(store) || !ph_undo_mark(store, false, name)))
+    if (ph_trouble() == 0 && (!ph_undo_sync_export(store) || !ph_undo_mark(store, PH_UNDO_UNDONE, name)))
         ph_trouble_note(EIO);
     if (ph_trouble() == 0)
         ph_undo_log_clear(store->undo);

@@ -71,13 +71,13 @@ uint32_t ph_undo_secure(struct ph_undo *undo)
     return PH_ST_OK;
 }
 
-bool ph_undo_mark(struct ph_posix_store *store, bool done, const struct ph_undo_name *name)
+bool ph_undo_mark(struct ph_posix_store *store, enum ph_undo_verdict verdict, const struct ph_undo_name *name)
 {
     bool rides;
     uint64_t ticket = ph_state_db_sync_begin(store->db, ph_undo_log_flushes(store->undo), &rides);
     if (!rides && !ph_state_db_sync_wait(store->db, ticket))
         return false;
-    if (!ph_undo_log_mark(store->undo, done, name))
+    if (!ph_undo_log_mark(store->undo, verdict, name))
         return false;
     if (rides)
         ph_state_db_sync_rode(store->db, ticket);

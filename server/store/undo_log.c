@@ -29,8 +29,6 @@ struct head {
     uint64_t transaction;
 };
 
-enum { DONE = 1, UNDONE };
-
 struct mark {
     uint32_t magic, crc, kind, spare;
     uint64_t transaction;
@@ -120,7 +118,8 @@ static bool scan(struct ph_undo_log *log)
            head.len >= sizeof(struct ph_undo_fixed) && head.len <= ENTRY_MAX_BYTES &&
            (log->spans->len == 0 || head.transaction == log->transaction)) {
         struct span span = {log->end, head.len};
-        if (head.transaction < over || (head.transaction == over && mark_of(log, over)->kind != DONE) ||
+        if (head.transaction < over ||
+            (head.transaction == over && mark_of(log, over)->kind != PH_UNDO_DONE) ||
             !body_read(log, &span) || entry_crc(head.transaction, log->buffer->data, head.len) != head.crc)
             break;
         log->transaction = head.transaction;
@@ -287,11 +286,11 @@ static bool mark_write(struct ph_undo_log *log, const struct mark *mark)
     return got == SECTOR_BYTES;
 }
 
-bool ph_undo_log_mark(struct ph_undo_log *log, bool done, const struct ph_undo_name *name)
+bool ph_undo_log_mark(struct ph_undo_log *log, enum ph_undo_verdict verdict, const struct ph_undo_name *name)
 {
     struct mark *mark = mark_of(log, log->transaction);
-    *mark = (struct mark){
-        .magic = MARK_MAGIC, .kind = done ? DONE : UNDONE, .transaction = log->transaction, .name = *name};
+    *mark =
+        (struct mark){.magic = MARK_MAGIC, .kind = verdict, .transaction = log->transaction, .name = *name};
     mark->crc = mark_crc(mark);
     if (mark_write(log, mark) && fdatasync(log->fd) == 0)
         return true;
@@ -310,19 +309,23 @@ bool ph_undo_log_mark(struct ph_undo_log *log, bool done, const struct ph_undo_n
 bool ph_undo_log_is_done(const struct ph_undo_log *log)
 {
     const struct mark *mark = &log->mark[log->transaction % PH_UNDO_MARKS];
-    return mark->transaction == log->transaction && mark->kind == DONE;
+    return mark->transaction == log->transaction && mark->kind == PH_UNDO_DONE;
 }
 
-bool ph_undo_log_knows(const struct ph_undo_log *log, const struct ph_undo_name *name)
+enum ph_undo_verdict ph_undo_log_verdict(const struct ph_undo_log *log, const uint8_t *client, uint64_t key)
 {
     for (size_t i = 0; i < PH_UNDO_MARKS; i++) {
         const struct mark *mark = &log->mark[i];
-        if (mark->kind == DONE && memcmp(mark->name.client, name->client, sizeof name->client) == 0 &&
-            mark->name.session == name->session && mark->name.slot == name->slot &&
-            mark->name.sequence == name->sequence && mark->name.request_crc == name->request_crc)
-            return true;
+        if ((mark->kind == PH_UNDO_DONE || mark->kind == PH_UNDO_FORBIDDEN) && mark->name.key == key &&
+            memcmp(mark->name.client, client, sizeof mark->name.client) == 0)
+            return (enum ph_undo_verdict) mark->kind;
     }
-    return false;
+    return PH_UNDO_UNKNOWN;
+}
+
+uint64_t ph_undo_log_last(const struct ph_undo_log *log)
+{
+    return log->transaction;
 }
 
 /* That the entries mean nothing any more says their mark; what is done here spares the next start a look at

@@ -58,6 +58,16 @@ struct ph_undo_name {
     uint8_t client[PH_CLIENT_ID_BYTES]; /* all 0: of nobody who could ask for it again */
     uint64_t session;                   /* its number at the client */
     uint32_t slot, sequence, request_crc;
+    uint32_t spare;
+    uint64_t key; /* chosen by the client to ask for it in another session; 0: none */
+};
+
+/* What became of a transaction. */
+enum ph_undo_verdict {
+    PH_UNDO_UNKNOWN,
+    PH_UNDO_DONE,
+    PH_UNDO_UNDONE,   /* it may be sent again */
+    PH_UNDO_FORBIDDEN /* it was not executed, which its client was told: it must not be later either */
 };
 
 enum { PH_UNDO_MARKS = 512 }; /* transactions of which is known that they are over */
@@ -88,14 +98,18 @@ size_t ph_undo_log_count(const struct ph_undo_log *log);
 /* The entry INDEX. False where it cannot be read. */
 bool ph_undo_log_get(struct ph_undo_log *log, size_t index, struct ph_undo_entry *entry);
 
-/* The transaction, that of NAME, is over: DONE, or undone. Stable when it returns true; false with errno. */
-bool ph_undo_log_mark(struct ph_undo_log *log, bool done, const struct ph_undo_name *name);
+/* The transaction, that of NAME, is over: VERDICT. Stable when it returns true; false with errno. */
+bool ph_undo_log_mark(struct ph_undo_log *log, enum ph_undo_verdict verdict, const struct ph_undo_name *name);
 
 /* Whether the transaction whose entries were found has the mark of one that is done. */
 bool ph_undo_log_is_done(const struct ph_undo_log *log);
 
-/* Whether that of NAME is among the last ones that were done. */
-bool ph_undo_log_knows(const struct ph_undo_log *log, const struct ph_undo_name *name);
+/* What became of the transaction KEY, not 0, of CLIENT: DONE, FORBIDDEN; UNKNOWN where it is none of these
+ * among the last PH_UNDO_MARKS. */
+enum ph_undo_verdict ph_undo_log_verdict(const struct ph_undo_log *log, const uint8_t *client, uint64_t key);
+
+/* Number of the last transaction that has a mark, or of that which is under way. */
+uint64_t ph_undo_log_last(const struct ph_undo_log *log);
 
 /* All entries go. The transaction has its mark. */
 void ph_undo_log_clear(struct ph_undo_log *log);

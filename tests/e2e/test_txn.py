@@ -299,6 +299,25 @@ class Trouble(Case):
             published += code == 0
         self.assertGreater(published, 0)
 
+    def test_what_became_of_it_is_known_when_the_session_is_lost(self):
+        """As when the server's machine lost power: sessions end with it, and the transaction was executed or never
+        will be."""
+        server = self.server()
+        one = self.mount(server)
+        chance = random.Random(18)
+        for turn in range(5):
+            top = one.join("t%d" % turn)
+            os.mkdir(top)
+            process = begin(top, "sh", "-ec", "for i in $(seq 60); do echo $i > f$i; done; echo ready")
+            self.assertEqual(process.stdout.readline(), "ready\n")
+            time.sleep(chance.uniform(0, 0.15))
+            server.kill()
+            os.unlink(os.path.join(server.state, "journal"))  # no session is taken up again without
+            server.start()
+            code, said = end(process)
+            there = len(os.listdir(os.path.join(server.export, "t%d" % turn)))
+            self.assertIn((code, there), ((0, 60), (FAILED, 0)), said)
+
     def test_a_full_disk_changes_nothing(self):
         """What does not fit is said; what it took is free again."""
         export = scratch("export")

@@ -10,8 +10,6 @@ static const uint8_t client[16] = "a client of test";
 enum {
     SESSION_NUMBER = 5,
     SLOT = 3,
-    SEQUENCE = 1,
-    CHECKSUM = 4711,
     LARGE_BYTES = 100 * 1024,
     UNNAMED_ID = SCRIPT_IDS - 1,
     UNNAMED_HANDLE = 90
@@ -388,6 +386,7 @@ static uint32_t send(struct play *play, Pohmel__Change **changes, size_t count, 
     Pohmel__TransactRequest request = POHMEL__TRANSACT_REQUEST__INIT;
     request.changes = changes;
     request.n_changes = count;
+    request.key = count > 1 ? SCRIPT_KEY : 0;
     fx->call.payload_in = payload;
     pohmel__transact_reply__init(&play->reply);
     play->replayed =
@@ -398,13 +397,6 @@ static uint32_t send(struct play *play, Pohmel__Change **changes, size_t count, 
     return status;
 }
 
-void play_name(const struct play *play, struct ph_undo_name *name)
-{
-    *name = (struct ph_undo_name){
-        .session = SESSION_NUMBER, .slot = SLOT, .sequence = SEQUENCE, .request_crc = CHECKSUM};
-    memcpy(name->client, play->fx.call.client, sizeof name->client);
-}
-
 uint32_t play_send(struct play *play)
 {
     struct fixture *fx = &play->fx;
@@ -412,8 +404,8 @@ uint32_t play_send(struct play *play)
     fx_begin(fx);
     fx->call.slot = SLOT;
     fx->call.in_slot = true;
-    fx->call.sequence = SEQUENCE;
-    fx->call.request_crc = CHECKSUM;
+    fx->call.sequence = 1;
+    fx->call.request_crc = 4711;
     uint32_t status = send(play, play->changes, play->count, payload);
     fx->call.in_slot = false;
     ph_blob_unref(payload);

@@ -62,8 +62,8 @@ void play_setup(struct play *play, const struct script *script, bool fails);
 void play_teardown(struct play *play);
 /* Opens the store, finds what there is and opens it. */
 void play_open(struct play *play);
-/* By which name the store knows the transaction. */
-void play_name(const struct play *play, struct ph_undo_name *name);
+/* By which key the store knows the transaction. */
+enum { SCRIPT_KEY = 815 };
 /* All commands as one transaction; or each by itself. */
 uint32_t play_send(struct play *play);
 void play_singly(struct play *play);
