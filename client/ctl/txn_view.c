@@ -44,7 +44,8 @@ static bool write_file(const char *path, const char *text)
     return written;
 }
 
-/* Who may not mount may in a user namespace of their own, where they are who they were. */
+/* Who may not mount may in a user namespace of their own, where they are who they were. What others unmount
+ * meanwhile, where they share their mounts, is not kept here. */
 static bool leave(const char *path, bool *own_users, GError **error)
 {
     uid_t uid = geteuid();
@@ -60,7 +61,7 @@ static bool leave(const char *path, bool *own_users, GError **error)
             !write_file("/proc/self/gid_map", groups))
             return fail(error, path, "make a user namespace of its own");
     }
-    return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 ||
+    return mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 ||
            fail(error, path, "make a mount namespace of its own");
 }
 

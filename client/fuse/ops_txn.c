@@ -11,7 +11,7 @@
 #include "ph_stubs.h"
 #include "runtime/base/limits.h"
 
-enum { ASKED_MAX = 8 }; /* times that the server is lost before it says what became of a transaction */
+enum { ASKED_MAX = 4 }; /* times that the server is lost before it says what became of a transaction */
 
 /* One that was begun and not committed. */
 struct begun {
@@ -33,7 +33,8 @@ struct commit {
     struct ph_ioc_txn step; /* first: request->extra */
     struct ph_txn *txn;
     size_t parts, next;
-    uint64_t key, since; /* by which the server is asked what became of it; key 0: it cannot be */
+    bool may_go;         /* the server was asked what it remembers */
+    uint64_t key, since; /* by which it is asked what became of the transaction; key 0: it cannot be */
     int asked;           /* times that it was */
 };
 
@@ -190,14 +191,27 @@ static void ask(struct ph_request *request, ph_reply_fn answered)
     ph_request_sent(request, ph_send_outcome(request->mount->stub, &message, NULL, answered, request));
 }
 
-/* In a session after that of the transaction: executed, or never to be. Then it is put together anew, as its
- * files without names are gone. */
+/* The session is over for good, or the link gave the request up: the server did not answer it. */
+static bool is_unanswered(const struct ph_reply *reply)
+{
+    return reply->status == PH_ST_NO_SESSION || reply->status == PH_ST_FENCED ||
+           (reply->status == PH_ST_IO_ERROR && reply->message == NULL);
+}
+
+/* It was not executed and never will be. Files without names went with the session: it is to be put together
+ * anew. */
+static void say_never(struct ph_ioc_txn *step)
+{
+    say(step, ESTALE, "the session with the server ended before the transaction was executed");
+}
+
+/* In a session after that of the transaction. */
 static void outcome(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
     struct commit *commit = request->extra;
     const Pohmel__OutcomeReply *told = (const Pohmel__OutcomeReply *) reply->message;
-    if (reply->status == PH_ST_NO_SESSION && commit->asked++ < ASKED_MAX) {
+    if (is_unanswered(reply) && commit->asked++ < ASKED_MAX) {
         ph_request_again(request);
         ask(request, outcome);
         return;
@@ -207,9 +221,11 @@ static void outcome(void *data, const struct ph_reply *reply)
     if (!commit->step.unknown && told->done)
         say(&commit->step, 0, "");
     else if (!commit->step.unknown)
-        say(&commit->step, ESTALE, "the server was started anew before it executed the transaction");
+        say_never(&commit->step);
     finish(request);
 }
+
+static void drop(struct ph_request *request);
 
 static void committed(void *data, const struct ph_reply *reply)
 {
@@ -218,14 +234,14 @@ static void committed(void *data, const struct ph_reply *reply)
     const Pohmel__TransactReply *transact = (const Pohmel__TransactReply *) reply->message;
     say_reply(&commit->step, reply);
     commit->step.failed = transact != NULL ? transact->failed : 0;
-    /* The session ended before there was an answer. */
-    if (reply->status == PH_ST_NO_SESSION && commit->key != 0) {
+    if (is_unanswered(reply) && commit->key != 0) {
         ph_request_again(request);
         ask(request, outcome);
         return;
     }
-    commit->step.unknown = reply->status == PH_ST_NO_SESSION || reply->status == PH_ST_CANCELLED ||
-                           (reply->status == PH_ST_IO_ERROR && transact == NULL);
+    if (reply->status == PH_ST_STALE && commit->parts > 1)
+        drop(request);
+    commit->step.unknown = is_unanswered(reply) || reply->status == PH_ST_CANCELLED;
     finish(request);
 }
 
@@ -256,16 +272,25 @@ static void staged(void *data, const struct ph_reply *reply)
         return;
     }
     say_reply(&commit->step, reply);
+    if (is_unanswered(reply))
+        say_never(&commit->step);
     ph_txn_free(commit->txn);
     drop(request);
     finish(request);
 }
+
+static void may_ask(void *data, const struct ph_reply *reply);
 
 /* The next part; with the last one all of them are executed. */
 static void send(struct ph_request *request)
 {
     struct commit *commit = request->extra;
     struct ph_txn *txn = commit->txn;
+    if (commit->next + 1 == commit->parts && ph_txn_count(txn) > 1 && !commit->may_go) {
+        commit->may_go = true;
+        ask(request, may_ask);
+        return;
+    }
     uint64_t ticket;
     size_t count;
     struct ph_blob *payload;
@@ -282,6 +307,7 @@ static void send(struct ph_request *request)
         message.staged = commit->parts > 1 ? commit->step.txn : 0;
         message.parts = (uint32_t) commit->parts - 1;
         message.key = commit->key;
+        message.since = commit->since;
         message.n_changes = count;
         message.changes = changes;
         ticket = ph_send_transact(request->mount->stub, &message, payload, committed, request);
@@ -291,26 +317,27 @@ static void send(struct ph_request *request)
     ph_request_sent(request, ticket);
 }
 
-/* It gets a key, if the server can be asked for it. */
+/* It gets a key, if the server can be asked for it; where the session ended nothing was sent yet. */
 static void may_ask(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
     struct commit *commit = request->extra;
     const Pohmel__OutcomeReply *told = (const Pohmel__OutcomeReply *) reply->message;
-    if (reply->status == PH_ST_OK && told != NULL && getrandom(&commit->key, sizeof commit->key, 0) < 0)
-        commit->key = 0;
-    commit->since = told != NULL ? told->now : 0;
-    ph_request_again(request);
-    send(request);
-}
-
-static void send_first(struct ph_request *request)
-{
-    const struct commit *commit = request->extra;
-    if (ph_txn_count(commit->txn) > 1)
-        ask(request, may_ask);
-    else
+    bool can = reply->status == PH_ST_OK && told != NULL,
+         cannot = reply->status == PH_ST_UNSUPPORTED || reply->status == PH_ST_UNKNOWN_COMMAND;
+    if (can || cannot) {
+        if (can && getrandom(&commit->key, sizeof commit->key, 0) != sizeof commit->key)
+            commit->key = 0;
+        commit->since = commit->key != 0 ? told->now : 0;
+        ph_request_again(request);
         send(request);
+        return;
+    }
+    say_reply(&commit->step, reply);
+    if (is_unanswered(reply))
+        say_never(&commit->step);
+    ph_txn_free(commit->txn);
+    finish(request);
 }
 
 static void commit(struct ph_request *request)
@@ -339,7 +366,7 @@ static void commit(struct ph_request *request)
     }
     ph_coherence_change_all(request->mount->coherence, &request->change);
     ph_coherence_change_sent(request->mount->coherence, &request->change);
-    ph_open_there_first(request, 0, send_first);
+    ph_open_there_first(request, 0, send);
 }
 
 void ph_op_txn(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *info, const struct ph_ioc_txn *step)

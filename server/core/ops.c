@@ -314,6 +314,7 @@ const struct ph_session_ops ph_server_session_ops = {
     .session_renew = session_renew,
     .transact = ph_server_transact,
     .stage = ph_server_stage,
+    .outcome = ph_server_outcome,
     .close = close_handle,
     .lock = lock,
     .unlock = unlock,

@@ -262,6 +262,10 @@ uint32_t ph_server_transact(void *self, struct ph_call *call, const Pohmel__Tran
 uint32_t ph_server_stage(void *self, struct ph_call *call, const Pohmel__StageRequest *request,
                          Pohmel__Nothing *reply);
 
+/* OUTCOME. */
+uint32_t ph_server_outcome(void *self, struct ph_call *call, const Pohmel__OutcomeRequest *request,
+                           Pohmel__OutcomeReply *reply);
+
 /* ---- several.c: transactions of several commands ---- */
 
 /* Takes the claims of all commands of REQUEST and of its staged parts, and closes the gate. OK: it is to be

@@ -293,3 +293,16 @@ uint32_t ph_server_stage(void *self, struct ph_call *call, const Pohmel__StageRe
                ? store->stage(store->self, call, request, frame->message, frame->header.message_len)
                : status;
 }
+
+uint32_t ph_server_outcome(void *self, struct ph_call *call, const Pohmel__OutcomeRequest *request,
+                           Pohmel__OutcomeReply *reply)
+{
+    struct ph_store *store = of(call)->session->entry->export->store;
+
+    (void) self;
+    if (of(call)->session->read_only)
+        return PH_ST_READ_ONLY;
+    return store->outcome != NULL ? store->outcome(store->self, call, request, reply)
+                                  : ph_fault_set(&call->fault, PH_ST_UNSUPPORTED,
+                                                 "the server does not remember what became of transactions");
+}

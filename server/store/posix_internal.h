@@ -457,7 +457,6 @@ uint32_t ph_posix_getxattr(void *, struct ph_call *, const Pohmel__GetxattrReque
 uint32_t ph_posix_listxattr(void *, struct ph_call *, const Pohmel__ListxattrRequest *,
                             Pohmel__ListxattrReply *);
 uint32_t ph_posix_sync(void *, struct ph_call *, const Pohmel__SyncRequest *, Pohmel__Nothing *);
-uint32_t ph_posix_outcome(void *, struct ph_call *, const Pohmel__OutcomeRequest *, Pohmel__OutcomeReply *);
 uint32_t ph_posix_statfs(void *, struct ph_call *, const Pohmel__StatfsRequest *, Pohmel__StatfsReply *);
 uint32_t ph_posix_ids_grant(void *, struct ph_call *, const Pohmel__IdsGrantRequest *,
                             Pohmel__IdsGrantReply *);

@@ -6,51 +6,62 @@
 #include "ph_commands.h"
 #include "server/store/posix_undo.h"
 
+/* Whether all marks are there of what came after SINCE. */
+static bool is_remembered(const struct ph_posix_store *store, uint64_t since)
+{
+    uint64_t last = ph_undo_log_last(store->undo);
+    return since <= last && last - since <= PH_UNDO_MARKS;
+}
+
 bool ph_outcome_is_settled(struct ph_posix_store *store, struct ph_call *call,
                            const Pohmel__TransactRequest *request, uint32_t *status)
 {
+    enum ph_undo_verdict verdict;
     if (request->key == 0 || call->client == NULL)
         return false;
-    switch (ph_undo_log_verdict(store->undo, call->client, request->key)) {
-    case PH_UNDO_DONE:
+    verdict = ph_undo_log_verdict(store->undo, call->client, request->key);
+    if (verdict == PH_UNDO_DONE)
         *status = PH_ST_OK;
-        return true;
-    case PH_UNDO_FORBIDDEN:
+    else if (verdict == PH_UNDO_FORBIDDEN)
         *status =
             ph_fault_set(&call->fault, PH_ST_STALE,
                          "the client has asked what became of the transaction, and was told that it is not "
                          "executed");
-        return true;
-    default:
+    else if (!is_remembered(store, request->since))
+        *status = ph_fault_set(&call->fault, PH_ST_STALE,
+                               "the transaction is older than the last %d, which the server remembers",
+                               PH_UNDO_MARKS);
+    else
         return false;
-    }
+    return true;
 }
 
 /* From now on it is not executed any more. */
 static uint32_t forbid(struct ph_posix_store *store, struct ph_call *call, uint64_t key)
 {
     struct ph_undo_name name = {.session = call->session_number, .key = key};
+    uint32_t status = ph_several_clear_away(store, call);
+    if (status != PH_ST_OK)
+        return status;
     memcpy(name.client, call->client, sizeof name.client);
-    if (!ph_undo_log_begin(store->undo) || !ph_undo_log_mark(store->undo, PH_UNDO_FORBIDDEN, &name))
-        return ph_store_errno(call, "write down that a transaction is not executed");
-    return PH_ST_OK;
+    return ph_undo_log_begin(store->undo) && ph_undo_log_mark(store->undo, PH_UNDO_FORBIDDEN, &name)
+               ? PH_ST_OK
+               : ph_store_errno(call, "write down that a transaction is not executed");
 }
 
 static uint32_t settle(struct ph_posix_store *store, struct ph_call *call,
                        const Pohmel__OutcomeRequest *request, Pohmel__OutcomeReply *reply)
 {
     enum ph_undo_verdict verdict = ph_undo_log_verdict(store->undo, call->client, request->key);
-    uint64_t last = ph_undo_log_last(store->undo);
     reply->done = verdict == PH_UNDO_DONE;
     if (verdict != PH_UNDO_UNKNOWN)
         return PH_ST_OK;
-    if (request->since > last || last - request->since > PH_UNDO_MARKS)
-        return ph_fault_set(
-            &call->fault, PH_ST_LIMIT,
-            "the server remembers the last %d transactions of several commands, and this one was sent "
-            "before these",
-            PH_UNDO_MARKS);
-    return forbid(store, call, request->key);
+    if (is_remembered(store, request->since))
+        return forbid(store, call, request->key);
+    return ph_fault_set(&call->fault, PH_ST_LIMIT,
+                        "the server remembers the last %d transactions of several commands, and this one was "
+                        "sent before these",
+                        PH_UNDO_MARKS);
 }
 
 uint32_t ph_posix_outcome(void *self, struct ph_call *call, const Pohmel__OutcomeRequest *request,
@@ -59,7 +70,8 @@ uint32_t ph_posix_outcome(void *self, struct ph_call *call, const Pohmel__Outcom
     struct ph_posix_store *store = self;
     uint32_t status = ph_store_check_writable(store, call);
     if (status == PH_ST_OK && (store->undo == NULL || call->client == NULL))
-        status = PH_ST_UNSUPPORTED;
+        status = ph_fault_set(&call->fault, PH_ST_UNSUPPORTED,
+                              "the server does not remember what became of transactions");
     if (status != PH_ST_OK)
         return status;
     ph_creds_server();

@@ -278,8 +278,7 @@ static void pause_gone_ids(struct ph_posix_store *store, bool paused)
     pthread_mutex_unlock(&store->lock);
 }
 
-/* What was kept aside for the last one goes at its end; where that failed, now. */
-static uint32_t clear_away(struct ph_posix_store *store, struct ph_call *call)
+uint32_t ph_several_clear_away(struct ph_posix_store *store, struct ph_call *call)
 {
     int failed = ph_undo_log_count(store->undo) > 0 ? ph_undo_finish(store) : 0;
     return failed == 0 ? PH_ST_OK
@@ -303,7 +302,7 @@ uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_op
     pthread_mutex_lock(&store->several_lock);
     bool settled = ph_outcome_is_settled(store, call, request, &status);
     if (!settled)
-        status = clear_away(store, call);
+        status = ph_several_clear_away(store, call);
     if (settled || status != PH_ST_OK) {
         reply->n_results = settled ? 0 : reply->n_results;
         pthread_mutex_unlock(&store->several_lock);
@@ -415,8 +414,8 @@ bool ph_several_recover(struct ph_posix_store *store, GError **error)
         return true;
     if (!ph_undo_log_get(store->undo, 0, &begin))
         return cannot_recover(error, EIO);
-    if (begin.fixed.data_len == sizeof name)
-        memcpy(&name, begin.data, sizeof name);
+    if (begin.fixed.data_len == sizeof name || begin.fixed.data_len == PH_UNDO_KEYLESS_NAME_BYTES)
+        memcpy(&name, begin.data, begin.fixed.data_len);
     bool done = ph_undo_log_is_done(store->undo);
     if (done) {
         answer_done(store, &name);

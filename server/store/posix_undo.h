@@ -137,10 +137,15 @@ uint32_t ph_posix_settle(void *self, struct ph_call *call);
 
 /* posix_outcome.c */
 
-/* Whether the transaction of REQUEST, which belongs to CALL, must not be executed now: it was, in an earlier
- * session, or its client was told that it never will be. *STATUS of the answer then. several_lock is held. */
+/* Whether the transaction of REQUEST, which belongs to CALL, must not be executed now: it was, its client was
+ * told that it never will be, or that may have been forgotten. *STATUS of the answer then. several_lock is
+ * held. */
 bool ph_outcome_is_settled(struct ph_posix_store *store, struct ph_call *call,
                            const Pohmel__TransactRequest *request, uint32_t *status);
+
+/* What was kept aside for the last transaction goes at its end; where that failed, now. several_lock is held.
+ */
+uint32_t ph_several_clear_away(struct ph_posix_store *store, struct ph_call *call);
 
 /* As of struct ph_store, for more than one command. */
 uint32_t ph_posix_several(struct ph_posix_store *store, const struct ph_store_ops *ops, struct ph_call *call,
@@ -152,6 +157,8 @@ uint32_t ph_posix_stage(void *self, struct ph_call *call, const Pohmel__StageReq
 uint32_t ph_posix_staged(void *self, struct ph_call *call, uint64_t transaction, uint32_t count,
                          struct ph_staged **staged);
 void ph_posix_drop_staged(void *self, struct ph_call *call, uint64_t transaction);
+uint32_t ph_posix_outcome(void *self, struct ph_call *call, const Pohmel__OutcomeRequest *request,
+                          Pohmel__OutcomeReply *reply);
 
 /* Opens what is staged in STATE_DIR; what is of sessions that are not in the list any more goes. */
 void ph_several_open(struct ph_posix_store *store, const char *state_dir);

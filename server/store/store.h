@@ -77,6 +77,12 @@ struct ph_store {
     /* Forgets all parts of TRANSACTION. Those of a session go with it. */
     void (*drop_staged)(void *self, struct ph_call *call, uint64_t transaction);
 
+    /* Whether the transaction of CALL's client that had the key of REQUEST was executed, in whatever session.
+     * Where it was not `transact` never executes it from then on, which is stable. NULL for a store that
+     * cannot say after the loss of power. (protocol, 5.5) */
+    uint32_t (*outcome)(void *self, struct ph_call *call, const Pohmel__OutcomeRequest *request,
+                        Pohmel__OutcomeReply *reply);
+
     /* Whether an earlier run of the server executed the transaction of CALL (client, session number, slot,
      * sequence number, checksum) and answered it, or would have; fills in REPLY, with attributes as they were
      * then, and opens the handle of a CREATE again. It is to be asked before `transact`, and before any lease

@@ -36,6 +36,8 @@ struct mark {
 };
 G_STATIC_ASSERT(sizeof(struct mark) <= SECTOR_BYTES);
 
+enum { KEYLESS_BYTES = offsetof(struct mark, name) + PH_UNDO_KEYLESS_NAME_BYTES };
+
 struct span {
     uint64_t at;
     uint32_t len; /* without the head */
@@ -75,9 +77,22 @@ static bool body_read(struct ph_undo_log *log, const struct span *span)
     return read_all(log->fd, log->buffer->data, span->len, span->at + sizeof(struct head));
 }
 
-static uint32_t mark_crc(const struct mark *mark)
+/* LEN: of the mark, as those without keys were shorter. */
+static uint32_t mark_crc(const struct mark *mark, size_t len)
 {
-    return ph_crc32c(0, (const uint8_t *) &mark->kind, sizeof *mark - offsetof(struct mark, kind));
+    return ph_crc32c(0, (const uint8_t *) &mark->kind, len - offsetof(struct mark, kind));
+}
+
+/* The mark in SECTOR; all 0 where that holds none. */
+static struct mark mark_in(const uint8_t *sector)
+{
+    struct mark mark;
+    memcpy(&mark, sector, sizeof mark);
+    if (mark.magic == MARK_MAGIC && mark.crc == mark_crc(&mark, sizeof mark))
+        return mark;
+    bool keyless = mark.magic == MARK_MAGIC && mark.crc == mark_crc(&mark, KEYLESS_BYTES);
+    mark.name.key = 0;
+    return keyless ? mark : (struct mark){0};
 }
 
 static uint32_t entry_crc(uint64_t transaction, const uint8_t *bytes, size_t len)
@@ -95,13 +110,10 @@ static bool marks_read(struct ph_undo_log *log)
 {
     uint8_t sector[SECTOR_BYTES];
     for (uint64_t i = 0; i < PH_UNDO_MARKS; i++) {
-        struct mark *mark = &log->mark[i];
         if (!read_all(log->fd, sector, sizeof sector, i * SECTOR_BYTES))
             return false;
-        memcpy(mark, sector, sizeof *mark);
-        if (mark->magic != MARK_MAGIC || mark->crc != mark_crc(mark))
-            memset(mark, 0, sizeof *mark);
-        log->transaction = MAX(log->transaction, mark->transaction);
+        log->mark[i] = mark_in(sector);
+        log->transaction = MAX(log->transaction, log->mark[i].transaction);
     }
     return true;
 }
@@ -146,14 +158,16 @@ static bool make_room(struct ph_undo_log *log)
     return log->ready;
 }
 
-/* False with ERROR where the list cannot be known. */
+/* What a server that was killed left is stable before anything follows from it. False with ERROR where the
+ * list cannot be known. */
 static bool list_read(struct ph_undo_log *log, const char *path, GError **error)
 {
     struct stat st;
     uint32_t magic = 0;
     bool good = fstat(log->fd, &st) == 0 && (read_all(log->fd, &magic, sizeof magic, 0) || errno == 0);
     log->ready = good && st.st_size >= ENTRIES_AT + ROOM_BYTES;
-    if (good && magic != OLD_MAGIC && (!log->ready || (marks_read(log) && scan(log))))
+    if (good && magic != OLD_MAGIC &&
+        (!log->ready || (fdatasync(log->fd) == 0 && marks_read(log) && scan(log))))
         return true;
     if (magic == OLD_MAGIC)
         g_set_error(
@@ -291,7 +305,7 @@ bool ph_undo_log_mark(struct ph_undo_log *log, enum ph_undo_verdict verdict, con
     struct mark *mark = mark_of(log, log->transaction);
     *mark =
         (struct mark){.magic = MARK_MAGIC, .kind = verdict, .transaction = log->transaction, .name = *name};
-    mark->crc = mark_crc(mark);
+    mark->crc = mark_crc(mark, sizeof *mark);
     if (mark_write(log, mark) && fdatasync(log->fd) == 0)
         return true;
     int failed = errno;

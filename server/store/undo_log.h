@@ -62,6 +62,9 @@ struct ph_undo_name {
     uint64_t key; /* chosen by the client to ask for it in another session; 0: none */
 };
 
+/* Lists of earlier versions have names without keys. */
+enum { PH_UNDO_KEYLESS_NAME_BYTES = offsetof(struct ph_undo_name, key) };
+
 /* What became of a transaction. */
 enum ph_undo_verdict {
     PH_UNDO_UNKNOWN,

@@ -229,6 +229,26 @@ class Transactions(MountCase):
         self.assertEqual(code, 0, said[-500:])
         self.assertEqual(len(os.listdir(self.there + "/d")), 151)
 
+    def test_what_is_unmounted_elsewhere_meanwhile_is_gone(self):
+        """Where mounts are shared, as systems have them: it is not kept for the command."""
+        shared = scratch("shared")
+        subprocess.run(["mount", "--bind", shared, shared], check=True)
+        self.addCleanup(subprocess.run, ["umount", "--recursive", "--lazy", shared], check=False)
+        subprocess.run(["mount", "--make-shared", shared], check=True)
+        other = os.path.join(shared, "other")
+        os.mkdir(other)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", other], check=True)
+        process = begin(self.here, "sh", "-c", "echo x > f; echo ready; read line; cat /proc/self/mountinfo",
+                        stdin=subprocess.PIPE)
+        self.addCleanup(process.kill)
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        subprocess.run(["umount", other], check=True)
+        said = process.communicate("go\n", timeout=50 * SLOWER)[0]
+        self.assertEqual(process.returncode, 0, said)
+        self.assertIn(shared, said)
+        self.assertNotIn(other, said)
+        self.assertEqual(os.listdir(self.there), ["f"])
+
     def test_an_ordinary_user_publishes(self):
         """What they may change; all of it is refused for one thing that they may not."""
         bob = ["setpriv", "--reuid", "4002", "--regid", "4002", "--clear-groups"]
