@@ -1,6 +1,7 @@
 /* The list of what the server has applied and not yet made stable, and what it takes to make it shorter. */
 #include "client/core/wb_everything.h"
 #include "client/core/wb_owned.h"
+#include "client/core/wb_owned_steps.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,7 @@ static void object_unref(struct ph_wb *wb, uint64_t object)
     if (o == NULL || --o->changes > 0)
         return;
     ph_lru_remove(&wb->owned->objects, &o->lru);
+    wb_owned_forget_stand(wb, o);
     free(o);
 }
 
@@ -384,7 +386,8 @@ bool wb_owned_is_changed(const struct wb_owned_object *o, const Pohmel__Attr *at
 {
     if (S_ISDIR(attr->mode))
         return false;
-    return o->moved ? o->given && wb_owned_is_later(attr->modified, &o->modified)
+    bool known = o->modified.seconds != 0 || o->modified.nanoseconds != 0; /* nothing but names was changed */
+    return o->moved ? o->given && known && wb_owned_is_later(attr->modified, &o->modified)
                     : attr->version == 0 || attr->version > o->version;
 }
 

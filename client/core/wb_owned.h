@@ -32,18 +32,21 @@ struct wb_owned_object {
     bool made;                      /* by a change of the list */
     int names;                      /* that it was given, less those that were taken away */
     /* While changes are made again: */
-    bool looked;   /* the server was asked about it */
-    bool there;    /* it has it */
-    bool conflict; /* others have changed it */
+    bool looked;                  /* the server was asked about it */
+    bool there;                   /* it has it */
+    bool conflict;                /* others have changed it */
+    struct wb_owned_stand *stand; /* NULL where it has the name that the changes up to now gave it */
+    uint64_t aside;               /* directory in which it was given a name of its own; 0: never */
 };
 
 enum wb_owned_step {
-    WB_OWNED_LOOK,   /* whether the object is there, and as it was left */
-    WB_OWNED_AGAIN,  /* the same by opening it: somebody else, who writes it, was asked instead of it */
-    WB_OWNED_OLD,    /* RENAME: what is under the old name */
-    WB_OWNED_NEW,    /* RENAME: what is under the new one */
-    WB_OWNED_CHANGE, /* the change itself */
-    WB_OWNED_OPEN,   /* for what goes through a handle */
+    WB_OWNED_LOOK,     /* whether the object is there, and as it was left */
+    WB_OWNED_AGAIN,    /* the same by opening it: somebody else, who writes it, was asked instead of it */
+    WB_OWNED_OLD,      /* RENAME: what is under the old name */
+    WB_OWNED_NEW,      /* RENAME: what is under the new one */
+    WB_OWNED_REPLACED, /* RENAME: what it replaces is removed from where it stands meanwhile */
+    WB_OWNED_CHANGE,   /* the change itself */
+    WB_OWNED_OPEN,     /* for what goes through a handle */
     WB_OWNED_DATA,
     WB_OWNED_ATTRIBUTES, /* of what was made with some */
 };
@@ -66,6 +69,8 @@ struct wb_owned {
     struct wb_owned_change *at;
     enum wb_owned_step step;
     uint64_t handle, moved; /* MOVED: what is under the old name of a RENAME */
+    bool moved_directory;   /* that is one */
+    unsigned stands;        /* objects that do not have their name, wb_owned_stand.c */
     Pohmel__Change *change; /* of AT */
     struct ph_wb_call *held_first, *held_last;
     uint64_t restored, lost_changes; /* counted */

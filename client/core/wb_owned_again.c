@@ -94,6 +94,7 @@ static void take(struct ph_wb *wb, struct wb_owned_change *change)
     kept->change = pohmel__change__unpack(NULL, change->len, change->packed);
     if (kept->change == NULL)
         abort();
+    wb_owned_go_by_stand(wb);
 }
 
 /* All is as it was: what waited goes on. */
@@ -331,13 +332,16 @@ static void make(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_act
     /* What is gone can be given neither names nor attributes. Data are put aside. */
     if (!o->there &&
         (is_removed(o) || is_being_removed(wb, o->lru.key) || wb->owned->at->command != PH_CMD_WRITE)) {
-        next_change(wb, now, actions);
+        if (wb->owned->at->command != PH_CMD_RENAME ||
+            (!wb_owned_remove_replaced(wb, actions) && !wb_owned_remove_in_place(wb, actions)))
+            next_change(wb, now, actions);
     } else if (!o->there) {
         wb_owned_give_up(wb, PH_ST_STALE, now, actions);
     } else if (wb->owned->at->command == PH_CMD_WRITE || wb->owned->at->command == PH_CMD_ALLOCATE) {
         send_open(wb, WB_OWNED_OPEN, actions);
     } else if (wb->owned->at->command == PH_CMD_RENAME) {
-        wb_owned_look_up(wb, WB_OWNED_OLD, actions);
+        if (!wb_owned_remove_replaced(wb, actions))
+            wb_owned_look_up(wb, WB_OWNED_OLD, actions);
     } else {
         if (wb->owned->at->command == PH_CMD_SETATTR)
             change->setattr->handle = 0;
@@ -441,6 +445,10 @@ static void changed(struct ph_wb *wb, const struct ph_reply *reply, const struct
         wb_owned_made_again(wb, now, actions);
         return;
     }
+    if (reply->status == PH_ST_EXISTS && makes && wb_owned_make_aside(wb)) {
+        send_make(wb, actions);
+        return;
+    }
     if (reply->status != PH_ST_OK && makes && is_removed(o)) {
         next_change(wb, now, actions);
         return;
@@ -468,6 +476,12 @@ static void step(struct ph_wb *wb, const struct ph_reply *reply, const struct ph
     case WB_OWNED_AGAIN:
         kept->handle = good ? kept->handle : 0;
         looked(wb, reply, now, actions);
+        break;
+    case WB_OWNED_REPLACED:
+        if (wb_owned_replaced(wb))
+            wb_owned_look_up(wb, WB_OWNED_OLD, actions);
+        else
+            wb_owned_made_again(wb, now, actions);
         break;
     case WB_OWNED_OLD:
         wb_owned_old_name(wb, reply, now, actions);
@@ -521,6 +535,7 @@ void wb_owned_again(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_
     for (struct ph_lru_entry *entry = kept->objects.oldest; entry != NULL; entry = entry->newer) {
         struct wb_owned_object *o = WB_OF(entry, struct wb_owned_object, lru);
         o->looked = o->there = o->conflict = false;
+        wb_owned_forget_stand(wb, o);
     }
     kept->again = true;
     kept->handle = 0;

@@ -2,6 +2,7 @@
  * again, the file has both: the old one goes then. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "client/core/wb_owned.h"
 #include "client/core/wb_owned_steps.h"
@@ -92,9 +93,11 @@ void wb_owned_old_name(struct ph_wb *wb, const struct ph_reply *reply, const str
     const Pohmel__Attr *found = found_by(reply);
     uint64_t object = wb->owned->at->objects[0];
     wb->owned->moved = found != NULL ? found->object : 0;
+    wb->owned->moved_directory = found != NULL && S_ISDIR(found->mode);
     if (found != NULL && (object == 0 || found->object == object))
         wb_owned_look_up(wb, WB_OWNED_NEW, actions);
-    else /* it was moved already */
+    else if (!wb_owned_look_aside(wb, actions) &&
+             !wb_owned_remove_in_place(wb, actions)) /* it was moved already */
         wb_owned_made_again(wb, now, actions);
 }
 
@@ -111,6 +114,11 @@ void wb_owned_new_name(struct ph_wb *wb, const struct ph_reply *reply, const str
     }
     if (same || o == NULL) {
         wb_owned_made_again(wb, now, actions);
+        return;
+    }
+    if (found != NULL && wb_owned_came_later(wb, found)) {
+        if (!wb_owned_move_aside(wb, actions))
+            wb_owned_made_again(wb, now, actions);
         return;
     }
     /* What was moved there already, and lost its id, is no newer than what it is replaced by. */

@@ -28,6 +28,8 @@ struct wb_node *wb_model_make(struct wb_model *model, uint64_t id, uint32_t mode
 {
     struct wb_node *node = g_new0(struct wb_node, 1);
     *node = (struct wb_node){.id = id, .version = 1, .mode = mode, .links = S_ISDIR(mode) ? 2 : 1};
+    if (model->timed)
+        node->version = ++model->latest;
     node->uid = node->gid = OWNER;
     node->parent = parent;
     node->modified = model->now; /* when it was read last is compared only where somebody set it */

@@ -42,7 +42,9 @@ struct wb_model {
         bool limited;
         uint64_t bytes, objects;
     } quota;
-    uint64_t changes;      /* commands that changed something */
+    uint64_t changes; /* commands that changed something */
+    bool timed;       /* versions are times, as they are in real servers; it is LATEST */
+    uint64_t latest;
     bool several_unstable; /* it does not say that several commands are stable */
     uint64_t released[8];  /* objects of the leases that the last release gave back */
     unsigned released_count;

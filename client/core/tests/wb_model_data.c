@@ -26,7 +26,7 @@ char *wb_model_text(const ProtobufCBinaryData *name)
 
 void wb_model_touch(struct wb_model *model, struct wb_node *node, bool data)
 {
-    node->version++;
+    node->version = model->timed ? ++model->latest : node->version + 1;
     node->changed = model->now;
     if (data)
         node->modified = model->now;
