@@ -50,6 +50,17 @@ def wait_said(path, pattern, lines=15):
     return wait_for(lambda: re.search(pattern, "\n".join(tail(path, lines))), f"{pattern} in {path}")
 
 
+def undisturbed(look, tries=5):
+    """What LOOK(number) returns, which counts what was sent or asked. On a busy machine something else may come in
+    between, as a lease that is taken away: then once more, with another number."""
+    for number in range(tries - 1):
+        try:
+            return look(number)
+        except AssertionError:
+            pass
+    return look(tries - 1)
+
+
 def mounted(path):
     """Whether something is mounted on PATH itself; does not touch the mount."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:

@@ -4,10 +4,11 @@ import fcntl
 import os
 import signal
 import subprocess
+import threading
 import time
 
 from calls import as_user, attempt, read, write
-from harness import POHMELCTL, Case, MountCase, flush, wait_for
+from harness import POHMELCTL, SLOWER, Case, MountCase, flush, undisturbed, wait_for
 
 BOB = 4002
 TRIES = 5
@@ -71,10 +72,13 @@ class OpenHere(MountCase):
         """Open, read, close: as often as one likes."""
         path, _, _ = self.opened(SMALL)
         root = self.mounted[0].path
-        before = requests(root)
-        for _ in range(200):
-            self.assertEqual(read(path), SMALL)
-        self.assertLess(requests(root) - before, 20)
+
+        def look(_):
+            before = requests(root)
+            for _ in range(200):
+                self.assertEqual(read(path), SMALL)
+            self.assertLess(requests(root) - before, 20)
+        undisturbed(look)
 
     def test_small_files_cost_one_request_to_read(self):
         """The data comes with the opening, and nothing is left open."""
@@ -307,17 +311,31 @@ class ListedHere(MountCase):
             self.assertEqual(self.listing(path), names)
 
     def test_listing_again_asks_nobody(self):
-        """Not even the daemon, through a descriptor that is open."""
+        """Not even the daemon, through a descriptor that is open. Where the kernel asks all the same, because it was
+        made to forget meanwhile, only the daemon can answer it: a while later it goes on."""
         path, _ = self.filled(20)
         descriptor = os.open(path, os.O_RDONLY)
         self.addCleanup(os.close, descriptor)
-        names = self.listing(descriptor)
         daemon = self.mounted[0].program.pid
-        os.kill(daemon, signal.SIGSTOP)
-        try:
-            self.assertEqual(self.listing(descriptor), names)
-        finally:
-            os.kill(daemon, signal.SIGCONT)
+
+        def look(_):
+            names = self.listing(descriptor)
+            went_on = threading.Event()
+
+            def go_on():
+                went_on.set()
+                os.kill(daemon, signal.SIGCONT)
+            later = threading.Timer(2 * SLOWER, go_on)
+            later.start()
+            os.kill(daemon, signal.SIGSTOP)
+            try:
+                self.assertEqual(self.listing(descriptor), names)
+            finally:
+                os.kill(daemon, signal.SIGCONT)
+                later.cancel()
+                later.join()
+            self.assertFalse(went_on.is_set(), "the daemon was asked")
+        undisturbed(look)
 
     def test_a_moved_directory_names_its_new_parent(self):
         """Also where the kernel keeps its listing."""

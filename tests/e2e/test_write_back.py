@@ -10,7 +10,7 @@ import threading
 import time
 
 from calls import attempt, read, write
-from harness import SLOWER, Case, MountCase, flush, scratch, wait_for
+from harness import SLOWER, Case, MountCase, flush, scratch, undisturbed, wait_for
 from trees import MIB, PATIENT, digest, make_tree, status, transactions
 
 
@@ -33,7 +33,7 @@ class Seen(MountCase):
 
     def held(self):
         """Nobody but this mount has used the directory: it holds it exclusively, and makes things in it here."""
-        os.mkdir(self.here + "/warm")
+        os.makedirs(self.here + "/warm", exist_ok=True)
         wait_for(lambda: self.is_held("warm"), "an exclusive lease")
 
     def is_held(self, name):
@@ -63,24 +63,29 @@ class Seen(MountCase):
 
     def test_nothing_is_sent_while_only_this_mount_works(self):
         """Making, writing, reading, renaming, in a directory of its own."""
+        self.assertEqual(len(os.listdir(self.there + undisturbed(self.work_in_a_directory))), 100)
+
+    def work_in_a_directory(self, number):
+        """Makes 100 files in one that is new, of which nothing is sent; its name."""
         self.held()
         flush(self.here)
         before = status(self.here)
-        os.mkdir(self.here + "/warm/d")
+        name = "/warm/d%d" % number
+        os.mkdir(self.here + name)
         for number in range(100):
-            path = self.here + "/warm/d/f%d" % number
+            path = self.here + "%s/f%d" % (name, number)
             write(path, b"x" * number)
             os.rename(path, path + "b")
             os.chmod(path + "b", 0o600)
             self.assertEqual(read(path + "b"), b"x" * number)
             os.stat(path + "b")
-        self.assertEqual(len(os.listdir(self.here + "/warm/d")), 100)
+        self.assertEqual(len(os.listdir(self.here + name)), 100)
         after = status(self.here)
         self.assertEqual(after["transactions"], before["transactions"])
         # Free space may be asked for, and a lease or two.
         self.assertLess(after["requests"] - before["requests"], 20)
         self.assertGreater(after["dirty-operations"], 100)
-        self.assertEqual(len(os.listdir(self.there + "/warm/d")), 100)
+        return name
 
     def test_the_kernel_takes_attributes_that_it_set_itself(self):
         """Who sets them and looks at them asks nobody, not even the daemon. On a busy machine something may come in
@@ -117,29 +122,33 @@ class Seen(MountCase):
 
     def test_a_tree_that_is_removed_again_is_never_sent(self):
         """rm -r of what was just made."""
-        self.held()
-        flush(self.here)
-        before = transactions(self.here)
-        make_tree(self.here + "/warm", 300)
-        subprocess.run(["rm", "-r"] + [self.here + "/warm/d%03d" % number for number in range(3)], check=True)
-        self.assertEqual(transactions(self.here), before)
+        def look(_):
+            self.held()
+            flush(self.here)
+            before = transactions(self.here)
+            make_tree(self.here + "/warm", 300)
+            subprocess.run(["rm", "-r"] + [self.here + "/warm/d%03d" % number for number in range(3)], check=True)
+            self.assertEqual(transactions(self.here), before)
+        undisturbed(look)
         self.assertEqual(os.listdir(self.here + "/warm"), [])
         self.assertEqual(os.listdir(self.there + "/warm"), [])
 
     def test_directories_within_a_fresh_one_are_listed_here(self):
         """Something was made in all of them, which changed their attributes; rm -r sends nothing."""
-        self.held()
-        flush(self.here)
-        for number in range(5):
-            os.makedirs(self.here + "/warm/d/e%d/f" % number)
-            write(self.here + "/warm/d/e%d/g" % number, b"x")
-        before = status(self.here)
-        self.assertEqual(sorted(os.listdir(self.here + "/warm/d")), ["e%d" % number for number in range(5)])
-        subprocess.run(["rm", "-r", self.here + "/warm/d"], check=True)
-        after = status(self.here)
-        for command in ("readdir", "open", "mkdir", "rmdir"):
-            self.assertEqual(after.get("commands-" + command), before.get("commands-" + command), command)
-        self.assertEqual(transactions(self.here), before["transactions"])
+        def look(_):
+            self.held()
+            flush(self.here)
+            for number in range(5):
+                os.makedirs(self.here + "/warm/d/e%d/f" % number)
+                write(self.here + "/warm/d/e%d/g" % number, b"x")
+            before = status(self.here)
+            self.assertEqual(sorted(os.listdir(self.here + "/warm/d")), ["e%d" % number for number in range(5)])
+            subprocess.run(["rm", "-r", self.here + "/warm/d"], check=True)
+            after = status(self.here)
+            for command in ("readdir", "open", "mkdir", "rmdir"):
+                self.assertEqual(after.get("commands-" + command), before.get("commands-" + command), command)
+            self.assertEqual(transactions(self.here), before["transactions"])
+        undisturbed(look)
 
     def test_fsync_brings_the_file_and_not_the_world(self):
         """The directories above it with it."""
