@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -12,7 +13,7 @@ import threading
 import time
 
 from calls import attempt, read, write
-from harness import POHMELCTL, SLOWER, Case, flush, scratch, tail, wait_for
+from harness import POHMELCTL, SLOWER, Case, flush, scratch, tail, wait_for, wait_said
 from trees import status
 
 
@@ -342,8 +343,7 @@ class Asleep(Case):
         plain = subprocess.run([POHMELCTL, "conflicts", self.at.path], check=True, capture_output=True, text=True,
                                timeout=30 * SLOWER)
         self.assertIn(entries[0]["file"], plain.stdout)
-        with open(self.at.log, encoding="utf-8") as file:
-            self.assertIn(entries[0]["file"], file.read())
+        wait_said(self.at.log, re.escape(entries[0]["file"]), 1000)
 
     def test_the_mount_ends_without_a_server(self):
         """What cannot be written back is kept aside."""
@@ -375,8 +375,7 @@ class AnotherServer(Case):
         one.start()
         self.assertEqual(attempt(os.fsync, fd), "EIO")
         wait_for(lambda: "another volume" in str(status(at.path).get("trouble")), "the words")
-        with open(at.log, encoding="utf-8") as file:
-            self.assertIn("exports another volume now", file.read())
+        wait_said(at.log, "exports another volume now", 1000)
         self.assertEqual(attempt(os.stat, at.join("nowhere")), "EIO")
         self.assertEqual(read(os.path.join(one.export, "f")), b"before")
         one.kill()
