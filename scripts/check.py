@@ -28,6 +28,8 @@ BUILDS = {
 }
 # How much longer than usual a test may take there.
 SLOWER = {"check": 1, "release": 1, "asan": 3, "tsan": 6}
+# Tests at the same time: many wait, for disks and for time to pass, more than they work.
+JOBS = "3"
 # All of the end-to-end tests; each has a limit of its own besides.
 E2E_LIMIT_S = 1200
 STYLE_LIMIT_S = 120
@@ -104,7 +106,7 @@ def build(kind, count):
 
 def run_meson(kind, count):
     """All tests that are registered with meson, in build KIND."""
-    command = ["meson", "test", "-C", build_dir(kind), "--no-rebuild", "--num-processes", "2",
+    command = ["meson", "test", "-C", build_dir(kind), "--no-rebuild", "--num-processes", JOBS,
                "--timeout-multiplier", str(SLOWER[kind])]
     code, log = run_quiet(command, ROOT, env=environment(kind))
     seen = 0
@@ -142,7 +144,7 @@ def run_style(count):
 
 def run_e2e(kind, only, count):
     """End-to-end tests on real mounts, with the programs of build KIND."""
-    command = [sys.executable, "tests/e2e/run.py", "--slower", str(SLOWER[kind])] + only
+    command = [sys.executable, "tests/e2e/run.py", "--slower", str(SLOWER[kind]), "--jobs", JOBS] + only
     run_lines(command, E2E_LIMIT_S * SLOWER[kind], count, environment(kind))
 
 

@@ -404,6 +404,7 @@ class Leaving(Case):
         self.addCleanup(relay.end)
         writer, ending = self.mount(server), self.mount(relay)
         write(ending.join("f"), b"old")
+        flush(ending.path)  # the kernel has closed it by then
         hold = relay.hold(UP, message(wire.REQUEST, SESSION_CLOSE))
         ending.program.send(signal.SIGTERM)
         wait_for(hold.caught.is_set, "the end of the session")

@@ -1,4 +1,5 @@
 /* Transactions of several commands: all or nothing, exactly once, whenever the server is killed. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -15,7 +16,7 @@ int fsync(int fd)
     return 0;
 }
 
-static unsigned list_flushes; /* of the list of undoing; only transactions of several commands do that */
+static atomic_uint list_flushes; /* of the list of undoing; only transactions of several commands do that */
 
 int fdatasync(int fd)
 {
@@ -23,7 +24,7 @@ int fdatasync(int fd)
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t len = readlink(link, path, sizeof path - 1);
     path[MAX(len, 0)] = '\0';
-    list_flushes += g_str_has_suffix(path, "/undo");
+    atomic_fetch_add(&list_flushes, g_str_has_suffix(path, "/undo"));
     return 0;
 }
 
@@ -95,7 +96,7 @@ static void test_flushes(void)
         play_open(&play);
         list_flushes = 0;
         fx_ok(&play.fx, play_send(&play));
-        g_assert_cmpuint(list_flushes, ==, expectations[i].flushes);
+        g_assert_cmpuint(atomic_load(&list_flushes), ==, expectations[i].flushes);
         play_teardown(&play);
     }
 }
