@@ -1,4 +1,5 @@
 /* The list of what the server has applied and not yet made stable, and what it takes to make it shorter. */
+#include "client/core/wb_doubt.h"
 #include "client/core/wb_everything.h"
 #include "client/core/wb_owned.h"
 #include "client/core/wb_owned_steps.h"
@@ -306,6 +307,10 @@ static void unanswered(struct ph_wb *wb, const struct ph_wb_call *call)
         unsure(wb, call->op->objects[i]);
     if (call->blind || (call->kind == WB_CALL_USER && takes_names(call)))
         all_moved(wb);
+    if (call->kind == WB_CALL_USER && wb_changes_everything(call)) {
+        all_moved(wb);
+        wb_doubt(wb, call);
+    }
 }
 
 /* Several commands that are stable, and with them all that was executed before (R-5.4-8): what was answered

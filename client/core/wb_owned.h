@@ -39,7 +39,16 @@ struct wb_owned_object {
     uint64_t aside;               /* directory in which it was given a name of its own; 0: never */
 };
 
+enum { WB_DOUBTS_MAX = 4 }; /* programs that publish at the same time, through one mount */
+
+/* A transaction of several commands that was not answered: wb_doubt.h. */
+struct wb_doubt {
+    uint64_t key, since;
+    uint64_t number; /* of the last change that was kept when it was sent */
+};
+
 enum wb_owned_step {
+    WB_OWNED_OUTCOME,  /* whether a transaction that was not answered was executed: before all others */
     WB_OWNED_LOOK,     /* whether the object is there, and as it was left */
     WB_OWNED_AGAIN,    /* the same by opening it: somebody else, who writes it, was asked instead of it */
     WB_OWNED_OLD,      /* RENAME: what is under the old name */
@@ -63,6 +72,8 @@ struct wb_owned {
     bool hurry; /* something was changed that cannot be kept */
     uint64_t epoch;
     bool lost; /* the server has lost what it had not made stable */
+    struct wb_doubt doubts[WB_DOUBTS_MAX];
+    size_t doubt_count;
     /* Making it again. */
     bool again;
     bool ready; /* AT is to be begun */

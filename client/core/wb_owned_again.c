@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/core/wb_doubt.h"
 #include "client/core/wb_owned.h"
 #include "client/core/wb_owned_steps.h"
 #include "ph_commands.h"
@@ -466,12 +467,27 @@ static void changed(struct ph_wb *wb, const struct ph_reply *reply, const struct
     fill(wb, now, actions);
 }
 
+/* With the first change, when nothing is in doubt any more. */
+static void start(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions)
+{
+    if (wb_doubt_ask(wb, actions))
+        return;
+    take(wb, wb->owned->first);
+    wb->owned->ready = wb->owned->at != NULL;
+    if (!wb->owned->ready)
+        end(wb, now, actions);
+}
+
 static void step(struct ph_wb *wb, const struct ph_reply *reply, const struct ph_wb_now *now,
                  struct ph_wb_actions *actions)
 {
     struct wb_owned *kept = wb->owned;
     bool good = reply->status == PH_ST_OK;
     switch (kept->step) {
+    case WB_OWNED_OUTCOME:
+        wb_doubt_answered(wb, reply);
+        start(wb, now, actions);
+        break;
     case WB_OWNED_LOOK:
     case WB_OWNED_AGAIN:
         kept->handle = good ? kept->handle : 0;
@@ -538,9 +554,9 @@ void wb_owned_again(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_
         wb_owned_forget_stand(wb, o);
     }
     kept->again = true;
+    kept->ready = false;
     kept->handle = 0;
-    take(wb, kept->first);
-    kept->ready = true;
+    start(wb, now, actions);
     go_on(wb, now, actions);
 }
 

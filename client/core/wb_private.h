@@ -206,7 +206,7 @@ struct ph_wb_call {
     void *data;
     uint64_t link_ticket, session;
     struct wb_due due;     /* of what was sent on: whose quota it comes out of */
-    uint64_t owned_number; /* SYNC: of the last change that was kept when it was sent */
+    uint64_t owned_number; /* of the last change that was kept when it was sent */
     bool submitting;       /* MESSAGE is the caller's */
     bool flushed, sent, over;
     bool blind;      /* it changes what is not known here */
@@ -555,6 +555,7 @@ struct wb_outgoing {
         Pohmel__GetattrRequest getattr;
         Pohmel__LookupRequest lookup;
         Pohmel__SyncRequest sync;
+        Pohmel__OutcomeRequest outcome;
     } message;
     ProtobufCBinaryData name; /* of LOOKUP */
     Pohmel__NewAttributes attributes;

@@ -1,6 +1,7 @@
 /* Sessions that come and go, recalls, and leases that are given back. */
 #include <stdlib.h>
 
+#include "client/core/wb_doubt.h"
 #include "client/core/wb_owned.h"
 #include "client/core/wb_private.h"
 #include "client/core/wb_range.h"
@@ -138,10 +139,12 @@ void ph_wb_opened(struct ph_wb *wb, uint64_t generation, bool write_back, const 
             wb_op_due(wb, op);
         }
     }
-    if (wb->owned->lost)
+    if (wb->owned->lost) {
         wb_owned_again(wb, now, actions);
-    else
-        wb_go_on(wb, now, actions);
+        return;
+    }
+    wb_doubt_clear(wb);
+    wb_go_on(wb, now, actions);
 }
 
 void ph_wb_ranges(struct ph_wb *wb, bool granted)

@@ -140,14 +140,35 @@ static void close_made(struct sim_task *task)
     }
 }
 
+static void end(struct sim_task *task, uint32_t status)
+{
+    spoil_pages(task, TRUE);
+    sim_kernel_forget_names(task->caching);
+    sim_change_end(task, status);
+}
+
+static void outcome(void *data, const struct ph_reply *reply)
+{
+    struct sim_task *task = data;
+    const Pohmel__OutcomeReply *told = ph_reply_outcome(reply);
+    if (told)
+        end(task, told->done ? PH_ST_OK : PH_ST_STALE);
+    else
+        end(task, PH_ST_IO_ERROR);
+}
+
 static void transacted(void *data, const struct ph_reply *reply)
 {
     struct sim_task *task = data;
-    spoil_pages(task, TRUE);
-    sim_kernel_forget_names(task->caching);
+    Pohmel__OutcomeRequest request = POHMEL__OUTCOME_REQUEST__INIT;
+    request.key = task->process->several.key;
+    if (reply->status == PH_ST_IO_ERROR && !reply->message) {
+        ph_send_outcome(&task->caching->client->stub, &request, NULL, outcome, task);
+        return;
+    }
     if (reply->status == PH_ST_OK)
         close_made(task);
-    sim_change_end(task, reply->status);
+    end(task, reply->status);
 }
 
 void sim_ask_several(struct sim_process *process, const struct sim_several *several, sim_answer_fn fn)
@@ -155,6 +176,7 @@ void sim_ask_several(struct sim_process *process, const struct sim_several *seve
     struct sim_task *task = sim_task_new(process, fn);
     struct composing composing;
     compose(&composing, several);
+    composing.message.key = several->key;
     sim_change_all(task);
     sim_change_sent(task);
     spoil_pages(task, FALSE);

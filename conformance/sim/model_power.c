@@ -65,20 +65,6 @@ void model_power_synced(struct model_store *store, const Pohmel__SyncRequest *re
         store->names_floor = store->states->len;
 }
 
-/* Power is lost during a transaction of several commands: it is undone, unless its end mark was stable. */
-static void end_transaction(struct model_store *store, struct ph_random *random)
-{
-    struct model_undo *undo = &store->undo;
-    if (undo->before->len > 0 && undo->done && ph_random_chance(random, END_MARK_STABLE_PER_MILLE)) {
-        model_power_all_stable(store);
-    } else if (undo->before->len > 0) {
-        g_hash_table_unref(store->objects);
-        store->objects = g_ptr_array_steal_index(undo->before, 0);
-    }
-    g_ptr_array_set_size(undo->before, 0);
-    undo->in_slot = FALSE;
-}
-
 static guint floor_of(struct model_store *store, uint64_t object)
 {
     return GPOINTER_TO_UINT(g_hash_table_lookup(store->floors, &object));
@@ -134,7 +120,8 @@ static void use_ids(struct model_store *store)
 
 void model_store_lose_power(struct model_store *store, struct ph_random *random)
 {
-    end_transaction(store, random);
+    model_several_lose_power(store, store->undo.done && store->undo.before->len > 0 &&
+                                        ph_random_chance(random, END_MARK_STABLE_PER_MILLE));
     guint least = ph_random_chance(random, IN_ORDER_PER_MILLE) ? store->last_floor : 0;
     guint names = some(store, random, MAX(store->names_floor, least));
     GHashTable *left = model_copy_objects(state(store, names));

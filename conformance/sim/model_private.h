@@ -38,6 +38,13 @@ struct model_record {
     GBytes *reply; /* NULL: that it was done is all that is known */
 };
 
+/* What became of the transaction KEY: it was executed, or never will be. Stable. */
+struct model_outcome {
+    uint8_t client[PH_CLIENT_ID_BYTES];
+    uint64_t key;
+    gboolean done;
+};
+
 /* A transaction of several commands that is being executed, or undone. */
 struct model_undo {
     gboolean running, done; /* DONE: it will not be undone */
@@ -46,6 +53,7 @@ struct model_undo {
     guint moments;          /* there were that many */
     gboolean in_slot;
     struct model_record of; /* whose it is */
+    uint64_t key;           /* 0: none */
 };
 
 struct model_store {
@@ -64,6 +72,7 @@ struct model_store {
     uint64_t next_id;                  /* first id not given out yet */
     uint64_t last_version;             /* of all objects: none has one twice, whatever was lost */
     struct model_undo undo;
+    GArray *outcomes;            /* struct model_outcome */
     void (*between)(void *data); /* called between its steps; or NULL */
     void *between_data;
     /* model_power.c */
@@ -118,6 +127,13 @@ uint32_t model_several(struct model_store *store, struct ph_call *call,
 void model_several_recover(struct model_store *store);
 void model_several_init(struct model_store *store);
 void model_several_clear(struct model_store *store);
+
+/* Power is lost during one: it is undone, unless its end mark was STABLE. */
+void model_several_lose_power(struct model_store *store, gboolean stable);
+
+/* As of struct ph_store; IO_ERROR while that very transaction is being executed. */
+uint32_t model_several_outcome(void *self, struct ph_call *call, const Pohmel__OutcomeRequest *request,
+                               Pohmel__OutcomeReply *reply);
 
 /* What was answered to CALL, which was executed, is kept; as of struct ph_store. model_record.c */
 void model_record_keep(struct model_store *store, const struct ph_call *call,

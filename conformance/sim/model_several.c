@@ -16,6 +16,7 @@ void model_several_init(struct model_store *store)
     store->undo.before = g_ptr_array_new_with_free_func(free_objects);
     store->undo.made = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     store->undo.opened = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    store->outcomes = g_array_new(FALSE, FALSE, sizeof(struct model_outcome));
 }
 
 void model_several_clear(struct model_store *store)
@@ -23,6 +24,7 @@ void model_several_clear(struct model_store *store)
     g_ptr_array_unref(store->undo.before);
     g_array_unref(store->undo.made);
     g_array_unref(store->undo.opened);
+    g_array_unref(store->outcomes);
 }
 
 void model_store_between(struct model_store *store, void (*between)(void *data), void *data)
@@ -48,7 +50,40 @@ static void forget(struct model_undo *undo)
     undo->done = undo->running = FALSE;
 }
 
-static void begin(struct model_store *store, const struct ph_call *call)
+static const struct model_outcome *outcome_of(const struct model_store *store, const uint8_t *client,
+                                              uint64_t key)
+{
+    for (guint i = 0; i < store->outcomes->len; i++) {
+        const struct model_outcome *outcome = &g_array_index(store->outcomes, struct model_outcome, i);
+        if (outcome->key == key && memcmp(outcome->client, client, sizeof(outcome->client)) == 0)
+            return outcome;
+    }
+    return NULL;
+}
+
+static void outcome_put(struct model_store *store, const uint8_t *client, uint64_t key, gboolean done)
+{
+    struct model_outcome outcome = {.key = key, .done = done};
+    memcpy(outcome.client, client, sizeof(outcome.client));
+    if (key != 0)
+        g_array_append_val(store->outcomes, outcome);
+}
+
+uint32_t model_several_outcome(void *self, struct ph_call *call, const Pohmel__OutcomeRequest *request,
+                               Pohmel__OutcomeReply *reply)
+{
+    struct model_store *store = self;
+    if (store->undo.running && store->undo.key == request->key &&
+        memcmp(store->undo.of.client, call->client, sizeof(store->undo.of.client)) == 0)
+        return PH_ST_IO_ERROR;
+    const struct model_outcome *outcome = outcome_of(store, call->client, request->key);
+    if (!outcome)
+        outcome_put(store, call->client, request->key, FALSE);
+    reply->done = outcome && outcome->done;
+    return PH_ST_OK;
+}
+
+static void begin(struct model_store *store, const struct ph_call *call, uint64_t key)
 {
     struct model_undo *undo = &store->undo;
     forget(undo);
@@ -60,6 +95,7 @@ static void begin(struct model_store *store, const struct ph_call *call)
                                      .sequence = call->sequence,
                                      .crc = call->request_crc};
     undo->in_slot = call->in_slot;
+    undo->key = call->in_slot ? key : 0;
     if (call->in_slot)
         memcpy(undo->of.client, call->client, sizeof(undo->of.client));
 }
@@ -135,6 +171,7 @@ static uint32_t finish(struct model_store *store, const struct ph_call *call, Po
 {
     struct model_undo *undo = &store->undo;
     undo->done = TRUE;
+    outcome_put(store, undo->of.client, undo->key, TRUE);
     if (!pass(store))
         return PH_ST_IO_ERROR;
     reply->stable = call->sequence;
@@ -155,7 +192,13 @@ uint32_t model_several(struct model_store *store, struct ph_call *call,
         model_violate(store, "two transactions of several commands were executed at the same time");
     if (store->undo.running)
         return PH_ST_IO_ERROR;
-    begin(store, call);
+    const struct model_outcome *outcome =
+        request->key != 0 && call->in_slot ? outcome_of(store, call->client, request->key) : NULL;
+    if (outcome && !PH_MUTANT(DONE_AGAIN)) {
+        reply->n_results = 0;
+        return outcome->done ? PH_ST_OK : PH_ST_STALE;
+    }
+    begin(store, call, request->key);
     model_power_all_stable(store);
     for (; done < request->n_changes && status == PH_ST_OK; done += status == PH_ST_OK) {
         status = execute_one(store, call, request->changes[done], reply->results[done]);
@@ -165,9 +208,27 @@ uint32_t model_several(struct model_store *store, struct ph_call *call,
     return status == PH_ST_OK ? finish(store, call, reply) : take_back(store, call, status, done, reply);
 }
 
+void model_several_lose_power(struct model_store *store, gboolean stable)
+{
+    struct model_undo *undo = &store->undo;
+    gboolean lost = undo->before->len > 0 && !stable;
+    if (stable)
+        model_power_all_stable(store);
+    if (lost) {
+        g_hash_table_unref(store->objects);
+        store->objects = g_ptr_array_steal_index(undo->before, 0);
+    }
+    if (lost && undo->done && undo->key != 0) /* with its mark, which nobody was told of */
+        g_array_set_size(store->outcomes, store->outcomes->len - 1);
+    g_ptr_array_set_size(undo->before, 0);
+    undo->in_slot = FALSE;
+}
+
 void model_several_recover(struct model_store *store)
 {
     struct model_undo *undo = &store->undo;
+    if (undo->done) /* before its mark was written */
+        model_power_all_stable(store);
     if (undo->done && undo->in_slot && !PH_MUTANT(DONE_AGAIN))
         model_record_done(store, &undo->of);
     while (!undo->done && !PH_MUTANT(NOT_UNDONE) && undo->before->len > 0)

@@ -359,6 +359,7 @@ struct model_store *model_store_new(const uint64_t *now_us, gboolean empty)
                                          .epoch = epoch,
                                          .transact = transact,
                                          .several = true,
+                                         .outcome = model_several_outcome,
                                          .recorded = model_record_find,
                                          .continued = model_power_continued,
                                          .unbroken = model_power_unbroken,

@@ -166,6 +166,7 @@ gboolean sim_do_several(struct sim_process *process, gboolean *busy)
         return FALSE;
     if (sim_chance(world, DOOMED_PER_MILLE))
         add(process, SIM_PART_FAIL, 0);
+    process->several.key = ++world->last_key;
     sim_ask_several(process, &process->several, on_several);
     return TRUE;
 }

@@ -25,6 +25,7 @@ struct sim_part {
 struct sim_several {
     struct sim_part part[SIM_PARTS_MAX];
     unsigned count;
+    uint64_t key; /* by which it is asked for */
 };
 
 struct sim_process;

@@ -130,6 +130,7 @@ struct world {
     GArray *doomed;            /* uint64_t, written in transactions that failed in the end */
     uint64_t next_value;
     uint32_t last_transaction; /* of several commands; number in the history */
+    uint64_t last_key;         /* by which one of several commands was asked for */
     GHashTable *whole;         /* ids of files that are never seen without what is in them */
     GPtrArray *conns;          /* struct sim_conn, all that there ever were */
     struct sim_holder holders[MODEL_REGISTERS];

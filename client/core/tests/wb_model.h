@@ -46,6 +46,8 @@ struct wb_model {
     bool timed;       /* versions are times, as they are in real servers; it is LATEST */
     uint64_t latest;
     bool several_unstable; /* it does not say that several commands are stable */
+    uint64_t done_key;     /* of the last transaction of several that was executed */
+    unsigned outcomes;     /* times that it was asked what became of one */
     uint64_t released[8];  /* objects of the leases that the last release gave back */
     unsigned released_count;
 };

@@ -438,6 +438,16 @@ static uint32_t sync_object(struct wb_execution *x)
     return PH_ST_OK;
 }
 
+static uint32_t outcome(struct wb_execution *x)
+{
+    const Pohmel__OutcomeRequest *request = x->message;
+    Pohmel__OutcomeReply reply = POHMEL__OUTCOME_REPLY__INIT;
+    x->model->outcomes++;
+    reply.done = request->key != 0 && request->key == x->model->done_key;
+    wb_model_say(x->out, &reply.base);
+    return PH_ST_OK;
+}
+
 static void quota_share(const struct wb_model *model, const Pohmel__QuotaWish *wish, Pohmel__QuotaShare *out)
 {
     pohmel__quota_share__init(out);
@@ -493,6 +503,8 @@ uint32_t wb_model_read(struct wb_execution *x)
         return close_handle(x);
     case PH_CMD_SYNC:
         return sync_object(x);
+    case PH_CMD_OUTCOME:
+        return outcome(x);
     case PH_CMD_GETXATTR:
     case PH_CMD_LISTXATTR:
         return wb_model_get_xattr(x);
@@ -521,6 +533,7 @@ static void execute_several(struct wb_model *model, const Pohmel__TransactReques
         wb_model_reply_clear(&part);
     }
     reply.stable = out->status == PH_ST_OK && !model->several_unstable;
+    model->done_key = out->status == PH_ST_OK ? request->key : model->done_key;
     if (out->status == PH_ST_OK)
         wb_model_say(out, &reply.base);
 }
