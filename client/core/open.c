@@ -70,17 +70,20 @@ static const char *mismatch(const struct ph_client *client, const Pohmel__Sessio
     return NULL;
 }
 
-static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply *reply)
+static void take_reply(struct ph_client *client, const Pohmel__SessionOpenReply *reply,
+                       struct ph_client_actions *actions)
 {
     const Pohmel__ExportInfo *info = reply->export_info;
     struct ph_client_opened *opened = &client->opened;
     /* As ph_wb_server of wb.h sees it. Where nothing is made again, whoever wrote is to be told by errors. */
     bool lost = opened->generation > 0 && reply->epoch != opened->epoch &&
                 (reply->unbroken == 0 || reply->unbroken > opened->epoch);
-    if (lost && client->restores)
+    if (lost && client->restores) {
         client->restoring = true;
-    else if (lost)
+    } else if (lost) {
         ph_holdings_clear(&client->holdings, false);
+        ph_client_end_syncs(client, actions);
+    }
     opened->generation++;
     client->kept = reply->resumable && client->want_resumable;
     client->expired = false;
@@ -160,7 +163,7 @@ void ph_client_open_reply(struct ph_client *client, struct ph_frame *frame, uint
         ph_client_resume_reply(client, frame, reply, now_ms, actions);
         ph_arena_free(arena);
     } else {
-        take_reply(client, reply);
+        take_reply(client, reply, actions);
         ph_arena_free(arena);
         if (client->opened.generation > 1)
             client->counters.reconnects++;

@@ -156,6 +156,10 @@ void ph_client_say_trouble(const struct ph_client *client, char *text, size_t si
 /* The session is over, or about to be: what belongs to it and was not sent ends NO_SESSION. */
 void ph_client_end_flushes(struct ph_client *client, struct ph_client_actions *actions);
 
+/* What was not stable is lost, and nobody makes it again: each SYNC that waits was asked for it, and ends
+ * IO_ERROR. */
+void ph_client_end_syncs(struct ph_client *client, struct ph_client_actions *actions);
+
 /* Ends, NO_SESSION, what was submitted for a session that was over. */
 void ph_client_end_late(struct ph_client *client, struct ph_client_actions *actions);
 

@@ -208,6 +208,20 @@ void ph_client_end_flushes(struct ph_client *client, struct ph_client_actions *a
     }
 }
 
+void ph_client_end_syncs(struct ph_client *client, struct ph_client_actions *actions)
+{
+    for (int i = 0; i < PH_QUEUE_COUNT; i++) {
+        for (struct ph_client_request *at = client->queues[i].head, *next; at; at = next) {
+            next = at->next;
+            if (at->purpose != PH_PURPOSE_USER || at->command != PH_CMD_SYNC)
+                continue;
+            ph_client_unqueue(client, at);
+            ph_client_fail(client, at, PH_ST_IO_ERROR,
+                           "the server lost its power, and with it what was not stable", actions);
+        }
+    }
+}
+
 void ph_client_end_late(struct ph_client *client, struct ph_client_actions *actions)
 {
     struct ph_client_request *head;

@@ -108,8 +108,11 @@ void sim_power_synced(struct world *world, int mount, uint64_t object, uint64_t 
     const struct stable stable = {
         .object = object, .begin_us = begin_us, .mount = world->write_back ? mount : -1};
     const GArray *losses = world->power ? world->power->losses : NULL;
-    /* What waited for a server through a loss of power is asked of the next one, for what is there. */
-    if (losses && (losses->len == 0 || g_array_index(losses, struct loss, losses->len - 1).at_us < begin_us))
+    /* Where changes are made again what waited through a loss of power is asked for after that. Elsewhere it
+     * is not answered OK. */
+    gboolean later = losses && losses->len > 0 && sim_power_owned(world) &&
+                     g_array_index(losses, struct loss, losses->len - 1).at_us >= begin_us;
+    if (losses && !later)
         g_array_append_val(world->power->stable, stable);
 }
 

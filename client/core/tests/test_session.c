@@ -120,6 +120,57 @@ static void test_next_session(void)
     world_clear(&world);
 }
 
+static void ask_sync(struct world *world, struct outcome *outcome)
+{
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+    Pohmel__SyncRequest message = POHMEL__SYNC_REQUEST__INIT;
+    message.caller = &caller;
+    message.object = PH_OBJECT_ROOT;
+    message.tree = true;
+    world_submit(world, PH_CMD_SYNC, &message.base, NULL, outcome);
+}
+
+/* RESTORES: it makes again what the server lost. LOST: the server says that it lost something. */
+static void sync_through_a_start(bool restores, bool lost, struct outcome *sync)
+{
+    struct world world;
+    struct outcome look;
+    world_init(&world, 5000, false, 1);
+    if (restores)
+        ph_client_restores(world.client);
+    world_open(&world);
+    lose(&world, "gone");
+    ask_sync(&world, sync);
+    world_getattr(&world, 1, &look);
+    world.epoch += lost;
+    world_open(&world);
+    if (restores) {
+        g_assert_cmpint(sync->completions, ==, 0);
+        ph_client_restored(world.client, world.now_ms, &world.actions);
+        world_act(&world);
+    }
+    struct sent *sent = world_take(&world, PH_CMD_SYNC);
+    g_assert_true((sent == NULL) == (sync->completions == 1));
+    if (sent != NULL)
+        world_answer(&world, sent, PH_ST_OK, NULL);
+    world_answer(&world, world_take(&world, PH_CMD_GETATTR), PH_ST_OK, NULL);
+    g_assert_cmpint(look.completions, ==, 1);
+    g_assert_cmpint(sync->completions, ==, 1);
+    world_clear(&world);
+}
+
+static void test_sync_through_a_loss_of_power(void)
+{
+    struct outcome sync;
+    sync_through_a_start(false, true, &sync);
+    g_assert_cmpuint(sync.status, ==, PH_ST_IO_ERROR);
+    g_assert_nonnull(strstr(sync.text, "power"));
+    sync_through_a_start(false, false, &sync);
+    g_assert_cmpuint(sync.status, ==, PH_ST_OK);
+    sync_through_a_start(true, true, &sync);
+    g_assert_cmpuint(sync.status, ==, PH_ST_OK);
+}
+
 static void test_other_volume(void)
 {
     struct world world;
@@ -404,6 +455,9 @@ int main(int argc, char **argv)
                     test_vain_attempts);
     g_test_add_func("/client/session/without patience requests fail at once", test_no_patience);
     g_test_add_func("/client/session/what was queued goes out in the next session", test_next_session);
+    g_test_add_func(
+        "/client/session/a sync that waited through a loss of power does not say that all is well",
+        test_sync_through_a_loss_of_power);
     g_test_add_func("/client/session/another volume is not taken for the first", test_other_volume);
     g_test_add_func("/client/session/pauses double, from the seed alone", test_pauses);
     g_test_add_func("/client/session/a server that is back is found within two seconds",
