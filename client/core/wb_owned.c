@@ -60,7 +60,7 @@ void wb_owned_version(struct ph_wb *wb, const Pohmel__Attr *attr)
     if (o == NULL)
         return;
     o->version = MAX_OF(o->version, attr->version);
-    o->moved = false;
+    o->moved = o->untimed = false;
     if (wb_owned_is_later(attr->modified, &o->modified)) {
         o->modified.seconds = attr->modified->seconds;
         o->modified.nanoseconds = attr->modified->nanoseconds;
@@ -227,7 +227,8 @@ static void count_names(struct ph_wb *wb, const Pohmel__Change *change, const ui
 static void all_moved(struct ph_wb *wb)
 {
     for (struct ph_lru_entry *at = wb->owned->objects.oldest; at != NULL; at = at->newer)
-        WB_OF(at, struct wb_owned_object, lru)->moved = true;
+        WB_OF(at, struct wb_owned_object, lru)->moved = WB_OF(at, struct wb_owned_object, lru)->untimed =
+            true;
 }
 
 /* A RENAME that did not say what it moves. What is exchanged cannot be seen afterwards. */
@@ -291,20 +292,47 @@ static bool takes_names(const struct ph_wb_call *call)
     return call->command == PH_CMD_REMOVE || call->command == PH_CMD_RMDIR || call->command == PH_CMD_RENAME;
 }
 
-static void unsure(struct ph_wb *wb, const struct wb_object *object)
+/* Whether CALL leaves the time of modification of a file as it is. */
+static bool keeps_time(const struct ph_wb_call *call)
+{
+    if (call->op != NULL)
+        return call->op->kind != WB_STATE && call->op->kind != WB_RANGE;
+    return call->command == PH_CMD_SYNC || call->command == PH_CMD_LINK || call->command == PH_CMD_SETXATTR ||
+           call->command == PH_CMD_REMOVEXATTR || takes_names(call);
+}
+
+/* Whether the server may have given OBJECT the time at which it did CALL. */
+static bool is_untimed(const struct ph_wb_call *call, const struct wb_object *object)
+{
+    return call->op == NULL || call->op->kind != WB_STATE || object->sent_untimed;
+}
+
+static bool is_after(const struct ph_cached_time *one, const struct ph_cached_time *other)
+{
+    return one->seconds > other->seconds ||
+           (one->seconds == other->seconds && one->nanoseconds > other->nanoseconds);
+}
+
+static void unsure(struct ph_wb *wb, const struct ph_wb_call *call, const struct wb_object *object)
 {
     struct wb_owned_object *o = object != NULL ? wb_owned_find(wb, object->lru.key) : NULL;
-    if (o != NULL)
-        o->moved = true;
+    if (o == NULL)
+        return;
+    o->moved = true;
+    if (keeps_time(call))
+        return;
+    o->untimed = o->untimed || is_untimed(call, object);
+    if (object->sent_timed && is_after(&object->sent_last, &o->modified))
+        o->modified = object->sent_last;
 }
 
 /* What was under way when the session ended may have been done: who finds another version then finds ours. */
 static void unanswered(struct ph_wb *wb, const struct ph_wb_call *call)
 {
     for (unsigned i = 0; i < call->busy_count; i++)
-        unsure(wb, call->busy[i]);
+        unsure(wb, call, call->busy[i]);
     for (int i = 0; call->op != NULL && i < 2; i++)
-        unsure(wb, call->op->objects[i]);
+        unsure(wb, call, call->op->objects[i]);
     if (call->blind || (call->kind == WB_CALL_USER && takes_names(call)))
         all_moved(wb);
     if (call->kind == WB_CALL_USER && wb_changes_everything(call)) {
@@ -392,7 +420,8 @@ bool wb_owned_is_changed(const struct wb_owned_object *o, const Pohmel__Attr *at
     if (S_ISDIR(attr->mode))
         return false;
     bool known = o->modified.seconds != 0 || o->modified.nanoseconds != 0; /* nothing but names was changed */
-    return o->moved ? o->given && known && wb_owned_is_later(attr->modified, &o->modified)
+    bool judged = known && (o->given || (o->lost && !o->untimed));
+    return o->moved ? judged && wb_owned_is_later(attr->modified, &o->modified)
                     : attr->version == 0 || attr->version > o->version;
 }
 

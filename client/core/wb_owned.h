@@ -25,12 +25,15 @@ struct wb_owned_change {
 struct wb_owned_object {
     struct ph_lru_entry lru; /* object */
     unsigned changes;
-    uint64_t version;               /* the highest that a change of ours was answered with */
-    bool moved;                     /* a change of ours moved it without our being told */
-    struct ph_cached_time modified; /* the latest that a change of ours was answered with */
-    bool given;                     /* its lease went meanwhile: others may have changed it */
-    bool made;                      /* by a change of the list */
-    int names;                      /* that it was given, less those that were taken away */
+    uint64_t version; /* the highest that a change of ours was answered with */
+    bool moved;       /* a change of ours moved it without our being told */
+    struct ph_cached_time
+        modified; /* the latest that a change of ours was answered with, or may have given */
+    bool untimed; /* a change of ours that was not answered may have given a later one */
+    bool given;   /* its lease went meanwhile: others may have changed it */
+    bool lost;    /* so did the session */
+    bool made;    /* by a change of the list */
+    int names;    /* that it was given, less those that were taken away */
     /* While changes are made again: */
     bool looked;                  /* the server was asked about it */
     bool there;                   /* it has it */
@@ -135,8 +138,8 @@ const Pohmel__Attr *wb_owned_attr(const Pohmel__ChangeResult *result);
 const char *wb_owned_describe(unsigned command);
 
 /* Whether others changed O since, as ATTR tells: its version says so (none: others are writing it now); where
- * that is not known, and it was not ours all the time, the time of its data. Directories are not compared:
- * names in them go by ids. */
+ * that is not known, and it was not ours all the time, the time of its data, if no change of ours gave it.
+ * Directories are not compared: names in them go by ids. */
 bool wb_owned_is_changed(const struct wb_owned_object *o, const Pohmel__Attr *attr);
 
 /* Whether a change with COMMAND that is answered STATUS was made before. */

@@ -45,8 +45,8 @@ void wb_owned_send_change(struct ph_wb *wb, enum wb_owned_step step, Pohmel__Cha
     out->transact.n_changes = 1;
     out->transact.changes = out->changes;
     call->payload = payload != NULL ? ph_blob_ref(payload) : NULL;
-    if (o != NULL)
-        o->moved = true; /* until it is answered */
+    if (o != NULL) /* until it is answered */
+        o->moved = o->untimed = true;
     wb_send(wb, call, PH_CMD_TRANSACT, &out->transact.base, actions);
 }
 
@@ -263,7 +263,7 @@ static void send_attributes(struct ph_wb *wb, const struct ph_wb_now *now, struc
     out->changes[0] = &out->change;
     out->transact.n_changes = 1;
     out->transact.changes = out->changes;
-    wb_owned_target(wb)->moved = true;
+    wb_owned_target(wb)->moved = wb_owned_target(wb)->untimed = true;
     wb_send(wb, call, PH_CMD_TRANSACT, &out->transact.base, actions);
 }
 
@@ -300,7 +300,7 @@ static void send_data(struct ph_wb *wb, struct ph_wb_actions *actions)
     out->transact.n_changes = 1;
     out->transact.changes = out->changes;
     call->payload = ph_blob_ref(at->payload);
-    wb_owned_target(wb)->moved = true;
+    wb_owned_target(wb)->moved = wb_owned_target(wb)->untimed = true;
     wb_send(wb, call, PH_CMD_TRANSACT, &out->transact.base, actions);
 }
 
@@ -551,6 +551,7 @@ void wb_owned_again(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_
     for (struct ph_lru_entry *entry = kept->objects.oldest; entry != NULL; entry = entry->newer) {
         struct wb_owned_object *o = WB_OF(entry, struct wb_owned_object, lru);
         o->looked = o->there = o->conflict = false;
+        o->lost = true;
         wb_owned_forget_stand(wb, o);
     }
     kept->again = true;

@@ -153,6 +153,28 @@ static void test_several_commands_that_failed_are_no_change_of_others(void)
     wb_steps_end(&steps);
 }
 
+/* A change of attributes was under way when the session ended, so that another version may be ours: the time
+ * of what was written is not. */
+static void test_what_others_wrote_after_the_session_is_not_overwritten(void)
+{
+    struct wb_steps steps;
+    wb_power_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "mine"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_chmod(&steps, 10, 0600), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    g_assert_nonnull(wb_world_find(&steps.world, PH_CMD_SETATTR));
+    wb_world_lose(&steps.world);
+    wb_steps_other_writes(&steps, 10, "theirs");
+    wb_power_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    wb_assert_text(&steps, 10, "theirs");
+    g_assert_cmpuint(steps.world.failed->len, >=, 1); /* what was under way fails as well */
+    g_assert_cmpuint(ph_wb_take_error(steps.world.wb, 10), ==, PH_ST_STALE);
+    wb_steps_end(&steps);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -164,5 +186,7 @@ int main(int argc, char **argv)
                     test_several_commands_make_stable_what_was_before_them);
     g_test_add_func("/wb_owned_order/several commands that failed are no change of others",
                     test_several_commands_that_failed_are_no_change_of_others);
+    g_test_add_func("/wb_owned_order/what others wrote after the session is not overwritten",
+                    test_what_others_wrote_after_the_session_is_not_overwritten);
     return g_test_run();
 }
