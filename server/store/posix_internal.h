@@ -17,6 +17,7 @@
 #include "runtime/base/limits.h"
 #include "runtime/wire/call.h"
 #include "server/store/gone_ids.h"
+#include "server/store/other_names.h"
 #include "server/store/journal.h"
 #include "server/store/quotas.h"
 #include "server/store/reserves.h"
@@ -139,6 +140,7 @@ struct ph_posix_store {
     pthread_mutex_t lock;
     GHashTable *by_id, *by_identity;
     struct ph_gone_ids gone_ids; /* of objects that clients made, and removed by their last name */
+    struct ph_other_names *other_names;
     GQueue idle, dirs_lru;
     GQueue lately_removed; /* each with a reference */
     uint32_t pins;
@@ -235,9 +237,9 @@ uint64_t ph_object_id_of_entry(struct ph_posix_store *store, uint64_t dev, uint6
 void ph_object_remember(struct ph_posix_store *store, struct ph_object *object);
 /* Objects of COUNT ids (0 for none) that memory knows are known after a restart as well. */
 void ph_objects_remember(struct ph_posix_store *store, const uint64_t *ids, size_t count);
-/* OBJECT can be reached as NAME below PARENT from now on. */
+/* OBJECT can be reached as NAME below PARENT from now on; KEEPS: as the name that it had before, too. */
 void ph_object_rename(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent,
-                      const char *name);
+                      const char *name, bool keeps);
 /* NAME below PARENT is gone; PIN (taken over, may be NULL) reaches the object where links remain. */
 void ph_object_unname(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent,
                       const char *name, struct ph_fd *pin);

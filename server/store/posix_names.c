@@ -158,6 +158,30 @@ static struct ph_fd *victim_fd(const struct ph_named *named, const struct ph_vic
     return NULL;
 }
 
+/* From now on the table knows VICTIM, which has other names, by one of these, if it can: also after a restart
+ * clients can go on with its id. */
+static void known_otherwise(struct ph_posix_store *store, const struct ph_victim *victim)
+{
+    char name[PH_NAME_MAX_BYTES + 1];
+    struct ph_fd *dir = NULL;
+    struct statx stx;
+    uint64_t id;
+    pthread_mutex_lock(&store->lock);
+    bool kept = ph_other_names_find(store->other_names, victim->object->id, &id, name);
+    pthread_mutex_unlock(&store->lock);
+    struct ph_object *parent = kept ? ph_object_by_id(store, id) : NULL;
+    if (parent == NULL)
+        return;
+    ph_creds_server();
+    if (ph_dir_fd(store, parent, &dir) == PH_ST_OK && ph_statx(dir->fd, name, &stx) == 0) {
+        struct ph_identity now = ph_identity_of(&stx);
+        if (ph_identity_same(&now, &victim->object->identity))
+            ph_object_rename(store, victim->object, parent, name, true);
+    }
+    ph_fd_unref(dir);
+    ph_object_unref(store, parent);
+}
+
 void ph_victim_keep(struct ph_posix_store *store, const struct ph_named *named, struct ph_victim *victim)
 {
     bool open = ph_object_is_open(store, victim->object);
@@ -168,6 +192,8 @@ void ph_victim_keep(struct ph_posix_store *store, const struct ph_named *named, 
     bool plain = S_ISREG(victim->stx.stx_mode) || S_ISLNK(victim->stx.stx_mode);
     victim->sought =
         victim->replaced && store->size_limit == 0 && victim->stx.stx_size <= PH_STORE_REPLACED_MAX_BYTES;
+    if (!last)
+        known_otherwise(store, victim);
     if ((!open && last && plain && !victim->sought) || (fd = victim_fd(named, victim)) == NULL)
         return;
     if (last && open && !S_ISDIR(victim->stx.stx_mode)) {
@@ -296,7 +322,7 @@ uint32_t ph_posix_link(void *self, struct ph_call *call, const Pohmel__LinkReque
             status = ph_store_errno(call, "give a name");
     }
     if (status == PH_ST_OK) {
-        ph_object_rename(store, object, named.parent, named.name);
+        ph_object_rename(store, object, named.parent, named.name, true);
         if (hidden)
             ph_orphan_unlink(store, object->id);
         ph_dir_changed(store, named.parent, named.dir->fd);
@@ -314,13 +340,13 @@ static void rename_follow(struct ph_posix_store *store, const struct ph_named *f
                           bool exchange)
 {
     if (exchange) {
-        ph_object_rename(store, replaced->object, from->parent, from->name);
+        ph_object_rename(store, replaced->object, from->parent, from->name, false);
         ph_victim_end(store, to, replaced, false);
     } else {
         used_up(store, replaced);
         ph_victim_end(store, to, replaced, true);
     }
-    ph_object_rename(store, moved->object, to->parent, to->name);
+    ph_object_rename(store, moved->object, to->parent, to->name, false);
 }
 
 static uint32_t rename_named(struct ph_posix_store *store, struct ph_call *call,

@@ -207,6 +207,15 @@ static void set_name(struct ph_posix_store *store, struct ph_object *object, str
         row_put_with_parents(store, object);
 }
 
+/* It keeps the name that it had, which leads to it when the newer one is taken away. */
+static void add_name(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent,
+                     const char *name)
+{
+    if (object->parent != NULL && (object->parent != parent || strcmp(object->name, name) != 0))
+        ph_other_names_put(store->other_names, object->id, object->parent->id, object->name);
+    set_name(store, object, parent, name);
+}
+
 struct ph_object *ph_object_identified(const struct ph_posix_store *store, const struct ph_identity *identity)
 {
     struct ph_identity *key = g_hash_table_lookup(store->by_identity, identity);
@@ -242,6 +251,7 @@ void ph_objects_init(struct ph_posix_store *store)
         pthread_mutex_init(&store->appending[i], NULL);
     store->by_id = g_hash_table_new(g_int64_hash, g_int64_equal);
     ph_gone_ids_init(&store->gone_ids);
+    store->other_names = ph_other_names_new();
     store->by_identity = g_hash_table_new(ph_identity_hash, ph_identity_equal);
     g_queue_init(&store->idle);
     g_queue_init(&store->lately_removed);
@@ -260,6 +270,7 @@ void ph_objects_clear(struct ph_posix_store *store)
     pthread_mutex_unlock(&store->lock);
     g_hash_table_unref(store->by_id);
     ph_gone_ids_clear(&store->gone_ids);
+    ph_other_names_free(store->other_names);
     g_hash_table_unref(store->by_identity);
     for (size_t i = 0; i < G_N_ELEMENTS(store->making); i++)
         pthread_rwlock_destroy(&store->making[i]);
@@ -347,14 +358,15 @@ struct ph_object *ph_object_by_id(struct ph_posix_store *store, uint64_t id)
 }
 
 static struct ph_object *find_named(struct ph_posix_store *store, const struct ph_identity *identity,
-                                    struct ph_object *parent, const char *name)
+                                    const struct statx *stx, struct ph_object *parent, const char *name)
 {
     struct ph_object *object = by_identity(store, identity);
+    bool several = !S_ISDIR(stx->stx_mode) && stx->stx_nlink > 1;
     if (object == NULL)
         return NULL;
     ref_locked(store, object);
     if (!object->orphan)
-        set_name(store, object, parent, name);
+        (several ? add_name : set_name)(store, object, parent, name);
     return object;
 }
 
@@ -386,7 +398,7 @@ struct ph_object *ph_object_found(struct ph_posix_store *store, struct ph_object
 {
     struct ph_identity identity = ph_identity_of(stx);
     pthread_mutex_lock(&store->lock);
-    struct ph_object *object = find_named(store, &identity, parent, name);
+    struct ph_object *object = find_named(store, &identity, stx, parent, name);
     bool late = object == NULL && g_hash_table_contains(store->by_identity, &identity);
     pthread_mutex_unlock(&store->lock);
     if (object != NULL || late)
@@ -398,13 +410,13 @@ struct ph_object *ph_object_found(struct ph_posix_store *store, struct ph_object
     bool known;
     uint64_t id = id_for(store, &identity, &known);
     pthread_mutex_lock(&store->lock);
-    object = find_named(store, &identity, parent, name);
+    object = find_named(store, &identity, stx, parent, name);
     if (object == NULL && id != 0 && g_hash_table_contains(store->by_id, &id)) {
         pthread_mutex_unlock(&store->lock);
         id = ph_ids_allocate(store, 1);
         known = false;
         pthread_mutex_lock(&store->lock);
-        object = find_named(store, &identity, parent, name);
+        object = find_named(store, &identity, stx, parent, name);
     }
     if (object == NULL && id != 0 && !g_hash_table_contains(store->by_identity, &identity)) {
         object = insert(store, id, &identity, stx->stx_mode & S_IFMT);
@@ -473,11 +485,11 @@ void ph_objects_remember(struct ph_posix_store *store, const uint64_t *ids, size
 }
 
 void ph_object_rename(struct ph_posix_store *store, struct ph_object *object, struct ph_object *parent,
-                      const char *name)
+                      const char *name, bool keeps)
 {
     pthread_mutex_lock(&store->lock);
     bool new_name = object->removed;
-    set_name(store, object, parent, name);
+    (keeps ? add_name : set_name)(store, object, parent, name);
     if (new_name && !object->persisted && object->id >= PH_OBJECT_GIVEN_FIRST)
         row_put_with_parents(store, object);
     pthread_mutex_unlock(&store->lock);

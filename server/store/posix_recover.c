@@ -205,7 +205,7 @@ static enum verdict recover_link(struct recovery *recovery, struct unfinished *u
         verdict = AGAIN;
         if (place.there && ph_identity_same(&place.identity, &object->identity) &&
             touched(recovery, unfinished, &place.stx)) {
-            ph_object_rename(store, object, place.parent, intent->name);
+            ph_object_rename(store, object, place.parent, intent->name, true);
             verdict = answer_attr(recovery, unfinished, object);
         }
     }

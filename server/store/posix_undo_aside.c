@@ -215,6 +215,6 @@ void ph_undo_restore(struct ph_posix_store *store, const struct ph_undo_entry *e
     }
     struct ph_object *object = ph_object_by_id(store, entry->fixed.object);
     if (object != NULL)
-        ph_object_rename(store, object, parent, entry->name);
+        ph_object_rename(store, object, parent, entry->name, false);
     ph_object_unref(store, object);
 }

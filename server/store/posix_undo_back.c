@@ -120,7 +120,7 @@ static void undo_linked(struct ph_posix_store *store, const struct ph_undo_entry
         take_away(store, &spot, spot.stx.stx_nlink > 1); /* else it is without a name as before */
         if (object != NULL && entry->to_name[0] != '\0' &&
             spot_begin(store, entry->fixed.to_parent, entry->to_name, &before) && is(&before, &entry->fixed))
-            ph_object_rename(store, object, before.named.parent, entry->to_name);
+            ph_object_rename(store, object, before.named.parent, entry->to_name, false);
         spot_end(store, &before);
         ph_object_unref(store, object);
     }

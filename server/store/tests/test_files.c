@@ -497,6 +497,39 @@ static void test_what_was_open_is_known_after_a_restart(void)
     fx_teardown(&fx);
 }
 
+/* Whichever of its names goes: the id of a file with others is good after a restart, too. */
+static void test_ids_outlive_one_of_several_names(void)
+{
+    enum { ADDED_GOES, FIRST_GOES, REPLACED, FOUND_GOES, WAYS };
+    for (int way = ADDED_GOES; way < WAYS; way++) {
+        struct fixture fx;
+        fx_setup(&fx);
+        fx_ok(&fx, fx_create(&fx, ROOT, "first", 0644, 0, 0));
+        uint64_t id = fx.attr->object;
+        fx_ok(&fx, fx_mkdir(&fx, ROOT, "d", 0755));
+        uint64_t directory = fx.attr->object;
+        fx_ok(&fx, fx_link(&fx, id, directory, "added"));
+        fx_ok(&fx, fx_create(&fx, ROOT, "another", 0644, 0, 0));
+        if (way == ADDED_GOES)
+            fx_ok(&fx, fx_remove(&fx, directory, "added", id));
+        else if (way == FIRST_GOES)
+            fx_ok(&fx, fx_remove(&fx, ROOT, "first", id));
+        else if (way == REPLACED)
+            fx_ok(&fx, fx_rename(&fx, ROOT, "another", ROOT, "first", 0));
+        if (way == FOUND_GOES) {
+            fx_ok(&fx, fx_lookup(&fx, ROOT, "first"));
+            fx_ok(&fx, fx_remove(&fx, ROOT, "first", id));
+        }
+        fx_close(&fx);
+        fx_open(&fx);
+        fx_ok(&fx, fx_getattr(&fx, id));
+        fx_ok(&fx,
+              fx_lookup(&fx, way == ADDED_GOES ? ROOT : directory, way == ADDED_GOES ? "first" : "added"));
+        g_assert_cmpuint(fx.attr->object, ==, id);
+        fx_teardown(&fx);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -527,5 +560,6 @@ int main(int argc, char **argv)
     g_test_add_func("/store/what-was-open-is-known-after-a-restart",
                     test_what_was_open_is_known_after_a_restart);
     g_test_add_func("/store/names-of-any-bytes", test_names_of_any_bytes);
+    g_test_add_func("/store/ids-outlive-one-of-several-names", test_ids_outlive_one_of_several_names);
     return g_test_run();
 }
