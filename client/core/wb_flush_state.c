@@ -173,9 +173,6 @@ static void finish(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *n
                    struct ph_wb_actions *actions)
 {
     struct wb_object *o = op->objects[0];
-    /* What nobody can reach any more need not be written. */
-    if (op->status == PH_ST_STALE && o->attr.links == 0 && o->handles == NULL)
-        op->status = PH_ST_OK;
     if (op->writes && op->opened)
         wb_close(wb, op->handle, o->lru.key, actions);
     if (op->data && op->status == PH_ST_OK) {

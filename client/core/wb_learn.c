@@ -395,11 +395,16 @@ static void learn_removed(struct ph_wb *wb, struct ph_wb_call *call)
     const Pohmel__RenameRequest *rename = (const Pohmel__RenameRequest *) call->message;
     const Pohmel__RemoveRequest *remove = (const Pohmel__RemoveRequest *) call->message;
     const Pohmel__RmdirRequest *rmdir = (const Pohmel__RmdirRequest *) call->message;
-    if (call->command == PH_CMD_REMOVE)
+    if (call->command == PH_CMD_REMOVE) {
         learn_name(wb, call, remove->parent, &remove->name, 0);
-    else if (call->command == PH_CMD_RMDIR)
+        for (unsigned i = 0; i < call->busy_count; i++)
+            if (!S_ISDIR(call->busy[i]->attr.mode) && call->busy[i]->attr.links <= 1)
+                call->busy[i]->unnamed = true;
+    }
+    if (call->command == PH_CMD_RMDIR)
         learn_name(wb, call, rmdir->parent, &rmdir->name, 0);
-    else if (rename->flags == WB_NO_REPLACE) /* else both may be names of one file: nothing was done then */
+    if (call->command == PH_CMD_RENAME &&
+        rename->flags == WB_NO_REPLACE) /* else both may be names of one file: nothing was done then */
         learn_name(wb, call, rename->old_parent, &rename->old_name, 0);
 }
 

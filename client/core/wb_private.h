@@ -145,6 +145,7 @@ struct wb_object {
     bool recalled;  /* on its way back */
     bool born;      /* the server knows it */
     bool dead;      /* it could not be made */
+    bool unnamed;   /* the server took away the last name that was known of it */
     bool touched;   /* directories: what happened in it has to show in its time of change */
     bool stale;     /* ATTR does not show what the server did to it */
     bool suspect;   /* the session changed: see whether others changed it */
@@ -266,7 +267,7 @@ struct ph_wb {
     uint64_t away_ms; /* when a tick first found no session; 0 while there is one */
     struct ph_wb_call *throttled_first, *throttled_last;
     uint64_t pace_amount, pace_bytes,
-        paced_ms;                  /* wb_pace.c: what was dirty when last looked; what may be written */
+        paced_ms; /* wb_pace.c: what was dirty when last looked; what may be written */
     struct ph_wb_counters counters;
     struct wb_owned *owned; /* wb_owned.h */
 };
@@ -571,6 +572,13 @@ void wb_close(struct ph_wb *wb, uint64_t handle, uint64_t object, struct ph_wb_a
 /* OP is over, with STATUS: what waits for it goes on, what was seen of it is given up where it failed. */
 void wb_op_finish(struct ph_wb *wb, struct wb_op *op, uint32_t status, const struct ph_wb_now *now,
                   struct ph_wb_actions *actions);
+
+/* wb_failed.c. OP failed with STATUS: what it was to write is handed out, its objects are asked for again,
+ * and their fsync fails. */
+void wb_op_failed(struct ph_wb *wb, struct wb_op *op, uint32_t status, struct ph_wb_actions *actions);
+/* Whether nobody can reach any more what OP was to change, an object that is not there. Its data are let go.
+ */
+bool wb_op_is_needless(struct ph_wb *wb, struct wb_op *op);
 /* wb_flush_state.c */
 void wb_state_start(struct ph_wb *wb, struct wb_op *op, const struct ph_wb_now *now,
                     struct ph_wb_actions *actions);

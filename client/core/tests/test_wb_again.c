@@ -198,6 +198,54 @@ static void test_what_was_refused_is_not_told(void)
     wb_steps_end(&steps);
 }
 
+/* A file that lost its last name and that nobody has open is nobody's loss, whatever was still to be written
+ * to it when it went with the session, or with the server. */
+static void test_what_nobody_can_reach_is_no_loss(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin_written(&steps, PLENTY);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "f"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "without a name"), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_chmod(&steps, 10, 0600), ==, PH_ST_OK);
+    wb_close_handle(&steps, 10, 1);
+    wb_world_lose(&steps.world);
+    wb_world_open(&steps.world);
+    wb_world_flush(&steps.world, 0);
+    struct wb_sent *acquire = wb_world_find(&steps.world, PH_CMD_LEASE_ACQUIRE);
+    g_assert_nonnull(acquire);
+    wb_world_refuse(&steps.world, acquire, PH_ST_STALE);
+    wb_world_settle(&steps.world);
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    struct ph_wb_counters counters;
+    ph_wb_count(steps.world.wb, steps.world.now.ms, &counters);
+    g_assert_cmpuint(counters.dirty_bytes, ==, 0);
+    wb_steps_end(&steps);
+}
+
+/* Neither is one whose name the server took away for a command that was sent on. */
+static void test_what_the_server_unnamed_is_no_loss(void)
+{
+    struct wb_steps steps;
+    wb_steps_begin_written(&steps, PLENTY);
+    wb_steps_flush(&steps);
+    wb_world_recall(&steps.world, WB_ROOT, lease_of(&steps, WB_ROOT));
+    g_assert_cmpuint(wb_remove(&steps, WB_ROOT, "f"), ==, UINT32_MAX);
+    wb_world_settle(&steps.world);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "without a name"), ==, UINT32_MAX);
+    wb_world_settle(&steps.world);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "without a name"), ==, PH_ST_OK);
+    wb_close_handle(&steps, 10, 1);
+    wb_world_lose(&steps.world);
+    wb_world_open(&steps.world);
+    wb_world_flush(&steps.world, 0);
+    wb_world_refuse(&steps.world, wb_world_find(&steps.world, PH_CMD_LEASE_ACQUIRE), PH_ST_STALE);
+    wb_world_settle(&steps.world);
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    wb_steps_end(&steps);
+}
+
 /* Of several leases that are given back together one waits for what is dirty; the others do not. */
 static void test_what_waits_for_nothing_goes(void)
 {
@@ -237,6 +285,8 @@ int main(int argc, char **argv)
     g_test_add_func("/wb-again/what-has-arrived-is-not-cut-off-once-more",
                     test_what_has_arrived_is_not_cut_off);
     g_test_add_func("/wb-again/what-was-refused-is-not-told", test_what_was_refused_is_not_told);
+    g_test_add_func("/wb-again/what-nobody-can-reach-is-no-loss", test_what_nobody_can_reach_is_no_loss);
+    g_test_add_func("/wb-again/what-the-server-unnamed-is-no-loss", test_what_the_server_unnamed_is_no_loss);
     g_test_add_func("/wb-again/a-lease-that-waits-for-nothing-goes-before-others",
                     test_what_waits_for_nothing_goes);
     return g_test_run();
