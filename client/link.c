@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/link_private.h"
@@ -14,9 +15,21 @@
 
 enum { LINK_DRAIN_MS = 1000 }; /* for the last bytes of a connection that is being closed */
 
+/* Goes on while the machine is suspended, as the server's does: leases end meanwhile. */
 uint64_t ph_link_now_ms(void)
 {
-    return (uint64_t) (g_get_monotonic_time() / 1000);
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
+}
+
+/* By the clock of the loop, which does not go on. */
+static void arm(struct ph_link *link, uint64_t deadline_ms)
+{
+    uint64_t now_ms = ph_link_now_ms();
+    uint64_t left_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+    bool never = deadline_ms > INT64_MAX / 1000;
+    g_source_set_ready_time(link->timer, never ? -1 : g_get_monotonic_time() + (gint64) left_ms * 1000);
 }
 
 static gboolean timer_dispatch(GSource *source, GSourceFunc callback, gpointer data)
@@ -40,9 +53,7 @@ static bool tick(struct ph_link *link)
     uint64_t deadline_ms = ph_client_deadline(link->core);
     bool going = !link->stop;
     ph_link_finish(link, &actions);
-
-    bool never = deadline_ms > INT64_MAX / 1000;
-    g_source_set_ready_time(link->timer, never ? -1 : (gint64) deadline_ms * 1000);
+    arm(link, deadline_ms);
     return going;
 }
 
@@ -56,7 +67,7 @@ static void drain(struct ph_link *link)
         pthread_mutex_unlock(&link->mutex);
         if (ended || ph_link_now_ms() >= until_ms)
             return;
-        g_source_set_ready_time(link->timer, (gint64) until_ms * 1000);
+        arm(link, until_ms);
         g_main_context_iteration(link->context, TRUE);
     }
 }

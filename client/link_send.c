@@ -142,11 +142,12 @@ uint64_t ph_link_submit(struct ph_link *link, struct ph_client_request *request)
     ph_client_actions_init(&actions);
     ph_request_ref(request);
     pthread_mutex_lock(&link->mutex);
-    uint64_t ticket = ph_client_submit(link->core, request, ph_link_now_ms(), &actions);
+    uint64_t now_ms = ph_link_now_ms(), ticket = ph_client_submit(link->core, request, now_ms, &actions);
     if (request->state == PH_REQUEST_DONE)
         ticket = 0;
     /* The link's thread may have to give this one up sooner than it knew. */
-    bool wake = !ph_client_is_open(link->core) || request->queue == PH_QUEUE_ENDED;
+    bool wake = !ph_client_is_open(link->core) || request->queue == PH_QUEUE_ENDED ||
+                ph_client_is_past_leases(link->core, now_ms);
     ph_link_finish(link, &actions);
     ph_request_unref(request);
     if (wake)

@@ -152,6 +152,10 @@ void ph_client_send_again(struct ph_client *client, struct ph_client_request *re
 void ph_client_pump(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
     struct ph_client_request *request;
+    /* Who was paused for longer than its leases last may have lost its session: what is sent in it, and not
+     * answered, fails; what waits goes in the next one. */
+    if (ph_client_is_past_leases(client, now_ms))
+        return;
     while (client->state == CLIENT_OPEN && !client->server_leaving && (request = ph_client_next(client))) {
         ph_client_unqueue(client, request);
         if (!ph_client_never(client, request)) {

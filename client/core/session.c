@@ -317,6 +317,11 @@ static uint64_t leases_end_ms(const struct ph_client *client)
            (uint64_t) client->opened.lease_ttl_ms * PH_LEASE_RATE_PER_MILLE / 1000 - PH_LEASE_MARGIN_MS;
 }
 
+bool ph_client_is_past_leases(const struct ph_client *client, uint64_t now_ms)
+{
+    return client->state == CLIENT_OPEN && now_ms >= leases_end_ms(client);
+}
+
 static void renew(struct ph_client *client, uint64_t now_ms, struct ph_client_actions *actions)
 {
     Pohmel__SessionRenewRequest message = POHMEL__SESSION_RENEW_REQUEST__INIT;

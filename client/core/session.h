@@ -183,6 +183,9 @@ void ph_client_tick(struct ph_client *client, uint64_t now_ms, struct ph_client_
 
 /* State, for status lines and tests. */
 bool ph_client_is_open(const struct ph_client *client);
+/* It is open, and nothing was answered for as long as leases last: nothing is sent until a tick has asked
+ * whether there is still a session. */
+bool ph_client_is_past_leases(const struct ph_client *client, uint64_t now_ms);
 bool ph_client_is_kept(const struct ph_client *client); /* it is, or will be taken up again */
 bool ph_client_is_hopeless(
     const struct ph_client *client); /* the server is another one: nothing waits for it */

@@ -95,8 +95,8 @@ static bool is_open(const struct wb_object *o)
 bool wb_op_is_needless(struct ph_wb *wb, struct wb_op *op)
 {
     const struct wb_object *o = op->objects[0];
-    if ((op->kind != WB_STATE && op->kind != WB_XATTR && op->kind != WB_RANGE) ||
-        (o->attr.links > 0 && !o->unnamed) || is_open(o))
+    if ((op->kind != WB_STATE && op->kind != WB_XATTR) || !o->known || (o->attr.links > 0 && !o->unnamed) ||
+        is_open(o))
         return false;
     struct ph_wb_data *data = data_of(wb, op);
     if (data != NULL) {

@@ -1,7 +1,6 @@
 #include "client/fuse/request.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include "client/fuse/coherence.h"
 #include "client/fuse/fresh.h"
@@ -10,13 +9,6 @@
 #include "ph_commands.h"
 #include "runtime/wire/command.h"
 #include "runtime/base/zeroed.h"
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
-}
 
 static void unref(struct ph_request *request)
 {
@@ -41,7 +33,8 @@ struct ph_request *ph_request_begin(fuse_req_t req, enum ph_wait wait)
     request->wait = wait;
     atomic_init(&request->refs, 2); /* the sender and the callback */
 
-    request->groups = ph_groups_cache_get(request->mount->groups, ctx->pid, ctx->uid, ctx->gid, now_ms());
+    request->groups =
+        ph_groups_cache_get(request->mount->groups, ctx->pid, ctx->uid, ctx->gid, ph_link_now_ms());
     pohmel__caller__init(&request->caller);
     request->caller.uid = ctx->uid;
     request->caller.gid = ctx->gid;

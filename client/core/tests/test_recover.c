@@ -346,6 +346,33 @@ static void test_open_files_outlive_the_session(void)
     world_clear(&world);
 }
 
+/* Who wakes up and goes on before it knows that its session is over sees no error. */
+static void test_what_was_asked_after_a_pause_waits_for_the_session(void)
+{
+    struct world world;
+    struct outcome read, wrote;
+    init(&world);
+    open_file(&world, 10, 1);
+    world.now_ms += ph_client_opened(world.client)->lease_ttl_ms;
+    world_read(&world, 100, &read);
+    world_write(&world, 100, &wrote);
+    g_assert_null(world_take(&world, PH_CMD_READ));
+    g_assert_null(world_take(&world, PH_CMD_TRANSACT));
+    world_pass(&world, 0);
+    g_assert_cmpint(world.disconnects, ==, 1);
+    world_lose(&world, "paused");
+    world_open_sent(&world);
+    world_answer(&world, world_take(&world, PH_CMD_SESSION_OPEN), PH_ST_FENCED, NULL);
+    world_lose(&world, "closed");
+    world_open(&world);
+    world_answer(&world, take_again(&world, 1), PH_ST_OK, NULL);
+    answer(&world, PH_CMD_READ);
+    answer(&world, PH_CMD_TRANSACT);
+    g_assert_cmpuint(read.status, ==, PH_ST_OK);
+    g_assert_cmpuint(wrote.status, ==, PH_ST_OK);
+    world_clear(&world);
+}
+
 /* A close is sent before all else, and then what it closed is opened all the same. */
 static void test_what_was_closed_meanwhile_is_closed(void)
 {
@@ -408,6 +435,8 @@ int main(int argc, char **argv)
     g_test_add_func("/client/recover/however much there is", test_many);
     g_test_add_func("/client/recover/open files outlive a session that is lost, but for locked ones",
                     test_open_files_outlive_the_session);
+    g_test_add_func("/client/recover/what was asked after a pause waits for the session",
+                    test_what_was_asked_after_a_pause_waits_for_the_session);
     g_test_add_func("/client/recover/what was closed in between is closed",
                     test_what_was_closed_meanwhile_is_closed);
     g_test_add_func("/client/recover/open files outlive sessions that end while they are opened again",
