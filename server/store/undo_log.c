@@ -309,9 +309,9 @@ bool ph_undo_log_mark(struct ph_undo_log *log, enum ph_undo_verdict verdict, con
     if (mark_write(log, mark) && fdatasync(log->fd) == 0)
         return true;
     int failed = errno;
-    /* It must not be found while what it says is not so any more. */
+    /* It may be on the disk, and must not be found while what it says is not so any more. */
     memset(mark, 0, sizeof *mark);
-    if (!mark_write(log, mark))
+    if (!mark_write(log, mark) || fdatasync(log->fd) != 0)
         g_error(
             "whether a transaction is done cannot be written down: %s; the server ends, and the next start "
             "finds out",

@@ -1,4 +1,5 @@
 /* Transactions of several commands: all or nothing, exactly once, whenever the server is killed. */
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -16,7 +17,26 @@ int fsync(int fd)
     return 0;
 }
 
+enum { MADE_FLUSHES = 3 }; /* of the first script, its mark the last of them */
+
 static atomic_uint list_flushes; /* of the list of undoing; only transactions of several commands do that */
+
+/* The flush NUMBER of these fails, and what there is at the next one is looked at. */
+static struct {
+    unsigned number; /* 0: none */
+    struct play *play;
+    char *seen;
+} failing;
+
+static int flush_list(unsigned number)
+{
+    if (failing.number != 0 && number == failing.number + 1)
+        failing.seen = play_look(failing.play, false);
+    if (failing.number == 0 || number != failing.number)
+        return 0;
+    errno = EIO;
+    return -1;
+}
 
 int fdatasync(int fd)
 {
@@ -24,8 +44,7 @@ int fdatasync(int fd)
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t len = readlink(link, path, sizeof path - 1);
     path[MAX(len, 0)] = '\0';
-    atomic_fetch_add(&list_flushes, g_str_has_suffix(path, "/undo"));
-    return 0;
+    return g_str_has_suffix(path, "/undo") ? flush_list(atomic_fetch_add(&list_flushes, 1) + 1) : 0;
 }
 
 int msync(void *at, size_t len, int flags)
@@ -86,7 +105,7 @@ static void test_flushes(void)
     static const struct {
         const char *name;
         unsigned flushes;
-    } expectations[] = {{"made", 3}, {"removed", 5}, {"changed", 2}, {"replaced", 4}};
+    } expectations[] = {{"made", MADE_FLUSHES}, {"removed", 5}, {"changed", 2}, {"replaced", 4}};
     for (size_t i = 0; i < G_N_ELEMENTS(expectations); i++) {
         struct play play;
         size_t which = 0;
@@ -99,6 +118,27 @@ static void test_flushes(void)
         g_assert_cmpuint(atomic_load(&list_flushes), ==, expectations[i].flushes);
         play_teardown(&play);
     }
+}
+
+/* Its mark may be on the disk, or not: that it is not is made sure of before anything is undone. */
+static void test_mark_taken_back(void)
+{
+    struct play play;
+    g_autofree char *wanted = expected(&scripts[0]);
+    play_setup(&play, &scripts[0], false);
+    g_autofree char *before = play_look(&play, false);
+    play_open(&play);
+    list_flushes = 0;
+    failing.number = MADE_FLUSHES;
+    failing.play = &play;
+    fx_is(play_send(&play), PH_ST_IO_ERROR);
+    failing.number = 0;
+    g_assert_cmpstr(failing.seen, ==, wanted);
+    g_autofree char *now = play_look(&play, false);
+    g_assert_cmpstr(now, ==, before);
+    expect_nothing_left(&play);
+    play_teardown(&play);
+    g_clear_pointer(&failing.seen, g_free);
 }
 
 /* The last command fails: everything is as it was, and the server knows it so. */
@@ -253,6 +293,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     add("the-same-as-one-by-one", test_done);
     g_test_add_func("/several/stable-together", test_flushes);
+    g_test_add_func("/several/a-mark-that-failed-is-taken-back-first", test_mark_taken_back);
     add("nothing-when-one-fails", test_undone);
     add("once-whatever-step", test_killed);
     add("nothing-whatever-step-of-one-that-fails", test_killed_undoing);
