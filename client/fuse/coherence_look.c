@@ -21,6 +21,17 @@ bool ph_coherence_lease_of(struct ph_coherence *coherence, uint64_t object, stru
     return found;
 }
 
+struct ph_cached_attr *ph_coherence_known(struct ph_coherence *coherence, uint64_t object)
+{
+    struct ph_cached_attr attr;
+    uint64_t valid_ms;
+    pthread_mutex_lock(&coherence->mutex);
+    bool known = object != 0 &&
+                 ph_cache_getattr(coherence->cache, object, ph_coherence_now(coherence), &attr, &valid_ms);
+    pthread_mutex_unlock(&coherence->mutex);
+    return known ? g_memdup2(&attr, sizeof attr) : NULL;
+}
+
 /* What was made stable by itself. */
 struct synced {
     struct ph_lru_entry lru; /* first: the table hands out this address */

@@ -10,6 +10,9 @@ bool ph_coherence_scan(struct ph_coherence *coherence, struct ph_lru_cursor *cur
                        struct ph_cache_lease *out);
 bool ph_coherence_lease_of(struct ph_coherence *coherence, uint64_t object, struct ph_cache_lease *out);
 
+/* Attributes of OBJECT (0: of none) that are known for sure now, or NULL. To be freed with g_free. */
+struct ph_cached_attr *ph_coherence_known(struct ph_coherence *coherence, uint64_t object);
+
 /* What the server had of OBJECT (0: of everything) when ASK was made is stable there. Remembered for a
  * bounded number of objects. */
 void ph_coherence_synced(struct ph_coherence *coherence, uint64_t object, const struct ph_cache_ask *ask);

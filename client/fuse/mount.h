@@ -15,6 +15,7 @@ struct ph_brought;
 struct ph_buffers;
 struct ph_coherence;
 struct ph_fresh;
+struct ph_gone_dirs;
 struct ph_groups_cache;
 struct ph_interrupts;
 struct ph_notifier;
@@ -34,6 +35,7 @@ struct ph_mount {
     struct ph_buffers *buffers;
     struct ph_groups_cache *groups;
     struct ph_fresh *fresh;
+    struct ph_gone_dirs *gone_dirs;
     struct ph_interrupts *interrupts;
     struct ph_workers *workers, *attempts; /* the first may wait for the second */
     struct ph_notifier *notifier;

@@ -1,6 +1,7 @@
 #include "client/fuse/ops.h"
 
 #include "client/fuse/coherence.h"
+#include "client/fuse/gone_dirs.h"
 #include "client/fuse/request.h"
 #include "runtime/base/limits.h"
 
@@ -42,16 +43,22 @@ static void init(void *data, struct fuse_conn_info *conn)
     conn->congestion_threshold = BACKGROUND_CONGESTED;
 }
 
+static void forget_one(struct ph_mount *mount, uint64_t object, uint64_t lookups)
+{
+    ph_coherence_forget(mount->coherence, object, lookups);
+    ph_gone_dirs_forget(mount->gone_dirs, object);
+}
+
 static void forget(fuse_req_t req, fuse_ino_t object, uint64_t lookups)
 {
-    ph_coherence_forget(ph_mount_of(req)->coherence, object, lookups);
+    forget_one(ph_mount_of(req), object, lookups);
     fuse_reply_none(req);
 }
 
 static void forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
     for (size_t i = 0; i < count; i++)
-        ph_coherence_forget(ph_mount_of(req)->coherence, forgets[i].ino, forgets[i].nlookup);
+        forget_one(ph_mount_of(req), forgets[i].ino, forgets[i].nlookup);
     fuse_reply_none(req);
 }
 

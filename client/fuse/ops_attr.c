@@ -3,6 +3,7 @@
 #include "client/fuse/attr.h"
 #include "client/fuse/coherence.h"
 #include "client/fuse/fresh.h"
+#include "client/fuse/gone_dirs.h"
 #include "client/fuse/hook.h"
 #include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
@@ -49,12 +50,17 @@ static void getattr_done(void *data, const struct ph_reply *reply)
     const Pohmel__GetattrReply *result = ph_reply_getattr(reply);
     struct ph_coherence *coherence = request->mount->coherence;
     uint64_t object = request->object;
-    if (result == NULL) {
-        ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
-    } else {
-        struct ph_told told;
+    struct ph_told told = {0};
+    if (result != NULL) {
         ph_coherence_learn(coherence, &request->ask, result->attr, &told);
+        if (told.attr.links == 0)
+            ph_gone_dirs_add(request->mount->gone_dirs, &told.attr);
         reply_told(request, &told);
+    } else if (reply->status == PH_ST_STALE &&
+               ph_gone_dirs_find(request->mount->gone_dirs, object, &told.attr)) {
+        reply_told(request, &told);
+    } else {
+        ph_request_finish(request, reply->status != PH_ST_OK ? reply->status : PH_ST_IO_ERROR);
     }
     ph_coherence_attr_end(coherence, object);
 }

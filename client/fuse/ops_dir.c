@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "client/fuse/coherence_listing.h"
+#include "client/fuse/gone_dirs.h"
 #include "client/fuse/open_here.h"
 #include "client/fuse/ops.h"
 #include "ph_commands.h"
@@ -133,6 +134,10 @@ void ph_op_readdir(fuse_req_t req, fuse_ino_t object, size_t size, off_t offset,
     struct ph_open *open = ph_open_of(info);
     struct ph_mount *mount = ph_mount_of(req);
     size = MIN(size, (size_t) REPLY_MAX_BYTES);
+    if (ph_gone_dirs_find(mount->gone_dirs, object, NULL)) {
+        fuse_reply_buf(req, NULL, 0);
+        return;
+    }
     if (offset == 0)
         start_over(mount, open);
     if (open->kept_since != 0)

@@ -5,6 +5,8 @@
 #include "client/fuse/attr.h"
 #include "client/fuse/brought.h"
 #include "client/fuse/coherence.h"
+#include "client/fuse/coherence_look.h"
+#include "client/fuse/gone_dirs.h"
 #include "client/fuse/coherence_listing.h"
 #include "client/fuse/fresh.h"
 #include "client/fuse/names.h"
@@ -315,6 +317,8 @@ static void removed(void *data, const struct ph_reply *reply)
     if (reply->status == PH_ST_OK)
         ph_coherence_changed_name(request->mount->coherence, &request->change, request->object, request->name,
                                   0);
+    if (reply->status == PH_ST_OK && request->extra != NULL)
+        ph_gone_dirs_add(request->mount->gone_dirs, request->extra);
     ph_request_finish(request, reply->status);
 }
 
@@ -346,6 +350,8 @@ void ph_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     message.caller = &request->caller;
     message.parent = parent;
     message.name = ph_name_bytes(name);
+    request->extra = ph_coherence_known(request->mount->coherence,
+                                        ph_coherence_entry_object(request->mount->coherence, parent, name));
     ph_name_changes(request, true);
     ph_request_sent(request, ph_send_rmdir(request->mount->stub, &message, NULL, removed, request));
 }

@@ -4,6 +4,7 @@
 
 #include "client/fuse/attr.h"
 #include "client/fuse/coherence.h"
+#include "client/fuse/gone_dirs.h"
 #include "client/fuse/hook.h"
 #include "client/fuse/lock_owners.h"
 #include "client/fuse/names.h"
@@ -74,12 +75,28 @@ static void open_failed(struct ph_request *request, uint32_t status)
     ph_request_finish(request, status != PH_ST_OK ? status : PH_ST_IO_ERROR);
 }
 
+/* A directory that is gone, and that the server does not know any more, is open here, and empty. */
+static bool open_gone(struct ph_request *request)
+{
+    if (!ph_gone_dirs_find(request->mount->gone_dirs, request->object, NULL))
+        return false;
+    struct ph_open *open = ph_open_new(request->mount, request->object, 0);
+    const struct fuse_file_info info = {.fh = (uint64_t) (uintptr_t) open};
+    open->directory = true;
+    ph_request_settle(request);
+    if (fuse_reply_open(request->req, &info) != 0)
+        ph_open_unref(open);
+    ph_request_end(request);
+    return true;
+}
+
 static void open_done(void *data, const struct ph_reply *reply)
 {
     struct ph_request *request = data;
     const Pohmel__OpenReply *opened = ph_reply_open(reply);
     if (opened == NULL) {
-        open_failed(request, reply->status);
+        if (reply->status != PH_ST_STALE || !open_gone(request))
+            open_failed(request, reply->status);
         return;
     }
     struct ph_mount *mount = request->mount;

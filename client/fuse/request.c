@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "client/fuse/coherence.h"
+#include "client/fuse/gone_dirs.h"
 #include "client/fuse/fresh.h"
 #include "client/fuse/groups.h"
 #include "client/fuse/interrupt.h"
@@ -129,7 +130,10 @@ void ph_request_fail(struct ph_request *request, int error)
 
 void ph_request_finish(struct ph_request *request, uint32_t status)
 {
-    ph_request_fail(request, ph_request_errno(status));
+    /* What is asked for in a directory that is gone is not there, whether the server still knows it or not.
+     */
+    bool gone = status == PH_ST_STALE && ph_gone_dirs_find(request->mount->gone_dirs, request->object, NULL);
+    ph_request_fail(request, gone ? ENOENT : ph_request_errno(status));
 }
 
 void ph_request_refuse(struct ph_request *request, int error)

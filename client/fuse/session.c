@@ -14,6 +14,7 @@
 #include "client/fuse/buffers.h"
 #include "client/fuse/coherence.h"
 #include "client/fuse/fresh.h"
+#include "client/fuse/gone_dirs.h"
 #include "client/fuse/groups.h"
 #include "client/fuse/hook.h"
 #include "client/fuse/interrupt.h"
@@ -148,6 +149,7 @@ static void init_mount(struct ph_mount *mount, struct ph_link *link, struct ph_c
     mount->buffers = ph_buffers_new(request_max, BUFFERS_KEPT);
     mount->groups = ph_groups_cache_new();
     mount->fresh = ph_fresh_new();
+    mount->gone_dirs = ph_gone_dirs_new();
     mount->lock_owners = ph_lock_owners_new();
     mount->txns = ph_txns_new();
     mount->versions = ph_versions_new(VERSIONS_KEPT);
@@ -160,6 +162,7 @@ static void clear_mount(struct ph_mount *mount)
     pthread_mutex_destroy(&mount->versions_mutex);
     ph_txns_free(mount->txns);
     ph_lock_owners_free(mount->lock_owners);
+    ph_gone_dirs_free(mount->gone_dirs);
     ph_fresh_free(mount->fresh);
     ph_groups_cache_free(mount->groups);
     ph_brought_free(mount->brought);

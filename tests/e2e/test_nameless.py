@@ -121,6 +121,38 @@ class Nameless(Case):
         """In order, and started again."""
         self.survive("stopped")
 
+    def assert_removed(self, fd):
+        """FD is of a directory without a name: nothing is in it, and nothing can be made there."""
+        self.assertEqual(os.fstat(fd).st_nlink, 0)
+        again = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
+        self.assertEqual(os.listdir(again), [])
+        os.close(again)
+        for deed in (lambda: os.stat("x", dir_fd=fd), lambda: os.mkdir("x", dir_fd=fd),
+                     lambda: os.open("x", os.O_CREAT | os.O_WRONLY, dir_fd=fd)):
+            with self.assertRaises(FileNotFoundError):
+                deed()
+
+    def test_directories_that_were_removed_are_empty(self):
+        """Those that are open, and those where somebody is, whoever has removed them: as on a local disk."""
+        other = self.mount(self.one, options=self.mount_options)
+        for name in ("mine", "here", "theirs"):
+            os.mkdir(self.at.join(name), 0o750)
+        flush(self.at.path)
+        fds = [self.open("mine", os.O_RDONLY | os.O_DIRECTORY), self.open("here", os.O_PATH | os.O_DIRECTORY),
+               self.open("theirs", os.O_RDONLY | os.O_DIRECTORY)]
+        self.assertEqual(os.listdir(fds[0]), [])
+        os.rmdir(self.at.join("mine"))
+        os.rmdir(self.at.join("here"))
+        flush(self.at.path)
+        os.rmdir(other.join("theirs"))
+        flush(other.path)
+        self.assert_removed(fds[2])  # who did not remove it has to hear of it
+        self.again("killed")
+        os.mkdir(self.at.join("back"))
+        for fd in fds:
+            self.assert_removed(fd)
+            self.assertEqual(os.fstat(fd).st_mode & 0o7777, 0o750)
+
     def test_nobody_comes_back_for_them(self):
         """Their client died with the server: they go when its time is over, and what another one has stays."""
         other = self.mount(self.one, options=self.mount_options)
