@@ -4,12 +4,14 @@ POWER_ROUNDS=N loses power N times in each test (default: a few). POWER_SEED=S c
 again, as far as those are chosen here.
 """
 
+import errno
 import os
 import random
 import threading
 import time
 
-from harness import PACE, SLOWER, Case, flush
+from calls import read
+from harness import PACE, SLOWER, Case, flush, wait_for
 from power import Machine, why_not
 from trees import status
 
@@ -429,6 +431,32 @@ class Ext4Power(PowerCase):
             accepted.path = os.path.join(machine.export, os.path.basename(accepted.path))
             self.assertEqual(accepted.broken(), [], "on the server's disk, seed %d" % SEED)
         self.assertEqual(status(mount.path)["not-made-again"], 0, "changes, seed %d" % SEED)
+
+
+    def test_a_file_without_a_name_ends_with_the_power(self):
+        """Who has it open is told so, though it was synced; the mount goes on, and the disk has its room back."""
+        machine = self.machine()
+        mount = self.mount(machine.server)
+        fd = os.open(mount.join("removed"), os.O_CREAT | os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        os.write(fd, b"removed while it is open")
+        os.unlink(mount.join("removed"))
+        flush(mount.path)
+        os.fsync(fd)
+        kept = os.path.join(machine.export, ".pohmel", "orphans")
+        self.assertEqual(len(os.listdir(kept)), 1)
+        machine.lose_power()
+        self.restart(machine)
+        with open(mount.join("next"), "wb") as file:
+            file.write(b"as ever")
+        for deed in (lambda: os.pread(fd, 10, 0), lambda: os.pwrite(fd, b"more", 0), lambda: os.fsync(fd)):
+            with self.assertRaises(OSError) as told:
+                deed()
+            self.assertEqual(told.exception.errno, errno.EIO)
+        self.assertGreaterEqual(status(mount.path)["handles-lost"], 1)
+        flush(mount.path)
+        self.assertEqual(read(os.path.join(machine.export, "next")), b"as ever")
+        wait_for(lambda: not os.path.exists(kept) or os.listdir(kept) == [], "nothing to be kept")
 
 
 class XfsPower(Ext4Power):
