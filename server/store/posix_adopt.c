@@ -1,6 +1,6 @@
-/* Objects whose ids were lost with the server's power, while they were not. The state database is made stable
- * by SYNC only, the export's filesystem by itself as well: so a file may have survived whose row did not. Who
- * made it has kept its id (docs/decisions/0015-owned.md). */
+/* Objects whose ids were lost with the server's power, while they were not; and the other way round. The
+ * state database is made stable by SYNC only, the export's filesystem by itself as well: so a file may have
+ * survived whose row did not. Who made it has kept its id (docs/decisions/0015-owned.md). */
 #include "server/store/posix_internal.h"
 
 static uint64_t change_time(const struct statx *stx)
@@ -40,4 +40,14 @@ bool ph_object_adopt(struct ph_posix_store *store, const struct ph_named *named,
     pthread_mutex_unlock(&store->lock);
     ph_object_unref(store, object);
     return ours;
+}
+
+bool ph_id_is_vacant(struct ph_posix_store *store, uint64_t id)
+{
+    struct ph_object *object = ph_object_by_id(store, id);
+    pthread_mutex_lock(&store->lock);
+    bool vacant = object == NULL && !ph_gone_ids_has(&store->gone_ids, id);
+    pthread_mutex_unlock(&store->lock);
+    ph_object_unref(store, object);
+    return vacant;
 }

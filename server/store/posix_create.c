@@ -23,13 +23,13 @@ static void making_end(struct ph_posix_store *store, const struct ph_named *name
     pthread_rwlock_unlock(&store->making[named->parent->id % G_N_ELEMENTS(store->making)]);
 }
 
-/* OBJECT is to be made by CALLER, with LEN bytes of content. */
+/* OBJECT is to be made by CALLER, with LEN bytes of content. SURVIVOR not 0: it was before. */
 static uint32_t make_check(struct ph_posix_store *store, struct ph_call *call, uint64_t object,
-                           const Pohmel__Caller *caller, uint64_t len)
+                           uint64_t survivor, const Pohmel__Caller *caller, uint64_t len)
 {
     uint32_t status = ph_state_check(store, call);
     if (status == PH_ST_OK)
-        status = ph_ids_check(store, call, object, 1, false);
+        status = ph_ids_check(store, call, object, 1, survivor != 0 && ph_id_is_vacant(store, object));
     if (status == PH_ST_OK)
         status = ph_space_check(store, call, len);
     return status == PH_ST_OK ? ph_quota_check(store, call, caller->uid, caller->gid, OBJECT_BYTES + len, 1)
@@ -262,7 +262,8 @@ static uint32_t create_named(struct ph_posix_store *store, struct ph_call *call,
     struct content content;
     uint32_t status = content_take(call, request, &content);
     if (status == PH_ST_OK)
-        status = make_check(store, call, request->object, request->caller, content.len);
+        status = make_check(store, call, request->object, request->exclusive ? request->survivor : 0,
+                            request->caller, content.len);
     if (status == PH_ST_INVALID && created_before(store, call, request, named, result) == PH_ST_OK)
         return PH_ST_OK;
     if ((status == PH_ST_NO_SPACE || status == PH_ST_QUOTA) &&
@@ -328,7 +329,7 @@ static uint32_t make_named(struct ph_posix_store *store, struct ph_call *call, c
 {
     struct statx stx;
     struct ph_object *object = NULL;
-    uint32_t status = make_check(store, call, making->object, caller, 0);
+    uint32_t status = make_check(store, call, making->object, making->survivor, caller, 0);
     if (status == PH_ST_INVALID &&
         made_before(store, call, named, making->object, making->mode & S_IFMT, &result->attr)) {
         call->fault = (struct ph_fault){0};
@@ -478,7 +479,7 @@ uint32_t ph_posix_tmpfile(void *self, struct ph_call *call, const Pohmel__Tmpfil
     if (status == PH_ST_OK)
         status = ph_dir_fd(store, parent, &dir);
     if (status == PH_ST_OK)
-        status = make_check(store, call, request->object, request->caller, 0);
+        status = make_check(store, call, request->object, 0, request->caller, 0);
     if (status == PH_ST_OK)
         status = ph_store_handle_check(store, call, request->handle, 0, &open);
     if (status == PH_ST_OK)

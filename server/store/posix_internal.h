@@ -231,6 +231,9 @@ void ph_sync_all_clear(struct ph_posix_store *store);
  * than SURVIVOR says, is the one that was made as ID and whose id was lost. False: it is another one. */
 bool ph_object_adopt(struct ph_posix_store *store, const struct ph_named *named, uint64_t id, uint32_t type,
                      uint64_t survivor);
+/* What ID was given to is not there, and was not removed since the start: power may have been lost between
+ * the two, and who made it may make it again (R-9.15-4). */
+bool ph_id_is_vacant(struct ph_posix_store *store, uint64_t id);
 /* Id of an entry of a listing that was not looked at any closer. */
 uint64_t ph_object_id_of_entry(struct ph_posix_store *store, uint64_t dev, uint64_t ino);
 /* OBJECT is known after a restart as well, whoever was told of it. With the store's lock held. */

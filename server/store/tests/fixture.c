@@ -171,6 +171,7 @@ static uint32_t create(struct fixture *fx, uint64_t parent, const char *name, ui
     request.handle = handle;
     request.access = access;
     request.exclusive = exclusive;
+    request.survivor = fx->survivor;
     uint32_t status = RUN(create);
     fx->attr = result.attr;
     fx->created = result.created;
@@ -196,6 +197,7 @@ uint32_t fx_mkdir(struct fixture *fx, uint64_t parent, const char *name, uint32_
     request.object = fx_id(fx);
     request.mode = mode;
     request.umask = fx->umask;
+    request.survivor = fx->survivor;
     uint32_t status = RUN(mkdir);
     fx->attr = result.attr;
     return status;

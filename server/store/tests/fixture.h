@@ -22,6 +22,7 @@ struct fixture {
     uint32_t groups[8];
     uint64_t next_id, ids_end, next_handle;
     uint32_t umask;
+    uint64_t survivor; /* of what is made */
     /* Answers of the last call. */
     Pohmel__Attr *attr;
     bool created, end;
