@@ -89,6 +89,13 @@ void wb_owned_drop(struct ph_wb *wb, struct wb_owned_change *previous)
     free(change);
 }
 
+/* All changes up to that number are stable. */
+static void forget_until(struct ph_wb *wb, uint64_t number)
+{
+    while (wb->owned->first != NULL && wb->owned->first->number <= number)
+        wb_owned_drop(wb, NULL);
+}
+
 /* Where CHANGE belongs: before what was made after it and answered earlier. Whoever asked for those to be
  * made stable had it executed before as well. */
 static struct wb_owned_change **place_of(struct ph_wb *wb, const struct wb_owned_change *change)
@@ -347,8 +354,8 @@ static void several_are_stable(struct ph_wb *wb, const struct ph_wb_call *call, 
 {
     struct wb_owned *kept = wb->owned;
     uint64_t last = late ? call->owned_number : kept->last_number;
-    while (call->session == wb->session && kept->first != NULL && kept->first->number <= last)
-        wb_owned_drop(wb, NULL);
+    if (call->session == wb->session)
+        forget_until(wb, last);
     kept->hurry = kept->hurry || kept->first != NULL;
     all_moved(wb);
 }
@@ -466,6 +473,10 @@ void wb_owned_synced(struct ph_wb *wb, const struct ph_wb_call *call, const stru
     const Pohmel__SyncRequest *sync = (const Pohmel__SyncRequest *) call->owned;
     if (!wb_keeps(wb) || reply->status != PH_ST_OK || sync == NULL || call->session != wb->session)
         return;
+    if (sync->tree && sync->object == PH_OBJECT_ROOT) {
+        forget_until(wb, call->owned_number);
+        return;
+    }
     const struct wb_owned_object *o = wb_owned_find(wb, sync->object);
     struct wb_owned_change *previous = NULL, *next = NULL;
     for (struct wb_owned_change *at = o != NULL ? wb->owned->first : NULL; at != NULL; at = next) {
@@ -514,8 +525,8 @@ static void sync_answered(struct ph_wb *wb, struct ph_wb_call *call, const struc
 {
     struct wb_owned *kept = wb->owned;
     if (call->session == wb->session) {
-        while (reply->status == PH_ST_OK && kept->first != NULL && kept->first->number <= kept->sync_number)
-            wb_owned_drop(wb, NULL);
+        if (reply->status == PH_ST_OK)
+            forget_until(wb, kept->sync_number);
         kept->syncing = false;
         if (reply->status != PH_ST_OK)
             kept->sync_after_ms = now->ms + PH_OWNED_AGAIN_MS;

@@ -356,6 +356,25 @@ static void test_what_was_under_way_was_not_changed_by_others(void)
     wb_steps_end(&steps);
 }
 
+/* sync(2): what it answered for is not made again, where what was done since cannot be. */
+static void test_what_a_program_had_made_stable_is_not_kept(void)
+{
+    struct wb_steps steps;
+    begin_with_some(&steps);
+    Pohmel__Caller caller = POHMEL__CALLER__INIT;
+    Pohmel__SyncRequest sync = POHMEL__SYNC_REQUEST__INIT;
+    sync.caller = &caller;
+    sync.object = WB_ROOT;
+    sync.tree = true;
+    struct wb_asked *asked = wb_world_ask(&steps.world, PH_CMD_SYNC, &sync, NULL);
+    wb_world_settle(&steps.world);
+    g_assert_true(asked->done);
+    g_assert_cmpuint(asked->reply.status, ==, PH_ST_OK);
+    g_assert_cmpuint(wb_unstable_bytes(&steps), ==, 0);
+    wb_world_drop(asked);
+    wb_steps_end(&steps);
+}
+
 static void test_everything_else_waits_until_it_is_done(void)
 {
     struct wb_steps steps;
@@ -471,6 +490,8 @@ int main(int argc, char **argv)
                     test_what_was_made_and_is_there_is_no_loss);
     g_test_add_func("/wb_owned/what was under way was not changed by others",
                     test_what_was_under_way_was_not_changed_by_others);
+    g_test_add_func("/wb_owned/what a program had made stable is not kept",
+                    test_what_a_program_had_made_stable_is_not_kept);
     g_test_add_func("/wb_owned/everything else waits until it is done",
                     test_everything_else_waits_until_it_is_done);
     g_test_add_func("/wb_owned/what is dirty goes on after it", test_what_is_dirty_goes_on_after_it);
