@@ -172,10 +172,11 @@ static uint32_t create(void *self, struct ph_call *call, const Pohmel__CreateReq
     if (status != PH_ST_OK)
         return status;
     struct model_entry *entry = model_entry(directory, request->name);
-    if (entry && request->exclusive && !model_power_made_before(store, entry, request->object, S_IFREG))
+    if (entry && request->exclusive && !model_power_made_before(store, entry, request->object, S_IFREG) &&
+        !model_adopt(store, entry, request->object, S_IFREG, request->survivor))
         return PH_ST_EXISTS;
-    file =
-        entry ? model_find(store, entry->object) : model_add(store, request->object, S_IFREG | request->mode);
+    file = entry ? model_find(store, entry->object)
+                 : model_add(store, request->object, S_IFREG | request->mode, request->survivor != 0);
     if (!file)
         return PH_ST_INVALID;
     if (file->entries)
@@ -198,10 +199,12 @@ static uint32_t make_directory(void *self, struct ph_call *call, const Pohmel__M
     if (status != PH_ST_OK)
         return status;
     struct model_entry *entry = model_entry(parent, request->name);
-    if (entry && !model_power_made_before(store, entry, request->object, S_IFDIR))
+    if (entry && !model_power_made_before(store, entry, request->object, S_IFDIR) &&
+        !model_adopt(store, entry, request->object, S_IFDIR, request->survivor))
         return PH_ST_EXISTS;
     struct model_object *directory =
-        entry ? model_find(store, entry->object) : model_add(store, request->object, S_IFDIR | request->mode);
+        entry ? model_find(store, entry->object)
+              : model_add(store, request->object, S_IFDIR | request->mode, request->survivor != 0);
     if (!directory)
         return PH_ST_INVALID;
     if (!entry)

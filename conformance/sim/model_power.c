@@ -19,12 +19,14 @@ void model_power_init(struct model_store *store)
 {
     store->states = g_ptr_array_new_with_free_func(free_objects);
     store->floors = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    store->lost_ids = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
 }
 
 void model_power_clear(struct model_store *store)
 {
     g_ptr_array_unref(store->states);
     g_hash_table_unref(store->floors);
+    g_hash_table_unref(store->lost_ids);
 }
 
 void model_store_may_lose_power(struct model_store *store)
@@ -58,16 +60,17 @@ void model_power_synced(struct model_store *store, const Pohmel__SyncRequest *re
         model_power_all_stable(store);
         return;
     }
-    g_hash_table_insert(store->floors, g_memdup2(&request->object, sizeof(request->object)),
+    const uint64_t inode = model_find(store, request->object)->inode;
+    g_hash_table_insert(store->floors, g_memdup2(&inode, sizeof(inode)),
                         GUINT_TO_POINTER(store->states->len));
     store->last_floor = store->states->len;
     if (request->handle == 0)
         store->names_floor = store->states->len;
 }
 
-static guint floor_of(struct model_store *store, uint64_t object)
+static guint floor_of(struct model_store *store, const struct model_object *object)
 {
-    return GPOINTER_TO_UINT(g_hash_table_lookup(store->floors, &object));
+    return GPOINTER_TO_UINT(g_hash_table_lookup(store->floors, &object->inode));
 }
 
 /* One of FROM to all. */
@@ -81,8 +84,8 @@ static guint some(struct model_store *store, struct ph_random *random, guint fro
 static void choose_data(struct model_store *store, struct ph_random *random, struct model_object *file)
 {
     const struct model_object *source = NULL;
-    for (guint at = some(store, random, floor_of(store, file->id)) + 1; at > 0 && !source; at--)
-        source = g_hash_table_lookup(state(store, at - 1), &file->id);
+    for (guint at = some(store, random, floor_of(store, file)) + 1; at > 0 && !source; at--)
+        source = model_of_inode(state(store, at - 1), file->inode);
     if (source)
         memcpy(file->data, source->data, sizeof(file->data));
     else
@@ -92,8 +95,8 @@ static void choose_data(struct model_store *store, struct ph_random *random, str
 
 static void choose_attributes(struct model_store *store, struct model_object *object, guint names)
 {
-    guint at = MAX(names, floor_of(store, object->id));
-    const struct model_object *source = g_hash_table_lookup(state(store, at), &object->id);
+    guint at = MAX(names, floor_of(store, object));
+    const struct model_object *source = model_of_inode(state(store, at), object->inode);
     if (!source || object->entries)
         return;
     object->uid = source->uid;
@@ -106,16 +109,6 @@ static gboolean is_gone(gpointer id, gpointer value, gpointer data)
     const struct model_object *object = value;
     (void) id, (void) data;
     return object->links == 0 && object->id != PH_OBJECT_ROOT;
-}
-
-static void use_ids(struct model_store *store)
-{
-    GHashTableIter iter;
-    gpointer value;
-    g_hash_table_remove_all(store->used);
-    g_hash_table_iter_init(&iter, store->objects);
-    while (g_hash_table_iter_next(&iter, NULL, &value))
-        g_hash_table_add(store->used, g_memdup2(&((struct model_object *) value)->id, sizeof(uint64_t)));
 }
 
 void model_store_lose_power(struct model_store *store, struct ph_random *random)
@@ -135,9 +128,9 @@ void model_store_lose_power(struct model_store *store, struct ph_random *random)
         choose_attributes(store, object, names);
     }
     g_hash_table_foreach_remove(left, is_gone, NULL);
+    model_ids_lose(store, left, state(store, some(store, random, store->last_floor)));
     g_hash_table_unref(store->objects);
     store->objects = left;
-    use_ids(store);
     g_array_set_size(store->handles, 0);
     g_ptr_array_set_size(store->records, 0);
     model_power_all_stable(store);

@@ -14,6 +14,7 @@ struct model_entry {
 
 struct model_object {
     uint64_t id, version;
+    uint64_t inode; /* is its id where no client gave it one, and outlives that */
     uint32_t mode, links, uid;
     struct timespec modified; /* the data */
     GPtrArray *entries;       /* struct model_entry; NULL for files */
@@ -70,6 +71,7 @@ struct model_store {
     GPtrArray *records;                /* struct model_record */
     GArray *sessions;                  /* struct ph_store_session */
     uint64_t next_id;                  /* first id not given out yet */
+    uint64_t next_inode;               /* of what is made */
     uint64_t last_version;             /* of all objects: none has one twice, whatever was lost */
     struct model_undo undo;
     GArray *outcomes;            /* struct model_outcome */
@@ -77,20 +79,26 @@ struct model_store {
     void *between_data;
     /* model_power.c */
     gboolean keeps_states;
-    GPtrArray *states;  /* GHashTable of objects: before each change since all was made stable last */
-    GHashTable *floors; /* id -> how many changes had been made when the object was made stable since */
-    guint names_floor;  /* the same, of a SYNC that takes names along */
-    guint last_floor;   /* of any */
-    gboolean broken;    /* power was lost before this start */
-    uint64_t unbroken;  /* the start since which nothing was lost */
+    GPtrArray *states;    /* GHashTable of objects: before each change since all was made stable last */
+    GHashTable *floors;   /* id -> how many changes had been made when the object was made stable since */
+    guint names_floor;    /* the same, of a SYNC that takes names along */
+    guint last_floor;     /* of any; ids are stable with it */
+    GHashTable *lost_ids; /* inode -> the id that was lost with power */
+    gboolean broken;      /* power was lost before this start */
+    uint64_t unbroken;    /* the start since which nothing was lost */
     char *violation;
 };
 
 /* The object, or NULL. */
 struct model_object *model_find(struct model_store *store, uint64_t object);
 
-/* New object without a name; NULL where the id was used. Notes a violation when it was never given out. */
-struct model_object *model_add(struct model_store *store, uint64_t id, uint32_t mode);
+/* New object without a name; NULL where the id was used. Notes a violation when it was never given out.
+ * AGAIN: its maker says that it was made under that id before: what the database knows of that is no
+ * hindrance, where the object is not there. */
+struct model_object *model_add(struct model_store *store, uint64_t id, uint32_t mode, gboolean again);
+
+/* The same of a file that no client made. */
+struct model_object *model_add_found(struct model_store *store);
 
 /* The entry of that name, or NULL. */
 struct model_entry *model_entry(const struct model_object *directory, ProtobufCBinaryData name);
@@ -166,6 +174,18 @@ uint64_t model_power_unbroken(void *self);
  * recorded: R-7-6. */
 bool model_power_made_before(struct model_store *store, const struct model_entry *entry, uint64_t id,
                              uint32_t type);
+
+/* The object with that inode among OBJECTS, or NULL. model_ids.c */
+struct model_object *model_of_inode(GHashTable *objects, uint64_t inode);
+
+/* Power was lost, and LEFT is there. Their ids are as the database says, which is as of when the objects were
+ * ROWS. */
+void model_ids_lose(struct model_store *store, GHashTable *left, GHashTable *rows);
+
+/* What ENTRY stands for gets the id ID, which it had before power was lost: R-9.15-4. False: it may be
+ * something else. */
+bool model_adopt(struct model_store *store, const struct model_entry *entry, uint64_t id, uint32_t type,
+                 uint64_t survivor);
 
 extern const struct ph_store_ops model_ops;
 

@@ -52,6 +52,7 @@ static struct model_object *add_object(struct model_store *store, uint64_t id, u
 {
     struct model_object *object = g_new0(struct model_object, 1);
     object->id = id;
+    object->inode = id < PH_OBJECT_GIVEN_FIRST ? id : store->next_inode++;
     object->mode = mode;
     model_touch(store, object);
     if (S_ISDIR(mode))
@@ -60,12 +61,17 @@ static struct model_object *add_object(struct model_store *store, uint64_t id, u
     return object;
 }
 
-struct model_object *model_add(struct model_store *store, uint64_t id, uint32_t mode)
+struct model_object *model_add_found(struct model_store *store)
+{
+    return add_object(store, store->next_inode++, S_IFREG | 0644);
+}
+
+struct model_object *model_add(struct model_store *store, uint64_t id, uint32_t mode, gboolean again)
 {
     if (id < PH_OBJECT_GIVEN_FIRST || id >= store->next_id)
         model_violate(store, "object %" G_GUINT64_FORMAT " was made with an id that nobody was given", id);
     /* Made in a session that was lost, and removed since: it is not made once more. */
-    if (!g_hash_table_add(store->used, g_memdup2(&id, sizeof(id))))
+    if (!g_hash_table_add(store->used, g_memdup2(&id, sizeof(id))) && (!again || model_find(store, id)))
         return NULL;
     if (store->undo.running)
         g_array_append_val(store->undo.made, id);
@@ -380,6 +386,7 @@ struct model_store *model_store_new(const uint64_t *now_us, gboolean empty)
     store->used = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     store->handles = g_array_new(FALSE, FALSE, sizeof(struct model_handle));
     store->next_id = PH_OBJECT_GIVEN_FIRST;
+    store->next_inode = MODEL_INODE_FIRST;
     struct model_object *root = add_object(store, PH_OBJECT_ROOT, S_IFDIR | 0755);
     root->links = 1;
     for (uint64_t i = 0; i < MODEL_REGISTERS; i++) {

@@ -7,6 +7,7 @@
 #include <glib.h>
 
 #include "runtime/base/random.h"
+#include "ph_protocol.h"
 #include "server/store/store.h"
 
 enum {
@@ -16,6 +17,7 @@ enum {
     MODEL_REGISTER_BYTES = 16,
     MODEL_LOG = 110,           /* a file that is empty at first */
     MODEL_SUB = 120,           /* a directory that is empty at first */
+    MODEL_INODE_FIRST = 1000,  /* of what is made later */
     MODEL_BORN_S = 1000000000, /* what its clock shows at first */
 };
 
@@ -45,9 +47,25 @@ gboolean model_store_is_dead(const struct model_store *store);
 void model_store_may_lose_power(struct model_store *store);
 
 /* Power is lost while the server is dead: a legal part, chosen by RANDOM, is left of what was changed since
- * it was made stable; the names as of one moment, of each file the data as of another. What was recorded of
- * transactions and who had sessions is lost. Ids are stable at once. */
+ * it was made stable; the names as of one moment, of each file the data as of another, the ids as of a third.
+ * What was recorded of transactions and who had sessions is lost. */
 void model_store_lose_power(struct model_store *store, struct ph_random *random);
+
+/* The id that what is known by INODE had, and lost with power; 0: it did not. */
+uint64_t model_store_lost_id(const struct model_store *store, uint64_t inode);
+
+/* How many were lost; whether OBJECT is one of them. */
+guint model_store_ids_lost(const struct model_store *store);
+gboolean model_store_has_lost(const struct model_store *store, uint64_t object);
+
+/* Whether NAME in DIRECTORY stands, and ever stood since all was stable last, for what had no other name, and
+ * is *OBJECT (0: nothing has it) or is gone: who finds the name taken after a loss of power, and makes again
+ * what had it, loses nothing else. */
+gboolean model_store_may_take(struct model_store *store, uint64_t directory, ProtobufCBinaryData name,
+                              uint64_t *object);
+
+/* A local program makes a file while the server is down. Its id, which is its inode; 0: the name is taken. */
+uint64_t model_store_put(struct model_store *store, uint64_t directory, ProtobufCBinaryData name);
 
 /* The next COUNT transactions (SYNCS: syncs) are refused with STATUS. */
 void model_store_fail(struct model_store *store, uint32_t status, unsigned count, gboolean syncs);

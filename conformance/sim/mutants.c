@@ -61,6 +61,8 @@ const struct sim_mutant sim_mutants[] = {
      TRUE},
     {PH_MUTANT_UNSTABLE_FORGOTTEN, "unstable-forgotten", "what the server lost is not made again", 0, TRUE,
      TRUE},
+    {PH_MUTANT_ADOPT_ANY, "adopted-unseen", "what has the name of what was made is given its id uncompared",
+     SIM_FAVOUR_SHORT_LIVES, TRUE, TRUE},
     {PH_MUTANT_GATE_OPEN, "gate-open", "others come in between the commands of a transaction",
      SIM_FAVOUR_SEVERAL, FALSE, FALSE},
     {PH_MUTANT_NOT_ALL_BACK, "first-command-stays", "a transaction that fails leaves its first command done",

@@ -23,12 +23,23 @@ gboolean sim_power_owned(const struct world *world);
 /* Power is lost now, the server being dead. */
 void sim_power_lost(struct world *world);
 
-/* A client that writes back sends REQUEST. */
-void sim_power_asked(struct world *world, const Pohmel__TransactRequest *request);
+/* What a request makes, and what it changes otherwise, as far as the judge looks at that; 0: nothing. */
+struct sim_power_deed {
+    uint64_t makes, changes;
+};
 
-/* Whether something that was made, OBJECT, may be put aside: a name that was taken away may be there again.
- */
-gboolean sim_power_excuses(const struct world *world, uint64_t object);
+/* A client that writes back sends REQUEST; it is answered STATUS. */
+struct sim_power_deed sim_power_asked(struct world *world, const Pohmel__TransactRequest *request);
+void sim_power_told(struct world *world, const struct sim_power_deed *deed, uint32_t status);
+
+/* What the judge calls OBJECT. What survived without its id is what it was before; but where clients write
+ * back who made it has to give it back, if he was told that he made it. */
+uint64_t sim_power_identity(const struct world *world, uint64_t object);
+
+/* Something was put aside. Whether what is made again of OBJECT may be so: a name that was taken away may be
+ * there again; or its making was not answered, and it survived without its id; or a local program has taken
+ * its name; or a change of it was under way, which cannot be told from that of others (0015). */
+gboolean sim_power_excuses(struct world *world, uint64_t object);
 
 /* OBJECT (0: all) was made stable: who asked, at client MOUNT, had begun at BEGIN_US. What others keep back
  * is not meant. */

@@ -1,5 +1,7 @@
 #include "conformance/sim/profile.h"
 
+#include <string.h>
+
 #include "conformance/sim/history.h"
 #include "conformance/sim/sim.h"
 
@@ -161,6 +163,12 @@ void sim_profile_favour(struct sim_profile *profile, unsigned favour)
     if (favour & SIM_FAVOUR_RESTARTS) {
         profile->resumable = TRUE;
         profile->server_crash_per_mille = 20;
+    }
+    if (favour & SIM_FAVOUR_SHORT_LIVES) {
+        memset(profile->weight, 0, sizeof(profile->weight));
+        profile->weight[SIM_CREATE] = 40;
+        profile->weight[SIM_REMOVE] = 40;
+        profile->flush_age_ms = 10;
     }
     if (favour & SIM_FAVOUR_NAMES) {
         profile->groups = 1;

@@ -1,6 +1,7 @@
 /* A world from its beginning to its end. */
 #include "conformance/sim/sim.h"
 
+#include "conformance/sim/tell.h"
 #include "conformance/sim/world.h"
 #include "conformance/sim/writeback.h"
 
@@ -100,6 +101,7 @@ void sim_world_doubt(struct world *world, const struct ph_event *event, struct s
                               .lost_us = world->now_us,
                               .conn = conn,
                               .client = client};
+    sim_identify(world, &doubt.event);
     /* A client has one session after the other. */
     for (guint i = 0; i < world->conns->len; i++) {
         const struct sim_conn *one = world->conns->pdata[i];

@@ -18,7 +18,8 @@ enum sim_favour {
     SIM_FAVOUR_CUTS = 2,
     SIM_FAVOUR_NAMES = 4,
     SIM_FAVOUR_RESTARTS = 8,
-    SIM_FAVOUR_SEVERAL = 16
+    SIM_FAVOUR_SEVERAL = 16,
+    SIM_FAVOUR_SHORT_LIVES = 32, /* of files */
 };
 
 struct sim_options {

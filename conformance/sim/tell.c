@@ -39,11 +39,20 @@ static void objects_of(const struct ph_event *event, uint64_t objects[4])
     }
 }
 
+void sim_identify(const struct world *world, struct ph_event *event)
+{
+    if (event->object < SIM_OBJECT_LOG && (event->deed == PH_ADD || event->deed == PH_NAMED ||
+                                           event->deed == PH_LINKS || event->deed == PH_ALIVE))
+        event->value = sim_power_identity(world, event->value);
+}
+
 void sim_did(const struct sim_process *process, const struct ph_event *event)
 {
     struct world *world = process->client->world;
     uint64_t objects[4] = {0};
-    guint index = sim_history_add(&world->history, event, process->started_us, world->now_us);
+    struct ph_event identified = *event;
+    sim_identify(world, &identified);
+    guint index = sim_history_add(&world->history, &identified, process->started_us, world->now_us);
     objects_of(event, objects);
     if (process->client->writeback)
         sim_writeback_note(process->client->writeback, index, objects, process->losses);

@@ -20,6 +20,9 @@ struct ph_event sim_event_of(const struct sim_process *process, unsigned object,
                              const char *call);
 void sim_did(const struct sim_process *process, const struct ph_event *event);
 
+/* EVENT, if it is about names, says what the judge calls the object. */
+void sim_identify(const struct world *world, struct ph_event *event);
+
 /* Something was seen; attributes were; a failure, which tells of a name. */
 void sim_saw(const struct sim_process *process, unsigned object, enum ph_deed deed, unsigned slot,
              uint64_t value, const char *call);

@@ -52,6 +52,7 @@ static void finish(struct sim_writeback *writeback, struct ph_wb_actions *action
 struct sent {
     struct sim_writeback *writeback;
     struct ph_wb_call *call;
+    struct sim_power_deed deed;
 };
 
 static void let_go(struct sim_writeback *writeback, void *owned)
@@ -65,6 +66,7 @@ static void answered(void *data, const struct ph_reply *reply)
     struct sent *sent = data;
     struct ph_wb_actions actions;
     struct ph_wb_now at = now(sent->writeback);
+    sim_power_told(sent->writeback->client->world, &sent->deed, reply->status);
     ph_wb_actions_init(&actions);
     ph_wb_answered(sent->writeback->wb, sent->call, reply, &at, &actions);
     finish(sent->writeback, &actions);
@@ -75,10 +77,11 @@ static void send(struct sim_writeback *writeback, const struct ph_wb_action *act
 {
     uint64_t ticket = ph_wb_call_ticket(action->call);
     struct sent *sent = g_new0(struct sent, 1);
-    *sent = (struct sent){writeback, action->call};
+    *sent = (struct sent){.writeback = writeback, .call = action->call};
     sim_client_own(writeback->client, sent, g_free);
     if (action->command == PH_CMD_TRANSACT)
-        sim_power_asked(writeback->client->world, (const Pohmel__TransactRequest *) action->message);
+        sent->deed =
+            sim_power_asked(writeback->client->world, (const Pohmel__TransactRequest *) action->message);
     uint64_t link_ticket = sim_client_send(writeback->client, action->own ? action->generation : 0,
                                            action->command, action->message, action->payload, answered, sent);
     if (link_ticket != 0)

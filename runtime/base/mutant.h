@@ -24,6 +24,7 @@ enum ph_mutant {
     PH_MUTANT_SIZE_OF_THE_STORE,   /* while ranges are out, reads and attributes show the size that the store
                                       has */
     PH_MUTANT_STABLE_EARLY,        /* what was changed is said to be stable before it is */
+    PH_MUTANT_ADOPT_ANY,           /* what has the name of what was made is given its id, whatever it is */
     PH_MUTANT_GATE_OPEN,           /* others come in while a transaction of several commands is executed */
     PH_MUTANT_NOT_UNDONE,          /* a start leaves what a transaction had done when the server died */
     PH_MUTANT_DONE_AGAIN,          /* one that was done before the server died is executed again */
