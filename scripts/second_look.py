@@ -9,7 +9,7 @@ import re
 
 MOST = 2
 # Modules of the end-to-end tests and test programs whose verdict is final.
-FINAL = {"coherence", "kills", "power", "quotas", "transactions", "txn", "nameless", "survival", "oracle",
+FINAL = {"coherence", "kills", "power", "power_txn", "quotas", "transactions", "txn", "nameless", "survival", "oracle",
          "simulator", "simulator mutants"}
 COMPLAINT = re.compile(r"Sanitizer|runtime error:|SIGSEGV|SIGBUS|signal 11|signal 7\b")
 TEST = re.compile(r"^FAIL (?:(?P<kind>e2e) (?P<program>\w+) (?P<name>\S+\.\S+)|(?!e2e)(?P<build>\w+) (?P<unit>[^:(]+?)(?::| \())")

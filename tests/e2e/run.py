@@ -29,6 +29,7 @@ from result_lines import run_suite  # noqa: E402
 MODULE_LIMIT_S = 420
 # Those that may be given more to do.
 LIMITS_S = {"test_power": 420 + 60 * int(os.environ.get("POWER_ROUNDS", "0")),
+            "test_power_txn": 420 + 60 * int(os.environ.get("POWER_ROUNDS", "0")),
             "test_fault_matrix": 420 + 600 * int(os.environ.get("FAULT_ROUNDS", "0")),
             "test_failing_mount": 36000 if "FAIL_EVERY" in os.environ else MODULE_LIMIT_S,
             "test_failing_server": 36000 if "FAIL_EVERY" in os.environ else MODULE_LIMIT_S,
