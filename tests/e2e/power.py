@@ -8,7 +8,7 @@ import subprocess
 import sys
 import uuid
 
-from harness import BASE, ROOT, SERVER, Server, scratch
+from harness import BASE, ROOT, SERVER, Server, scratch, wait_for
 
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
 
@@ -44,6 +44,18 @@ exec "$@"
                 os.path.dirname(self.export)] + super().command()
 
 
+def is_stopped(pid):
+    """Whether no thread of the process runs any more: each is stopped, or will be before it leaves the kernel; or dead."""
+    states = set()
+    try:
+        for thread in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/stat" % (pid, thread), encoding="utf-8", errors="replace") as stat:
+                states.add(stat.read().rsplit(")", 1)[1].split()[0])
+    except (FileNotFoundError, ProcessLookupError):  # one has just ended
+        return False
+    return bool(states & set("TZX")) and states <= set("TZXD")
+
+
 class Machine:
     """A server whose export and state directory are on one disk, and which can lose power."""
 
@@ -64,6 +76,8 @@ class Machine:
     def lose_power(self, before_death=lambda: None):
         """The machine is dead; BEFORE_DEATH() is called when it answers nobody any more."""
         self.server.program.send(signal.SIGSTOP)
+        # It takes a while on a busy machine. Who goes on is told by ext4 that all is stable when nothing is.
+        wait_for(lambda: is_stopped(self.server.program.process.pid), "the server to stop", step_s=0.001)
         before_death()
         self.disk.cut()
         self.server.program.end(signal.SIGKILL)
