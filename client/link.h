@@ -41,6 +41,7 @@ struct ph_link_events {
     /* no session, for now: TEXT says why, for a person. HOPELESS: it is another server, see ph_link_hopeless
      */
     void (*refused)(void *data, const char *text, bool hopeless);
+    void (*reached)(void *data); /* there is a session again, after REFUSED */
     void (*recall)(void *data, const Pohmel__RecallEvent *recall);
     void (*glimpse)(void *data,
                     const Pohmel__GlimpseEvent *glimpse); /* NULL where write_back is not asked for */
@@ -84,8 +85,8 @@ struct ph_link_info {
  * whenever the connection was lost. NULL with ERROR, one line for a person. */
 struct ph_link *ph_link_open(const struct ph_link_options *options, GError **error);
 
-/* Ends the session in order: requests in flight are answered first, later ones fail at once. Waits. Whether the
- * server knows: it may still keep the session where it could not be reached. */
+/* Ends the session in order: requests in flight are answered first, later ones fail at once. Waits. Whether
+ * the server knows: it may still keep the session where it could not be reached. */
 bool ph_link_shutdown(struct ph_link *link);
 
 /* Does that, if it was not done, and frees the link. Waits. */

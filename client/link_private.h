@@ -38,6 +38,7 @@ struct ph_link {
     struct ph_channel *channel; /* one reference, NULL for none */
     struct ph_connector *connector;
     bool opened_once, core_closed, told_server, stop;
+    bool refused;         /* since there was a session */
     uint64_t ids_answers; /* number of IDS actions */
     char *first_error;    /* why the first session was refused */
 

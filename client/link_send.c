@@ -29,6 +29,7 @@ static void note(struct ph_link *link, const struct ph_client_action *action)
         atomic_store(&link->generation, opened->generation);
         break;
     case PH_CLIENT_REFUSED:
+        link->refused = true;
         if (!link->opened_once && !link->first_error)
             link->first_error = g_strdup(action->text);
         break;
@@ -121,7 +122,8 @@ void ph_link_finish(struct ph_link *link, struct ph_client_actions *actions)
 {
     for (size_t i = 0; i < actions->count; i++)
         note(link, &actions->items[i]);
-    bool open = ph_client_is_open(link->core);
+    bool open = ph_client_is_open(link->core), reached = open && link->refused;
+    link->refused = link->refused && !open;
     atomic_store_explicit(&link->connected, open, memory_order_relaxed);
     atomic_store_explicit(&link->hopeless, ph_client_is_hopeless(link->core), memory_order_relaxed);
     atomic_store_explicit(&link->answered_sent_ms, ph_client_answered_sent_ms(link->core),
@@ -131,6 +133,8 @@ void ph_link_finish(struct ph_link *link, struct ph_client_actions *actions)
 
     for (size_t i = 0; i < actions->count; i++)
         carry_out(link, channel, &actions->items[i]);
+    if (reached && link->events)
+        link->events->reached(link->events_data);
     ph_client_actions_clear(actions);
     if (channel)
         ph_channel_unref(channel);

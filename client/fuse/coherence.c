@@ -442,9 +442,24 @@ static void on_refused(void *data, const char *text, bool hopeless)
     pthread_mutex_lock(&coherence->mutex);
     bool news = hopeless && !coherence->said_hopeless;
     coherence->said_hopeless = coherence->said_hopeless || hopeless;
+    bool lasts = ph_outage_goes_on(&coherence->outage, ph_link_now_ms()) && !coherence->said_hopeless;
     pthread_mutex_unlock(&coherence->mutex);
     if (news)
         ph_log(LOG_ERR, "%s; everything fails until then", text);
+    if (lasts)
+        ph_log(LOG_WARNING,
+               "no session at the server: %s; it is tried again, and what needs the server waits", text);
+}
+
+static void on_reached(void *data)
+{
+    struct ph_coherence *coherence = data;
+    unsigned seconds;
+    pthread_mutex_lock(&coherence->mutex);
+    bool said = ph_outage_ends(&coherence->outage, ph_link_now_ms(), &seconds);
+    pthread_mutex_unlock(&coherence->mutex);
+    if (said)
+        ph_log(LOG_NOTICE, "there is a session at the server again, after %u seconds", seconds);
 }
 
 const struct ph_link_events ph_coherence_events = {
@@ -454,6 +469,7 @@ const struct ph_link_events ph_coherence_events = {
     .claims = on_claims,
     .claimed = on_claimed,
     .refused = on_refused,
+    .reached = on_reached,
     .recall = on_recall,
     .glimpse = ph_coherence_on_glimpse,
 };

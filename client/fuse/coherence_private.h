@@ -5,6 +5,7 @@
 #include "client/core/lru.h"
 #include "client/fuse/coherence.h"
 #include "client/fuse/drop.h"
+#include "client/fuse/outage.h"
 
 struct ph_coherence {
     bool caching; /* fixed */
@@ -17,7 +18,8 @@ struct ph_coherence {
     GQueue woken;          /* struct ph_busy_read *: to go on */
     bool granted;          /* the session has leases */
     bool said_hopeless;    /* that the server is another one */
-    uint64_t generation;   /* of the session that the cache was told of */
+    struct ph_outage outage;
+    uint64_t generation; /* of the session that the cache was told of */
     bool epochs;
     uint64_t glimpses;            /* that were answered */
     struct ph_cache_ask synced;   /* what was there then is stable at the server */

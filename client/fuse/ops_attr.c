@@ -103,7 +103,8 @@ void ph_op_getattr(fuse_req_t req, fuse_ino_t object, struct fuse_file_info *inf
         fuse_reply_attr(req, &known, 0);
         return;
     }
-    if (object == PH_OBJECT_ROOT && ph_unmounting(mount, req)) {
+    /* It takes some time until a server that does not answer is known to be gone. */
+    if (object == PH_OBJECT_ROOT && ph_unmounting(req)) {
         told = (struct ph_told){.attr = {.object = object, .mode = S_IFDIR | ROOT_MODE, .links = 2}};
         reply_attr(req, statx, &told);
         return;
@@ -232,7 +233,7 @@ static void statfs_done(void *data, const struct ph_reply *reply)
 
 void ph_op_statfs(fuse_req_t req, fuse_ino_t object)
 {
-    if (object == PH_OBJECT_ROOT && ph_unmounting(ph_mount_of(req), req)) {
+    if (object == PH_OBJECT_ROOT && ph_unmounting(req)) {
         const struct statvfs nothing = {.f_namemax = PH_NAME_MAX_BYTES};
         fuse_reply_statfs(req, &nothing);
         return;

@@ -12,11 +12,9 @@ bool ph_name_unmounts(const char *name)
     return g_str_has_prefix(name, "umount") || g_str_has_prefix(name, "fusermount");
 }
 
-bool ph_unmounting(struct ph_mount *mount, fuse_req_t req)
+bool ph_unmounting(fuse_req_t req)
 {
     char path[64], name[NAME_BYTES] = "";
-    if (ph_link_connected(mount->link))
-        return false;
     snprintf(path, sizeof path, "/proc/%d/comm", (int) fuse_req_ctx(req)->pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)

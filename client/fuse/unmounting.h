@@ -7,9 +7,8 @@
 
 #include "client/fuse/mount.h"
 
-/* Whether REQ, about the root, comes from a program that unmounts, and there is no server to ask. Does not
- * wait; looks into /proc where there is no connection only. */
-bool ph_unmounting(struct ph_mount *mount, fuse_req_t req);
+/* Whether REQ, about the root, comes from a program that unmounts. Does not wait; looks into /proc. */
+bool ph_unmounting(fuse_req_t req);
 
 /* Whether the name of a program, as /proc/PID/comm has it, is that of one that unmounts; for the tests. */
 bool ph_name_unmounts(const char *name);

@@ -43,6 +43,19 @@ class FlushTrouble(Case):
         flush(at.path)
         self.assertEqual(read(os.path.join(export, "one/later")), b"goes on")
 
+    def test_umount_waits_for_no_server_that_stands_still(self):
+        """As soon as it has stopped, long before that is known; the daemon goes on writing back afterwards."""
+        one = self.server()
+        at = self.mount(one, options=("hard",))
+        write(at.join("f"), b"still to be written back")
+        one.program.send(signal.SIGSTOP)
+        try:
+            subprocess.run(["umount", "-i", at.path], check=True, timeout=40 * SLOWER)
+        finally:
+            one.program.send(signal.SIGCONT)
+        wait_for(lambda: not at.program.running(), "the end of pohmelfs", 40 * SLOWER)
+        self.assertEqual(read(os.path.join(one.export, "f")), b"still to be written back")
+
     def test_unmounting_waits_and_says_what_for(self):
         """A server that stands still: the daemon stays, says how much is to be written back, and ends when it has."""
         one = self.server()
@@ -52,7 +65,6 @@ class FlushTrouble(Case):
             write(at.join("d/f%02d" % number), b"%02d" % number * 100)
         one.program.send(signal.SIGSTOP)
         try:
-            # umount(8) would look at the mount first, and wait for the server as everybody does.
             code = "import ctypes,sys; sys.exit(ctypes.CDLL(None).umount2(sys.argv[1].encode(), 0) != 0)"
             unmounting = subprocess.Popen([sys.executable, "-c", code, at.path])
             self.addCleanup(unmounting.wait)
