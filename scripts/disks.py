@@ -14,7 +14,7 @@ import time
 
 SHUTDOWN = 0x8004587D  # of both filesystems: _IOR('X', 125, __u32)
 NOLOGFLUSH = 2
-MOUNT_TRIES, MOUNT_AGAIN_S = 400, 0.1
+MOUNT_TRIES, MOUNT_AGAIN_S = 1200, 0.1
 IMAGE_BYTES = {"ext4": 128 << 20, "xfs": 320 << 20}
 FLUSHES, FLUSH_COLUMN = "/sys/block/%s/stat", 15
 
@@ -52,14 +52,19 @@ class Disk:
 
     def mount(self):
         """Recovers and mounts it. What is not quite gone yet, since a program had a namespace of its own (pohmelctl txn), would only
-        be shown again."""
+        be shown again, and to those who make such a namespace meanwhile."""
         for _ in range(MOUNT_TRIES):
-            subprocess.run(["mount", "-t", self.kind, self.device, self.path], check=True)
-            if self.works():
-                return
-            self.unmount()
+            if not self.is_used():
+                subprocess.run(["mount", "-t", self.kind, self.device, self.path], check=True)
+                if self.works():
+                    return
+                self.unmount()
             time.sleep(MOUNT_AGAIN_S)
         raise OSError("%s stays as it was when it lost power" % self.device)
+
+    def is_used(self):
+        """Whether it is mounted, here or in the namespace of another program, as far as the kernel tells."""
+        return os.path.exists("/sys/fs/%s/%s" % (self.kind, os.path.basename(self.device)))
 
     def works(self):
         """Whether something can be written to it."""
