@@ -25,12 +25,19 @@ static void add(struct places *places, Pohmel__Attr **at, uint64_t directory)
     places->place[places->count++] = (struct place){.at = at, .directory = directory};
 }
 
+/* In grace who shares an object goes on sharing it: others who did may come back, and read it until then. */
+static bool may_have_alone(const struct ph_server_call *call, const struct place *place)
+{
+    return !call->server->grace || call->frame->header.command == PH_CMD_TRANSACT ||
+           ph_leases_holds_alone(call->server->leases, call->session->lease, (*place->at)->object);
+}
+
 /* Whether CALL's session is to have the object at PLACE alone. Guard held. */
 static bool wants_alone(const struct ph_server_call *call, const struct place *place)
 {
     const struct ph_session *session = call->session;
 
-    return session->writes_back &&
+    return session->writes_back && may_have_alone(call, place) &&
            (place->alone || (place->directory != 0 &&
                              ph_leases_holds_alone(call->server->leases, session->lease, place->directory)));
 }

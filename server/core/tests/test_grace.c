@@ -204,6 +204,29 @@ static void test_own_go_on(void)
     tear_down(&pair);
 }
 
+/* The promise: who shared an object, and came back first, does not have it alone while others may come back
+ * who shared it, too: they read it in their caches until then. */
+static void test_who_shared_goes_on_sharing(void)
+{
+    struct pair pair;
+    uint64_t file, opened;
+    Pohmel__OpenReply *reply;
+
+    set_up(&pair);
+    file = client_acquired(&pair.one, client_acquire(&pair.one, FILE_A, PH_LEASE_SHARED));
+    client_acquired(&pair.two, client_acquire(&pair.two, FILE_A, PH_LEASE_SHARED));
+    restart(&pair);
+    g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(claimed(&pair.one, claim(&pair.one, FILE_A, file, PH_LEASE_SHARED, 0)), !=, 0);
+    g_assert_true(done(&pair.one));
+    opened = client_open_file(&pair.one, FILE_A, 5, false);
+    g_assert_cmpuint(client_status(&pair.one, opened), ==, PH_ST_OK);
+    reply = (void *) client_message(&pair.one, opened, &pohmel__open_reply__descriptor);
+    g_assert_cmpuint(reply->attr->lease_mode, ==, PH_LEASE_SHARED);
+    pohmel__open_reply__free_unpacked(reply, NULL);
+    tear_down(&pair);
+}
+
 /* The promise: who came back, and did not claim what it held in time, is not there any more; what it sent
  * before the restart is not executed after others could change what it no longer holds. */
 static void test_who_does_not_claim_is_ended(void)
@@ -431,6 +454,7 @@ int main(int argc, char **argv)
     g_test_add_func("/grace/none-for-nobody", test_no_grace_for_nobody);
     g_test_add_func("/grace/others-wait-for-who-may-come", test_others_wait_for_who_may_come);
     g_test_add_func("/grace/what-is-held-goes-on", test_own_go_on);
+    g_test_add_func("/grace/who-shared-goes-on-sharing", test_who_shared_goes_on_sharing);
     g_test_add_func("/grace/who does not claim is ended", test_who_does_not_claim_is_ended);
     g_test_add_func("/grace/handles-and-locks", test_handles_and_locks);
     g_test_add_func("/grace/claims-are-refused", test_claims_are_refused);
