@@ -192,6 +192,7 @@ static void inspect(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *a
         for (size_t i = 0; i < o->op_count; i++)
             if (o->ops[i]->kind == WB_STATE || o->ops[i]->kind == WB_XATTR)
                 o->ops[i]->status = PH_ST_STALE;
+        o->recalled = o->stale = true; /* nobody is told any more what is about to be given up */
     }
     wb_server_has(o, attr);
     if (S_ISREG(attr->mode)) /* what was on its way may have arrived */

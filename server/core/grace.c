@@ -196,6 +196,15 @@ uint32_t ph_server_wait_for_grace(struct ph_server_call *call)
     return ph_server_wait(call);
 }
 
+bool ph_server_reopens(const struct ph_server_call *call)
+{
+    const struct ph_frame *frame = call->frame;
+
+    /* Also when it is done: the answer may have been lost, and all of it begins again. */
+    return call->session->claimed &&
+           ph_peek_reopens(frame->header.command, frame->message, frame->header.message_len);
+}
+
 /* Whether CALL may go though sessions may come back: its session has a lease on what it reads, so that nobody
  * else had it exclusively; or it opens again what it had open. Guard held. */
 static bool may_read(const struct ph_server_call *call)
@@ -210,8 +219,7 @@ static bool may_read(const struct ph_server_call *call)
         return false;
     if (object == 0)
         return true;
-    /* Also when it is done: the answer may have been lost, and all of it begins again. */
-    if (session->claimed && ph_peek_reopens(command, frame->message, frame->header.message_len))
+    if (ph_server_reopens(call))
         return true;
     return session->lease != NULL && ph_leases_holds(call->server->leases, session->lease, object);
 }

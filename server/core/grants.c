@@ -95,6 +95,8 @@ static bool wait_for(struct ph_server_call *call, struct places *places)
     size_t count = 0;
     bool old = false, asked = false;
 
+    if (ph_server_reopens(call))
+        return false;
     for (size_t i = 0; i < places->count && count < PH_LEASE_CLAIM_KEYS; i++) {
         struct place *place = &places->place[i];
 
@@ -122,15 +124,16 @@ static bool may_grant(const struct ph_server_call *call, const struct place *pla
            ph_leases_holds(call->server->leases, call->session->lease, (*place->at)->object);
 }
 
-/* Whether others may have written what ATTR does not show: the command did not have to wait for ranges. Guard
- * held. */
+/* Whether others may have written what ATTR does not show: the command did not have to wait for ranges, or
+ * for anybody. Guard held. */
 static bool is_vague(const struct ph_server_call *call, const Pohmel__Attr *attr)
 {
     switch (call->frame->header.command) {
     case PH_CMD_OPEN:
     case PH_CMD_TRANSACT:
         return is_taken(call, attr) ||
-               (call->claim.count > 0 && call->claim.key[0].part && is_old(call, attr));
+               (((call->claim.count > 0 && call->claim.key[0].part) || ph_server_reopens(call)) &&
+                is_old(call, attr));
     default:
         return false;
     }

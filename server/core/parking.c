@@ -197,7 +197,8 @@ bool ph_server_reading_waits(struct ph_server_call *call)
     call->status = PH_ST_OK;
     want = want_of(call, object);
     /* Only where it must wait: a claim that it holds already is for what it found before. */
-    if (ph_leases_reading_conflicts(server->leases, call->session->lease, call->session->entry->index, &want))
+    if (!ph_server_reopens(call) &&
+        ph_leases_reading_conflicts(server->leases, call->session->lease, call->session->entry->index, &want))
         call->status = claim(call, &want, 1);
     call->since = ph_leases_clock(server->leases);
     ph_server_leave(server);

@@ -429,6 +429,10 @@ static inline bool ph_server_is_grace(const struct ph_server *server)
 /* CALL is to be executed again when the grace is over. Guard held; returns PENDING, or CANCELLED. */
 uint32_t ph_server_wait_for_grace(struct ph_server_call *call);
 
+/* Whether CALL opens again what its session, which was taken up after a start, had open: it waits for nobody,
+ * for those who hold the object may be waiting themselves to be taken up. Guard held. */
+bool ph_server_reopens(const struct ph_server_call *call);
+
 /* Whether CALL, which reads, may not go before the grace is over; it is parked then. */
 bool ph_server_grace_parks(struct ph_server_call *call);
 
