@@ -232,6 +232,9 @@ static void test_broke_in_the_matrix(void)
         {SIM_FAULT_PAUSE, SIM_PHASE_GRACE, 100},      /* told what could not be written back */
         {SIM_FAULT_POWER, SIM_PHASE_RENAME, 171},     /* a name was there again that had been moved */
         {SIM_FAULT_POWER, SIM_PHASE_RECLAIM, 565}, /* made two changes again in the order of their answers */
+        {SIM_FAULT_SERVER, SIM_PHASE_WANTED, 100632, TRUE},     /* had alone what others shared */
+        {SIM_FAULT_RESET, SIM_PHASE_RECLAIM, 101029, TRUE},     /* waited for each other to come back */
+        {SIM_FAULT_PARTITION, SIM_PHASE_RECLAIM, 100263, TRUE}, /* told what was about to be given up */
         {SIM_FAULT_POWER, SIM_PHASE_IDLE, 38, TRUE}, /* made again what came before a transaction */
         {SIM_FAULT_POWER, SIM_PHASE_IDLE, 68, TRUE}, /* took what was undone for others' changes */
     };

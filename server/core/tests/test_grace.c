@@ -227,6 +227,34 @@ static void test_who_shared_goes_on_sharing(void)
     tear_down(&pair);
 }
 
+/* The promise: who begins to claim once more, because it was not told that it was done, waits for nobody who
+ * may be doing the same, and is not told what somebody else may have changed. */
+static void test_claims_once_more_beside_others(void)
+{
+    struct pair pair;
+    uint64_t lease, opened;
+    Pohmel__OpenReply *reply;
+
+    set_up(&pair);
+    lease = client_acquired(&pair.two, client_acquire(&pair.two, FILE_B, PH_LEASE_EXCLUSIVE));
+    restart(&pair);
+    g_assert_cmpuint(resume(&pair.two, 2), ==, PH_ST_OK);
+    g_assert_cmpuint(claimed(&pair.two, claim(&pair.two, FILE_B, lease, PH_LEASE_EXCLUSIVE, 0)), !=, 0);
+    g_assert_true(done(&pair.two));
+    g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
+    g_assert_true(done(&pair.one));
+    client_clear(&pair.one);
+    client_connect(&pair.one, &pair.world);
+    g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
+    opened = client_open_file(&pair.one, FILE_B, 5, true);
+    g_assert_cmpuint(client_status(&pair.one, opened), ==, PH_ST_OK);
+    reply = (void *) client_message(&pair.one, opened, &pohmel__open_reply__descriptor);
+    g_assert_cmpuint(reply->attr->lease, ==, 0);
+    g_assert_cmpuint(reply->attr->version, ==, 0);
+    pohmel__open_reply__free_unpacked(reply, NULL);
+    tear_down(&pair);
+}
+
 /* The promise: who came back, and did not claim what it held in time, is not there any more; what it sent
  * before the restart is not executed after others could change what it no longer holds. */
 static void test_who_does_not_claim_is_ended(void)
@@ -455,6 +483,7 @@ int main(int argc, char **argv)
     g_test_add_func("/grace/others-wait-for-who-may-come", test_others_wait_for_who_may_come);
     g_test_add_func("/grace/what-is-held-goes-on", test_own_go_on);
     g_test_add_func("/grace/who-shared-goes-on-sharing", test_who_shared_goes_on_sharing);
+    g_test_add_func("/grace/claims-once-more-beside-others", test_claims_once_more_beside_others);
     g_test_add_func("/grace/who does not claim is ended", test_who_does_not_claim_is_ended);
     g_test_add_func("/grace/handles-and-locks", test_handles_and_locks);
     g_test_add_func("/grace/claims-are-refused", test_claims_are_refused);
