@@ -428,8 +428,10 @@ bool wb_owned_is_changed(const struct wb_owned_object *o, const Pohmel__Attr *at
         return false;
     bool known = o->modified.seconds != 0 || o->modified.nanoseconds != 0; /* nothing but names was changed */
     bool judged = known && (o->given || (o->lost && !o->untimed));
-    return o->moved ? judged && wb_owned_is_later(attr->modified, &o->modified)
-                    : attr->version == 0 || attr->version > o->version;
+    /* A version that we know, or an older one, is from before whatever others did since. */
+    if (attr->version != 0 && attr->version <= o->version)
+        return false;
+    return !o->moved || (judged && wb_owned_is_later(attr->modified, &o->modified));
 }
 
 bool wb_owned_was_done(unsigned command, uint32_t status)

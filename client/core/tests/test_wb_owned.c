@@ -356,6 +356,29 @@ static void test_what_was_under_way_was_not_changed_by_others(void)
     wb_steps_end(&steps);
 }
 
+/* Clocks differ: a time that is later than any of ours may be that of what others did before. The version
+ * that we know of the file, or an older one, says that nobody changed it since. */
+static void test_a_known_version_is_nobody_elses_whatever_its_time(void)
+{
+    struct wb_steps steps;
+    wb_power_begin(&steps, PLENTY);
+    g_assert_cmpuint(wb_create(&steps, WB_ROOT, "f", 10, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 0, "mine"), ==, PH_ST_OK);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(wb_write(&steps, 10, 1, 4, ", all of it"), ==, PH_ST_OK);
+    wb_world_flush(&steps.world, 0);
+    while (wb_world_find(&steps.world, PH_CMD_WRITE) == NULL)
+        wb_world_deliver(&steps.world, g_ptr_array_index(steps.world.sent, 0));
+    wb_world_lose(&steps.world);
+    wb_model_node(steps.world.server, 10)->modified.seconds += 1000;
+    wb_power_back(&steps, 2, 2);
+    wb_world_settle(&steps.world);
+    wb_steps_flush(&steps);
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    wb_assert_text(&steps, 10, "mine, all of it");
+    wb_steps_end(&steps);
+}
+
 /* sync(2): what it answered for is not made again, where what was done since cannot be. */
 static void test_what_a_program_had_made_stable_is_not_kept(void)
 {
@@ -490,6 +513,8 @@ int main(int argc, char **argv)
                     test_what_was_made_and_is_there_is_no_loss);
     g_test_add_func("/wb_owned/what was under way was not changed by others",
                     test_what_was_under_way_was_not_changed_by_others);
+    g_test_add_func("/wb_owned/a known version is nobody else's, whatever its time",
+                    test_a_known_version_is_nobody_elses_whatever_its_time);
     g_test_add_func("/wb_owned/what a program had made stable is not kept",
                     test_what_a_program_had_made_stable_is_not_kept);
     g_test_add_func("/wb_owned/everything else waits until it is done",
