@@ -70,7 +70,7 @@ void sim_server_bury(struct world *world)
     bury_connections(world);
     /* Those that were waiting. */
     ph_server_shut_down(world->server);
-    ph_server_tick(world->server, sim_now_ms(world), &actions);
+    ph_server_tick(world->server, sim_server_ms(world), &actions);
     bury(world, &actions);
     if (ph_server_running(world->server))
         sim_violate(world, "server: calls are left over from a server that died");

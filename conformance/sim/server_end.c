@@ -247,6 +247,6 @@ void sim_server_tick(struct world *world)
     struct ph_actions actions = {0};
     if (!world->server)
         return;
-    ph_server_tick(world->server, sim_now_ms(world), &actions);
+    ph_server_tick(world->server, sim_server_ms(world), &actions);
     perform(world, &actions);
 }

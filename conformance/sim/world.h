@@ -4,6 +4,7 @@
 
 #include "client/core/reclaim.h"
 #include "client/core/session.h"
+#include "runtime/base/limits.h"
 #include "conformance/sim/history.h"
 #include "conformance/sim/model_store.h"
 #include "conformance/sim/phase.h"
@@ -174,6 +175,12 @@ void sim_violate(struct world *world, const char *format, ...) G_GNUC_PRINTF(2, 
 static inline uint64_t sim_now_ms(const struct world *world)
 {
     return world->now_us / 1000;
+}
+
+/* What the server's clock shows: its machine has run for longer than anything is waited for. */
+static inline uint64_t sim_server_ms(const struct world *world)
+{
+    return 3 * (uint64_t) PH_AWAY_MAX_MS + sim_now_ms(world);
 }
 
 /* What CLIENT's clock shows. */

@@ -180,6 +180,9 @@ void ph_sessions_tick(struct ph_server *server)
 
     for (struct ph_session *session = TAILQ_FIRST(&server->away); session != NULL; session = next) {
         next = TAILQ_NEXT(session, of_away);
+        /* Put away at the start, before it was known what time it is: the machine may have run for months. */
+        if (session->away_ms == 0)
+            session->away_ms = server->now_ms;
         if (session->wanted && ph_session_is_wanted(server, session))
             continue;
         if (server->now_ms < session->away_ms + PH_AWAY_MAX_MS)

@@ -123,6 +123,25 @@ static void test_all_come_back(void)
     tear_down(&pair);
 }
 
+/* The promise: so it is on a machine that has run for longer than anybody is waited for. */
+static void test_come_back_on_an_old_machine(void)
+{
+    enum { DAYS_MS = 2 * PH_AWAY_MAX_MS };
+    struct pair pair;
+
+    set_up(&pair);
+    client_clear(&pair.one);
+    client_clear(&pair.two);
+    world_restart(&pair.world, DAYS_MS);
+    world_tick(&pair.world, DAYS_MS + 1);
+    g_assert_cmpuint(ph_server_look_grace(pair.world.server), >, 0);
+    client_connect(&pair.one, &pair.world);
+    client_connect(&pair.two, &pair.world);
+    g_assert_cmpuint(resume(&pair.one, 1), ==, PH_ST_OK);
+    g_assert_cmpuint(resume(&pair.two, 2), ==, PH_ST_OK);
+    tear_down(&pair);
+}
+
 /* The promise: where nobody is known nobody waits. */
 static void test_no_grace_for_nobody(void)
 {
@@ -479,6 +498,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/grace/all-come-back", test_all_come_back);
+    g_test_add_func("/grace/come-back-on-an-old-machine", test_come_back_on_an_old_machine);
     g_test_add_func("/grace/none-for-nobody", test_no_grace_for_nobody);
     g_test_add_func("/grace/others-wait-for-who-may-come", test_others_wait_for_who_may_come);
     g_test_add_func("/grace/what-is-held-goes-on", test_own_go_on);
