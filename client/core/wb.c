@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/core/wb_owned.h"
+#include "client/core/wb_parted.h"
 #include "client/core/wb_private.h"
 #include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
@@ -27,6 +28,7 @@ struct ph_wb *ph_wb_new(const struct ph_wb_config *config)
     ph_lru_init(&wb->marks);
     ph_lru_init(&wb->calls);
     ph_lru_init(&wb->vanished);
+    ph_lru_init(&wb->parted);
     ph_lru_init(&wb->kept);
     wb_owned_init(wb);
     ph_lru_init(&wb->ranges);
@@ -92,6 +94,7 @@ void ph_wb_free(struct ph_wb *wb)
     ph_lru_clear(&wb->objects, free_object);
     ph_lru_clear(&wb->marks, free_mark);
     wb_vanished_clear(wb);
+    wb_parted_free(wb);
     wb_owned_free(wb);
     wb_ranges_free(wb);
     wb_caller_unref(wb->caller);
@@ -167,11 +170,12 @@ void wb_unpin(struct ph_wb *wb, struct wb_object *o)
 
 void wb_untrack(struct ph_wb *wb, struct wb_object *o)
 {
+    o->epoch = ++wb->clock; /* never used twice, though the object is forgotten in between */
+    wb_part(wb, o);
     wb_set_lease(wb, o, 0);
     wb_drop_kept(wb, o);
     o->exclusive = o->recalled = false;
     wb_xattrs_forget(o);
-    o->epoch = ++wb->clock; /* never used twice, though the object is forgotten in between */
     if (o->names != NULL && o->children.next == &o->children) {
         ph_wb_names_free(o->names);
         o->names = NULL;

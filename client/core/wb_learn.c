@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/core/wb_everything.h"
+#include "client/core/wb_parted.h"
 #include "client/core/wb_private.h"
 #include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
@@ -251,6 +252,13 @@ static void notice_another(struct wb_object *o, const Pohmel__Attr *attr)
     wb_xattrs_forget(o);
 }
 
+/* What is held in part only, or not any more: no object here says what is newer than ATTR. */
+static void patch_given(struct ph_wb *wb, const struct ph_wb_call *call, Pohmel__Attr *attr)
+{
+    wb_range_patch(wb, attr);
+    wb_parted_patch(wb, call, attr);
+}
+
 static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr, uint64_t lease,
                   uint32_t mode, struct ph_wb_actions *actions)
 {
@@ -261,7 +269,7 @@ static void learn(struct ph_wb *wb, struct ph_wb_call *call, Pohmel__Attr *attr,
         lease = mode = 0;
     attr->lease = lease;
     attr->lease_mode = mode;
-    wb_range_patch(wb, attr);
+    patch_given(wb, call, attr);
     bool grant = mode == POHMEL__LEASE_MODE__MODE_EXCLUSIVE && lease != 0 && wb->open && wb->write_back &&
                  !wb_is_gone(wb, attr->object, lease) && !wb_is_before_everything(wb, call);
     if (o == NULL && grant)

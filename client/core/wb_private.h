@@ -236,7 +236,7 @@ struct ph_wb {
     struct ph_wb_config config;
     bool open, write_back;
     uint64_t session, generation, clock;
-    struct ph_lru objects, leases, handles, marks, calls, vanished, kept;
+    struct ph_lru objects, leases, handles, marks, calls, vanished, parted, kept;
     uint64_t kept_bytes;
     struct ph_lru ranges, range_leases; /* wb_range.h */
     bool ranges_granted;                /* the server knows leases on ranges */

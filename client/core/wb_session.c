@@ -3,6 +3,7 @@
 
 #include "client/core/wb_doubt.h"
 #include "client/core/wb_owned.h"
+#include "client/core/wb_parted.h"
 #include "client/core/wb_private.h"
 #include "client/core/wb_range.h"
 #include "client/core/wb_xattr.h"
@@ -90,6 +91,7 @@ void ph_wb_lost(struct ph_wb *wb)
     for (struct wb_op *op = wb->first; op != NULL; op = op->next)
         wb_op_begin_again(wb, op);
     wb_ranges_lost(wb, true);
+    wb_parted_clear(wb);
     struct ph_lru_entry *entry = wb->objects.oldest;
     while (entry != NULL) {
         struct ph_lru_entry *newer = entry->newer;
