@@ -9,6 +9,7 @@
 #include "client/core/wb_parted.h"
 #include "client/core/wb_private.h"
 #include "client/core/wb_range.h"
+#include "client/core/wb_stuck.h"
 #include "client/core/wb_xattr.h"
 #include "ph_commands.h"
 #include "runtime/base/zeroed.h"
@@ -188,7 +189,8 @@ void wb_untrack(struct ph_wb *wb, struct wb_object *o)
 bool wb_holds(const struct ph_wb *wb, const struct wb_object *o, const struct ph_wb_now *now)
 {
     return o != NULL && wb->open && wb->write_back && now->ms < now->leases_until_ms && o->exclusive &&
-           o->known && !o->recalled && !o->dead && !o->suspect && o->busy == 0 && wb->all_running == 0;
+           o->known && !o->recalled && !o->dead && !o->suspect && o->busy == 0 && wb->all_running == 0 &&
+           !wb_is_behind(o);
 }
 
 bool wb_writable(const struct ph_wb *wb, const struct wb_object *o, const struct ph_wb_now *now)
@@ -437,6 +439,7 @@ void ph_wb_tick(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_acti
             break;
         wb_op_due(wb, op);
     }
+    wb_stuck_tick(wb, now, actions);
     wb_op_unstall(wb);
     wb_pump(wb, now, actions);
     wb_pace_tick(wb, now);

@@ -86,6 +86,7 @@ static void track(struct ph_wb *wb, struct wb_object *o, const Pohmel__Attr *att
         o->epoch = ++wb->clock; /* never used twice, though the object is forgotten in between */
     o->exclusive = true;
     o->recalled = false;
+    o->stuck_ms = 0;
     wb_set_lease(wb, o, attr->lease);
     if (S_ISDIR(attr->mode) && o->names == NULL)
         o->names = ph_wb_names_new();

@@ -176,6 +176,7 @@ struct wb_object {
     uint64_t learned;                     /* clock: not before ATTR was asked for, or made here */
     struct ph_wb_data *data;
     uint64_t used_until_ms; /* it is being written here */
+    uint64_t stuck_ms;      /* when a tick found it recalled, and no way to write it back; or 0 */
     uint64_t server_size, cut;
     bool is_cut;
     struct wb_handle *handles;
@@ -589,6 +590,7 @@ bool wb_state_fold(struct ph_wb *wb, struct wb_op *make, struct wb_op *state, st
 void wb_time_to_wire(const struct ph_cached_time *from, Pohmel__Time *to);
 /* wb_session.c: a session is open, and all that waited for it goes on. */
 void wb_go_on(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
+void wb_lose_lease(struct ph_wb *wb, struct wb_object *o); /* O is pinned */
 /* wb_flush.c */
 void wb_pump(struct ph_wb *wb, const struct ph_wb_now *now, struct ph_wb_actions *actions);
 void wb_op_answered(struct ph_wb *wb, struct ph_wb_call *call, const struct ph_reply *reply,

@@ -23,13 +23,13 @@ static void leave_handles(struct ph_wb *wb, struct wb_object *o)
     }
 }
 
-/* O is not held any more; it is pinned. */
-static void lose_lease(struct ph_wb *wb, struct wb_object *o)
+void wb_lose_lease(struct ph_wb *wb, struct wb_object *o)
 {
     /* Others may change a directory before it is held again, whatever is dirty in it. */
     o->stale = ph_wb_is_dirty(wb, o->lru.key) && o->born && (o->stale || S_ISDIR(o->attr.mode));
     wb_drop_kept(wb, o);
     o->recalled = false;
+    o->stuck_ms = 0;
     o->unleased = false;
     o->epoch = ++wb->clock; /* never used twice, though the object is forgotten in between */
     if (o->born) {
@@ -46,7 +46,7 @@ static void lose_object(struct ph_wb *wb, struct wb_object *o)
 {
     o->pins++;
     leave_handles(wb, o);
-    lose_lease(wb, o);
+    wb_lose_lease(wb, o);
     wb_unpin(wb, o);
 }
 
@@ -224,7 +224,7 @@ void ph_wb_reclaimed(struct ph_wb *wb, const struct ph_claim *claim, uint64_t le
     for (size_t i = 0; i < o->op_count; i++)
         o->ops[i]->later = true;
     wb_gone(wb, o->lru.key, o->lease);
-    lose_lease(wb, o);
+    wb_lose_lease(wb, o);
     wb_unpin(wb, o);
 }
 

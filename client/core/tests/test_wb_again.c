@@ -269,6 +269,82 @@ static void test_what_waits_for_nothing_goes(void)
     wb_steps_end(&steps);
 }
 
+/* --- A lease that is recalled before what an earlier session left can go --- */
+
+static struct wb_sent *acquire_of(struct wb_steps *steps, uint64_t object)
+{
+    for (guint i = 0; i < steps->world.sent->len; i++) {
+        struct wb_sent *sent = g_ptr_array_index(steps->world.sent, i);
+        if (sent->command == PH_CMD_LEASE_ACQUIRE &&
+            ((const Pohmel__LeaseAcquireRequest *) sent->inner)->object == object)
+            return sent;
+    }
+    return NULL;
+}
+
+/* File 10 was moved from "f" to "g" in a session that was lost. In the next one it is held, and the directory
+ * is not yet. */
+static struct wb_asked *begin_half_held(struct wb_steps *steps)
+{
+    wb_steps_begin(steps, PLENTY);
+    wb_steps_file(steps, "f", 10, "old");
+    g_assert_cmpuint(wb_rename(steps, WB_ROOT, "f", "g"), ==, PH_ST_OK);
+    wb_world_lose(&steps->world);
+    wb_world_open(&steps->world);
+    struct wb_asked *sync = wb_sync(steps, 10);
+    wb_world_deliver(&steps->world, acquire_of(steps, 10));
+    g_assert_nonnull(acquire_of(steps, WB_ROOT));
+    g_assert_cmpuint(wb_world_count(&steps->world, PH_CMD_RENAME), ==, 0);
+    return sync;
+}
+
+/* Who recalls the file may be who the directory waits for; what is sent on meanwhile waits as well. */
+static void test_recalled_before_the_other_lease_came(void)
+{
+    struct wb_steps steps;
+    struct wb_asked *sync = begin_half_held(&steps);
+    g_assert_cmpuint(wb_chmod(&steps, 10, 0600), ==, UINT32_MAX);
+    uint64_t lease = lease_of(&steps, 10);
+    wb_world_recall(&steps.world, 10, lease);
+    struct wb_asked *release = wb_release(&steps, lease);
+    for (unsigned i = 0; i < 3; i++)
+        wb_world_tick(&steps.world, 1000);
+    struct wb_sent *sent = wb_world_find(&steps.world, PH_CMD_LEASE_RELEASE);
+    g_assert_nonnull(sent);
+    g_assert_cmpuint(((const Pohmel__LeaseReleaseRequest *) sent->inner)->leases[0], ==, lease);
+    g_assert_cmpuint(wb_world_count(&steps.world, PH_CMD_RENAME), ==, 0);
+    g_assert_false(sync->done);
+    wb_world_deliver(&steps.world, sent);
+    g_assert_true(release->done);
+    wb_world_drop(release);
+    for (unsigned i = 0; i < 3; i++) {
+        wb_world_settle(&steps.world);
+        wb_world_tick(&steps.world, 1000);
+    }
+    g_assert_true(sync->done);
+    g_assert_cmpuint(sync->reply.status, ==, PH_ST_OK);
+    wb_world_drop(sync);
+    g_assert_nonnull(strstr(steps.history->str, "RENAME"));
+    g_assert_cmpuint(steps.world.failed->len, ==, 0);
+    wb_steps_end(&steps);
+}
+
+/* What is done now would be under the lease that may have to go without it: it goes to the server. */
+static void test_nothing_is_done_behind_what_is_left(void)
+{
+    struct wb_steps steps;
+    struct wb_asked *sync = begin_half_held(&steps);
+    g_assert_cmpuint(wb_chmod(&steps, 10, 0600), ==, UINT32_MAX);
+    wb_world_settle(&steps.world);
+    g_assert_true(sync->done);
+    wb_world_drop(sync);
+    const char *rename = strstr(steps.history->str, "RENAME"),
+               *setattr = strstr(steps.history->str, "SETATTR");
+    g_assert_true(rename != NULL && setattr != NULL && rename < setattr);
+    g_assert_cmpuint(wb_model_node(steps.world.server, 10)->mode & 07777, ==, 0600);
+    wb_steps_end(&steps);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -289,5 +365,9 @@ int main(int argc, char **argv)
     g_test_add_func("/wb-again/what-the-server-unnamed-is-no-loss", test_what_the_server_unnamed_is_no_loss);
     g_test_add_func("/wb-again/a-lease-that-waits-for-nothing-goes-before-others",
                     test_what_waits_for_nothing_goes);
+    g_test_add_func("/wb-again/a-lease-recalled-before-what-a-lost-session-left-can-go-is-given-back",
+                    test_recalled_before_the_other_lease_came);
+    g_test_add_func("/wb-again/nothing-is-done-here-behind-what-a-lost-session-left",
+                    test_nothing_is_done_behind_what_is_left);
     return g_test_run();
 }
