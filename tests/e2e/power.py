@@ -14,6 +14,9 @@ sys.path.insert(0, os.path.join(ROOT, "scripts"))
 
 from disks import Disk, why_not  # noqa: E402
 
+# With mounts of its own; what others unmount goes there, too, or their disks could not be used again.
+APART = ["unshare", "--mount", "--propagation", "slave"]
+
 
 def boot_of(state):
     """The file with the name of the machine's start, of the server with that state directory."""
@@ -40,7 +43,7 @@ exec "$@"
         if not os.path.exists(boot):
             with open(boot, "w", encoding="ascii") as file:
                 file.write("%s\n" % uuid.uuid4())
-        return ["unshare", "--mount", "sh", "-c", self.AS_BOOTED, boot,
+        return [*APART, "sh", "-c", self.AS_BOOTED, boot,
                 os.path.dirname(self.export)] + super().command()
 
 

@@ -12,7 +12,7 @@ import time
 
 from calls import read
 from harness import POHMELCTL, SLOWER, Case, wait_for
-from power import Machine, why_not
+from power import APART, Machine, why_not
 from test_txn import FAILED, end
 
 ROUNDS = int(os.environ.get("POWER_ROUNDS", "2"))
@@ -28,8 +28,8 @@ AWAY_FROM_DISK = 'umount "$0" && exec "$@"'
 
 def begin(top, disk):
     """A transaction under way in TOP. What it sees of the system is not to keep DISK mounted, which is the server's."""
-    return subprocess.Popen(["unshare", "--mount", "sh", "-c", AWAY_FROM_DISK, disk, POHMELCTL, "txn", "--", "sh", "-ec",
-                             CHANGES], cwd=top, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen([*APART, "sh", "-c", AWAY_FROM_DISK, disk, POHMELCTL, "txn", "--", "sh", "-ec", CHANGES],
+                            cwd=top, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def contents(top):

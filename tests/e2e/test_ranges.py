@@ -101,10 +101,13 @@ class Ranges(MountCase):
     def test_halves_are_written_in_two_caches(self):
         """Almost nothing of what is written goes to the server until it has to, and nothing is lost."""
         descriptors = self.prepare()
-        self.settle_into_halves(descriptors)
-        self.assertGreaterEqual(status(self.here)["leases-ranges"], 1)
-        self.assertGreaterEqual(status(self.there)["leases-ranges"], 1)
-        self.assertIn("byte", self.leases(self.here))
+
+        def are_told():
+            self.settle_into_halves(descriptors)
+            return (status(self.here)["leases-ranges"] >= 1 and status(self.there)["leases-ranges"] >= 1 and
+                    "byte" in self.leases(self.here))
+
+        wait_for(are_told, "ranges are leased, and told")
         writes = ROUNDS * HALF // BLOCK
 
         def are_kept():
