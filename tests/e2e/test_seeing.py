@@ -85,10 +85,14 @@ class Seeing(MountCase):
     def test_leases_are_listed_with_their_paths(self):
         """All of a mount, those below a directory, that of one file; and no others."""
         paths = self.tree()
-        all_of_them = self.leases(self.mounted[0].path)
-        for path in paths:
-            self.assertIn(path, all_of_them)
-            self.assertEqual(all_of_them[path]["state"], "held")
+
+        def held():
+            """All of a mount; on a busy machine one may just have been given back."""
+            subprocess.run(["ls", "-lR", self.here], check=True, stdout=subprocess.DEVNULL)
+            found = self.leases(self.mounted[0].path)
+            return found if all(found.get(path, {}).get("state") == "held" for path in paths) else None
+
+        all_of_them = wait_for(held, "leases on all that was looked at")
         self.assertIn("/", all_of_them)
         self.assertEqual(all_of_them[paths[1]]["kind"], "directory")
         self.assertEqual(all_of_them[paths[3]]["kind"], "file")
@@ -236,9 +240,15 @@ class SeeingServers(Case):
         one, two = self.mount(server), self.mount(server)
         os.mkdir(one.join("d"))
         write(one.join("d", "f"), b"x")
-        subprocess.run(["ls", "-lR", one.path], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(["ls", "-l", two.path], check=True, stdout=subprocess.DEVNULL)
-        sessions, leases = self.leases(server)
+
+        def told():
+            """Sessions and leases; on a busy machine one may just have been given back."""
+            subprocess.run(["ls", "-lR", one.path], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(["ls", "-l", two.path], check=True, stdout=subprocess.DEVNULL)
+            found = self.leases(server)
+            return found if "/d/f" in found[1] else None
+
+        sessions, leases = wait_for(told, "a lease on the file")
         self.assertEqual(len(sessions), 2)
         self.assertTrue(all(session["connected"] and session["caches"] for session in sessions), sessions)
         self.assertEqual(leases["/d/f"]["object"], os.stat(one.join("d", "f")).st_ino)
