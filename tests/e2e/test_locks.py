@@ -150,9 +150,9 @@ class Locks(MountCase):
                     holder = self.holder(self.one, kind)
                     waiter = self.holder(other, kind, wait=False)
                     waiter.send_signal(number)
-                    self.assertEqual(waiter.wait(5), -number)
+                    self.assertEqual(waiter.wait(5 * SLOWER), -number)
                     self.let_go(holder)
-                    self.assertTrue(self.try_lock(other, kind))
+                    wait_for(lambda: self.try_lock(other, kind), "the lock that was let go")
 
     def test_a_signal_with_a_handler_interrupts_the_wait(self):
         """EINTR, as the manual of fcntl says."""
